@@ -1,0 +1,5 @@
+"""Pure functions on mail: bytes in, values out. Nothing here knows the database or a protocol."""
+
+from postroom.mail.message import Address, Attachment, ParsedMessage
+
+__all__ = ["Address", "Attachment", "ParsedMessage"]
