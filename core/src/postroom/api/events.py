@@ -1,0 +1,23 @@
+"""What happened, told to plugins after it was committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+EventName = Literal["stored", "sent", "failed", "unknown", "mailbox-down", "mailbox-up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`details` depends on the name: `question`, `message` (ids), `code`, `sentence`, `direction`.
+
+    Never holds a secret or a message's content.
+    """
+
+    name: EventName
+    at: datetime
+    mailbox: str
+    details: Mapping[str, Any] = field(default_factory=dict)

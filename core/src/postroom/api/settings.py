@@ -1,0 +1,50 @@
+"""Settings of a transport: declared once, and from there come validation, command line options,
+the manual's table and which fields are secret. Imports pydantic, which takes a third of a second:
+import this module only where settings are needed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Security = Literal["tls", "starttls", "none"]
+
+
+class TransportSettings(BaseModel):
+    """Base of every settings model: flat, typed, secrets as `SecretStr`, nothing unknown.
+
+    Each field has a `description` of one sentence without a full stop.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerSettings(TransportSettings):
+    """A server to connect to and an account on it."""
+
+    host: Annotated[str, Field(description="Host name of the server", min_length=1, max_length=255)]
+    port: Annotated[
+        int | None,
+        Field(description="TCP port; by default the usual one for the security", ge=1, le=65535),
+    ] = None
+    security: Annotated[
+        Security,
+        Field(description="tls (from the first byte), starttls, or none (in clear)"),
+    ] = "tls"
+    username: Annotated[str | None, Field(description="Name to log in with")] = None
+    password: Annotated[SecretStr | None, Field(description="Password to log in with")] = None
+    credential: Annotated[
+        str | None, Field(description="Name of a credential to log in with, instead of a password")
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        Field(description="PEM file of the authorities to trust instead of the system's"),
+    ] = None
+    verify_tls: Annotated[
+        bool, Field(description="Check the server's certificate; false is unsafe")
+    ] = True
+    timeout_seconds: Annotated[
+        float, Field(description="How long to wait for the server", gt=0, le=3600)
+    ] = 60.0

@@ -1,0 +1,1 @@
+"""Real servers on loopback for tests: Dovecot, SMTP, PostgreSQL, and a private CA."""
