@@ -1,0 +1,187 @@
+"""Reports of mail servers: bounces, delays, receipts, complaints; what they say and about what.
+
+Structured ones are RFC 3464 and 6533 (delivery), RFC 8098 (receipts), RFC 5965 (complaints). The
+rest is free text, recognised by what qmail, Exim, sendmail, Postfix, Exchange, Notes and the big
+providers write; there a sender that can only be a machine is needed as well, for people quote
+bounces when they ask what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from postroom.mail.phrases import BOUNCE_SUBJECT, BOUNCE_TEXT
+
+if TYPE_CHECKING:
+    from postroom.mail.automatic import Recognisable
+
+MAX_IDS = 20
+_BYTES_LOOKED_AT = 256 * 1024
+_TEXT_LOOKED_AT = 64 * 1024
+
+_STATUS_TYPES = frozenset(("message/delivery-status", "message/global-delivery-status"))
+_RECEIPT_TYPES = frozenset(
+    ("message/disposition-notification", "message/global-disposition-notification")
+)
+_ORIGINAL_TYPES = frozenset(
+    (
+        "message/rfc822",
+        "message/global",
+        "message/rfc822-headers",
+        "message/global-headers",
+        "text/rfc822-headers",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a report says: `is_bounce` for failures and delays, `ids` of the mail it is about."""
+
+    is_report: bool = False
+    is_bounce: bool = False
+    ids: tuple[str, ...] = ()
+
+
+_NO_REPORT = Report()
+
+
+def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Report:
+    """Recognise a report and read it."""
+    if message.content_type == "multipart/report":
+        is_bounce = _structured_is_bounce(message)
+    elif _is_from_machine(message) and _has_status(message):
+        is_bounce = _status_is_bounce(message)
+    elif _is_text_bounce(message, marks):
+        is_bounce = True
+    else:
+        return _NO_REPORT
+    return Report(True, is_bounce, _reported_ids(message, marks))
+
+
+def _has_status(message: Recognisable) -> bool:
+    return message.content_type in _STATUS_TYPES or any(
+        kind in _STATUS_TYPES for kind, _ in message.report_parts
+    )
+
+
+def _structured_is_bounce(message: Recognisable) -> bool:
+    """RFC 6522: the parameter says what kind of report; where it is missing, the parts do."""
+    kind = message.content_type_parameters.get("report-type", "").strip().lower()
+    if kind in ("delivery-status", "global-delivery-status"):
+        return _status_is_bounce(message)
+    if kind:
+        return False
+    if _has_status(message):
+        return _status_is_bounce(message)
+    if any(
+        kind in _RECEIPT_TYPES or kind == "message/feedback-report"
+        for kind, _ in message.report_parts
+    ):
+        return False
+    return BOUNCE_SUBJECT.search(message.subject[:300]) is not None
+
+
+_ACTION = re.compile(rb"^action[ \t]*:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
+_STATUS = re.compile(rb"^status[ \t]*:[ \t]*([245])\.", re.IGNORECASE | re.MULTILINE)
+
+
+def _status_is_bounce(message: Recognisable) -> bool:
+    """RFC 3464 section 2.3.3: failed and delayed are bounces; delivered, relayed, expanded not.
+
+    A report that says neither is taken for a failure: it was sent for a reason.
+    """
+    actions: set[bytes] = set()
+    classes: set[bytes] = set()
+    for kind, raw in message.report_parts:
+        if kind in _STATUS_TYPES:
+            raw = raw[:_BYTES_LOOKED_AT]
+            actions.update(found.lower() for found in _ACTION.findall(raw))
+            classes.update(_STATUS.findall(raw))
+    if actions & {b"failed", b"delayed"}:
+        return True
+    if actions & {b"delivered", b"relayed", b"expanded"}:
+        return False
+    return classes != {b"2"}
+
+
+_MACHINE_LOCAL = re.compile(
+    r"""^(?: mailer[._-]?daemon | mail[._-]?daemon | mailerdaemon | mdaemon | daemon | post[._-]?master
+      | postmast | mail[._-]?system | mmdf | mailer | bounce[sr]? | system | smtp | mail | (?:mail)?admin
+      | administrator | no[._-]?reply | do[._-]?not[._-]?reply | exchange | majordomo | uucp | root
+      | microsoftexchange[0-9a-f]+ | ms-?exchange.* | mail[._-]?delivery.*
+    )(?:$|[+.-])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_MACHINE_NAME = re.compile(
+    r"(?i)mail(?:er)?[ -]?(?:delivery|daemon)|system administrator|postmaster|mail administrator"
+    r"|mail(?:er)? (?:delivery )?(?:sub)?system|microsoft outlook|delivery (?:sub)?system"
+)
+
+
+def _is_from_machine(message: Recognisable) -> bool:
+    """Can only a mail server be the sender? The null path, or its customary names."""
+    if message.return_path == "" or message.from_ is None:
+        return True
+    local = message.from_.address.rpartition("@")[0] or message.from_.address
+    return (
+        not local
+        or _MACHINE_LOCAL.match(local[:100]) is not None
+        or _MACHINE_NAME.search(message.from_.name[:200]) is not None
+    )
+
+
+def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> bool:
+    """A bounce in free text: from a machine, and its subject or opening words are a bounce's."""
+    if not _is_from_machine(message):
+        return False
+    if "x-failed-recipients" in marks:
+        return True
+    if "auto-submitted" in marks and _looks_like_auto_reply(marks):
+        return False
+    if BOUNCE_SUBJECT.search(message.subject[:300]):
+        return True
+    return BOUNCE_TEXT.search(message.text[:4_000]) is not None
+
+
+def _looks_like_auto_reply(marks: Mapping[str, Sequence[str]]) -> bool:
+    return any("vacation" in value.lower() for value in marks.get("auto-submitted", ()))
+
+
+_ID = re.compile(r"<([^<>\s]{1,2000}(?:\s[^<>]{0,200})?)>")
+_ID_LINE = re.compile(
+    r"^[>|\s]{0,20}(?:x-)?(?:original-|orig-)?message-id[ \t]*:[ \t]*(?:\r?\n[ \t]+)?(\S{3,2000})",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def ids_in(value: str) -> list[str]:
+    """Return the message ids in a header value, without brackets."""
+    found = [re.sub(r"\s+", "", one) for one in _ID.findall(value[:10_000])]
+    if not found and "@" in value and not re.search(r"\s", value.strip()):
+        found = [value.strip().strip("<>")]
+    return found
+
+
+def _reported_ids(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the ids of the mail that the report is about, the surest first."""
+    found: dict[str, None] = {}
+    for value in _reported_id_values(message, marks):
+        found.update(dict.fromkeys(ids_in(value)))
+        if len(found) >= MAX_IDS:
+            break
+    return tuple(found)[:MAX_IDS]
+
+
+def _reported_id_values(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for kind, raw in message.report_parts:
+        text = raw[:_BYTES_LOOKED_AT].decode("utf-8", "replace")
+        if kind in _ORIGINAL_TYPES:
+            text = re.split(r"\r?\n\r?\n", text.lstrip("\r\n"), maxsplit=1)[0]
+        yield from _ID_LINE.findall(text)
+    for name in ("x-ms-exchange-parent-message-id", "x-original-message-id", "original-message-id"):
+        yield from marks.get(name, ())
+    yield from _ID_LINE.findall(message.text[:_TEXT_LOOKED_AT])
