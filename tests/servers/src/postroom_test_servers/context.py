@@ -1,0 +1,52 @@
+"""A `postroom.api.Context` for tests of transports, with a real TLS context."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import logging
+import ssl
+from collections.abc import Mapping
+
+from postroom.api import AuthError, Context, SettingsError, Token, codes
+from postroom.api.settings import ServerSettings
+
+
+@functools.cache
+def _client_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class LoopbackContext(Context):
+    """Lends what the core would: tests set `time` and `tokens` (purpose → value)."""
+
+    def __init__(
+        self, mailbox: str = "support@example.org", *, tokens: Mapping[str, str] | None = None
+    ) -> None:
+        self.mailbox = mailbox
+        self.logger = logging.getLogger("postroom.test")
+        self.tokens = dict(tokens or {})
+        self.time: datetime.datetime | None = None
+
+    def now(self) -> datetime.datetime:
+        """Return `time` if it was set, else the real one."""
+        return self.time or datetime.datetime.now(datetime.UTC)
+
+    def tls(self, settings: ServerSettings) -> ssl.SSLContext:
+        """Return a verifying context, or one that takes anything if the settings say so."""
+        try:
+            return _client_context(settings.ca_file, settings.verify_tls)
+        except OSError as error:
+            raise SettingsError(codes.CA_FILE_UNREADABLE, "The CA file cannot be read.") from error
+
+    def token(self, purpose: str, *, rejected: Token | None = None) -> Token:
+        """Return the token that was given for the purpose; the issuer refuses a second one."""
+        if purpose not in self.tokens:
+            raise SettingsError(codes.CREDENTIAL_MISSING, "The mailbox names no credential.")
+        if rejected is not None:
+            raise AuthError(codes.AUTH_REFUSED, "The issuer refused.")
+        return Token(self.tokens[purpose])
