@@ -1,0 +1,82 @@
+"""The core's own errors: retrieval stops, nothing is settled, an administrator is told.
+
+::
+
+    PostroomError
+    ├── StoreError
+    │   ├── DatabaseUnusableError
+    │   ├── SchemaError               `postroom db upgrade` is needed, or a newer postroom
+    │   └── DiskFullError
+    ├── KeyUnusableError              the key that opens sealed secrets
+    ├── LeaseLostError                another runner took over; what was not committed is not done
+    ├── NotFoundError                 no such mailbox, question, …
+    ├── InputError                    what was asked for cannot be done; lists every problem
+    └── BusyError                     somebody else holds it; try later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from postroom.api import codes
+from postroom.api.codes import Code
+from postroom.api.errors import Problem
+
+
+class PostroomError(Exception):
+    """Base. `sentence` says what happened; `next_step` the one next thing to do."""
+
+    code: Code | None = None
+
+    def __init__(self, sentence: str, *, next_step: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.next_step = next_step or (self.code.next_step if self.code else "")
+
+
+class StoreError(PostroomError):
+    """The database cannot be used."""
+
+    code = codes.DATABASE
+
+
+class DatabaseUnusableError(StoreError):
+    """No connection, no permission, no driver, or damaged."""
+
+
+class SchemaError(StoreError):
+    """The schema is older or newer than this program."""
+
+
+class DiskFullError(StoreError):
+    """No space left."""
+
+    code = codes.DISK_FULL
+
+
+class KeyUnusableError(PostroomError):
+    """The key is missing, unreadable, or not the one that sealed what is stored."""
+
+    code = codes.KEY_UNREADABLE
+
+
+class LeaseLostError(PostroomError):
+    """Another runner took over."""
+
+
+class NotFoundError(PostroomError):
+    """There is nothing of that name or number."""
+
+
+class InputError(PostroomError):
+    """What was asked for cannot be done."""
+
+    def __init__(
+        self, sentence: str, problems: Sequence[Problem] = (), *, next_step: str | None = None
+    ) -> None:
+        super().__init__(sentence, next_step=next_step)
+        self.problems = tuple(problems)
+
+
+class BusyError(PostroomError):
+    """Another process holds what is needed."""

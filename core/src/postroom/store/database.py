@@ -1,0 +1,182 @@
+"""Opens the database and gives it transactions, a clock, and bulk inserts."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import peewee
+
+from postroom.errors import DatabaseUnusableError, DiskFullError
+from postroom.store.fields import from_micros
+from postroom.store.models import Table, database
+
+_SQLITE_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "full",  # a commit must survive a power cut: side effects follow it
+    "foreign_keys": 1,
+    "cache_size": -32_000,
+    "temp_store": "memory",
+    "wal_autocheckpoint": 4_000,
+}
+_BUSY_SECONDS = 30
+
+
+def connect(url: str) -> None:
+    """Make `url` the database of this process.
+
+    :param url: ``sqlite:///relative``, ``sqlite:////absolute`` or ``postgresql://…``
+    :raises DatabaseUnusableError: another kind of URL, or its driver is not installed
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        database.initialize(_sqlite(unquote(url.removeprefix("sqlite:///"))))
+    elif parts.scheme in ("postgresql", "postgres"):
+        database.initialize(_postgresql(url))
+    else:
+        raise DatabaseUnusableError(
+            "POSTROOM_DATABASE has to begin with sqlite:/// or postgresql://, "
+            f"not {parts.scheme or url!r}."
+        )
+
+
+def _sqlite(path: str) -> peewee.SqliteDatabase:
+    if not path:
+        raise DatabaseUnusableError("POSTROOM_DATABASE names no file.")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnusableError(f"The folder of {path} cannot be made.") from error
+    return peewee.SqliteDatabase(path, pragmas=_SQLITE_PRAGMAS, timeout=_BUSY_SECONDS)
+
+
+def _postgresql(url: str) -> peewee.PostgresqlDatabase:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise DatabaseUnusableError(
+            "For PostgreSQL a driver is missing: pip install 'postroom[postgresql]'."
+        ) from error
+    return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
+
+
+def is_sqlite() -> bool:
+    """Say which of the two databases it is."""
+    return isinstance(database.obj, peewee.SqliteDatabase)
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """Hold this thread's connection open for the block."""
+    with database_errors():
+        opened = database.connect(reuse_if_open=True)
+    try:
+        yield
+    finally:
+        if opened:
+            database.close()
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Run the block in one write transaction; on SQLite it has the write lock from the start,
+    so that what it reads is what it writes upon."""
+    with database_errors():
+        if database.transaction_depth():
+            with database.atomic():
+                yield
+        elif is_sqlite():
+            with database.atomic("IMMEDIATE"):
+                yield
+        else:
+            with database.atomic():
+                yield
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise what means "the database or its disk is the trouble" as the core's own errors."""
+    try:
+        yield
+    except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
+        raise explain(error) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError("There is no space left on the disk.") from error
+        raise
+
+
+def explain(error: Exception) -> DatabaseUnusableError | DiskFullError:
+    """Put a driver's error into an administrator's words."""
+    cause = error.__cause__ or error.__context__ or error
+    text = " ".join(str(cause).split())
+    full = "database or disk is full" in text or "No space left" in text
+    if full or getattr(cause, "sqlstate", None) == "53100":
+        return DiskFullError("There is no space left for the database.")
+    if isinstance(cause, sqlite3.Error):
+        return DatabaseUnusableError(f"The database {database.obj.database} says: {text}.")
+    return DatabaseUnusableError(f"The database server says: {text[:300]}")
+
+
+def now() -> datetime:
+    """Return the database's time: the one clock that all runners share."""
+    if is_sqlite():
+        from postroom.clock import now as local  # one host, one clock
+
+        return local()
+    row = database.execute_sql(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    ).fetchone()
+    return from_micros(row[0])
+
+
+def allocate_ids(table: type[Table], count: int) -> range:
+    """Return `count` new ids of a table whose ids are given out before the insert.
+
+    Must run in a transaction. Ids are never used twice, also when rows were deleted.
+    """
+    name = table._meta.table_name
+    if is_sqlite():
+        row = database.execute_sql(
+            "INSERT INTO counter (name, next_id) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
+            "SET next_id = next_id + ? RETURNING next_id",
+            (name, 1 + count, count),
+        ).fetchone()
+        return range(row[0] - count, row[0])
+    # One round trip; the row lock orders concurrent writers, as their inserts would.
+    row = database.execute_sql(
+        "INSERT INTO counter (name, next_id) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE "
+        "SET next_id = counter.next_id + %s RETURNING next_id",
+        (name, 1 + count, count),
+    ).fetchone()
+    return range(row[0] - count, row[0])
+
+
+_insert_statements: dict[tuple[str, str, tuple[str, ...]], tuple[str, list[Any]]] = {}
+
+
+def insert_rows(table: type[Table], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert many rows with one prepared statement: five times as fast as building one each.
+
+    :param columns: names of fields; every row has a value for each, as Python sees it
+    """
+    kind = "sqlite" if is_sqlite() else "postgresql"
+    cached = _insert_statements.get((kind, table.__name__, tuple(columns)))
+    if cached is None:
+        fields = [table._meta.fields[name] for name in columns]
+        names = ", ".join(f'"{field.column_name}"' for field in fields)
+        marks = ", ".join(["?" if kind == "sqlite" else "%s"] * len(fields))
+        statement = f'INSERT INTO "{table._meta.table_name}" ({names}) VALUES ({marks})'  # noqa: S608
+        cached = (statement, [field.db_value for field in fields])
+        _insert_statements[(kind, table.__name__, tuple(columns))] = cached
+    statement, convert = cached
+    values = [[c(v) for c, v in zip(convert, row, strict=True)] for row in rows]
+    if values:
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs
+            database.connection().cursor().executemany(statement, values)

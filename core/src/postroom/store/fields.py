@@ -1,0 +1,48 @@
+"""Column types that are the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from peewee import BigIntegerField, TextField
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(instant: datetime) -> int:
+    """Return microseconds since 1970 (UTC); exact, where floats are not."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware UTC instant."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+class InstantField(BigIntegerField):
+    """An aware UTC datetime as microseconds since 1970, so that both databases compare alike."""
+
+    def db_value(self, value: datetime | int | None) -> int | None:
+        """Return what is stored."""
+        return to_micros(value) if isinstance(value, datetime) else value
+
+    def python_value(self, value: int | None) -> datetime | None:
+        """Return what is read."""
+        return None if value is None else from_micros(value)
+
+
+class JsonField(TextField):
+    """A JSON value as text."""
+
+    def db_value(self, value: Any) -> str | None:
+        """Return what is stored."""
+        if value is None:
+            return None
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def python_value(self, value: str | None) -> Any:
+        """Return what is read."""
+        return None if value is None else json.loads(value)

@@ -1,0 +1,72 @@
+"""Brings the schema up to date, under a lock, and refuses to work on an unknown one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playhouse.migrations import Runner  # type: ignore[import-untyped]  # has no stubs
+
+from postroom.errors import SchemaError
+from postroom.store.database import connection, database_errors, is_sqlite
+from postroom.store.models import database
+
+_FOLDER = Path(__file__).parent / "migrations"
+_LOCK = 0x706F7374  # "post": any fixed number will do, it only has to be ours
+
+
+def pending() -> list[str]:
+    """Return the names of migrations that the database still lacks.
+
+    :raises SchemaError: the database was made by a newer postroom
+    """
+    with connection(), database_errors():
+        steps = _runner().status()
+    unknown = [step.name for step in steps if step.path is None]
+    if unknown:
+        raise SchemaError(
+            f"The database was upgraded by a newer postroom (it has {unknown[-1]}).",
+            next_step="Install that version of postroom here too.",
+        )
+    return [step.name for step in steps if not step.applied]
+
+
+def check() -> None:
+    """Refuse a schema that is not this program's.
+
+    :raises SchemaError: with the command to run
+    """
+    missing = pending()
+    if missing:
+        empty = missing[0].startswith("0001")
+        raise SchemaError(
+            "The database is empty." if empty else "The database is of an older postroom.",
+            next_step="Run `postroom init`." if empty else "Run `postroom db upgrade`.",
+        )
+
+
+def upgrade() -> list[str]:
+    """Apply what is pending; return its names. Any number of processes may call it at once."""
+    with connection(), database_errors(), _lock():
+        pending()
+        done: list[str] = _runner().up()
+        return done
+
+
+def _runner() -> Runner:
+    return Runner(database.obj, str(_FOLDER))
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """On SQLite each migration is a transaction of its own, and a second process finds it done."""
+    if is_sqlite():
+        with database.atomic("EXCLUSIVE"):
+            yield
+        return
+    database.execute_sql("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        yield
+    finally:
+        database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
