@@ -1,0 +1,177 @@
+"""Addresses of headers (RFC 5322 section 3.4, with the obsolete forms), in linear time.
+
+The standard library's readers recurse on comments and are quadratic on open quotes; this one is a
+loop over tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from postroom.mail.message import Address
+from postroom.mail.text import one_line, without_direction
+from postroom.mail.words import decode_plain, decode_words
+
+MOST = 100
+LONGEST_NAME = 200
+LONGEST_ADDRESS = 320
+
+_SIMPLE = re.compile(
+    r'\s*(?:"([^"<>@,;:()\\=]*)"|([^"<>@,;:()\\=\[\]]*?))\s*'
+    r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)>\s*"
+)
+_BARE = re.compile(r"\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)\s*")
+_TOKEN = re.compile(
+    r'=\?[^?\s]+\?[bBqQ]\?[^?]*\?=|"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\[\]]*\]|\\.'
+    r'|[^\s"()<>,;:\[\]\\=]+|\s+|.',
+    re.DOTALL,
+)
+"""An encoded word, a quoted string, a domain literal, a quoted pair, an atom, white space; or one
+character that stands for itself."""
+_VALID = re.compile(r'(?:"[^"]{1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)')
+_QUOTED_PAIR = re.compile(r'\\(["\\])')
+
+
+def parse_addresses(value: str, hint: str | None = None) -> tuple[Address, ...]:
+    """Return the mailboxes of a raw header value (Latin-1 carries its bytes), at most `MOST`.
+
+    Groups are flattened, names decoded and made safe to show; what has no address is left out.
+    """
+    if simple := _BARE.fullmatch(value):
+        return (Address(simple[1]),)
+    if value.isascii() and (simple := _SIMPLE.fullmatch(value)):
+        return (Address(simple[3], _name(simple[1] or simple[2] or "", None)),)
+    text = value if value.isascii() else decode_plain(value, hint)
+    found = _Reader(hint).read(text)
+    if not found and "(" in text:  # a comment that never closes hides nothing
+        found = _Reader(hint).read(text.replace("(", " ").replace(")", " "))
+    if not found and "=?" in text:  # the address itself is in an encoded word
+        found = _Reader(hint).read(decode_words(text, hint))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads one header value token by token; holds what the mailbox at hand has so far."""
+
+    hint: str | None
+    words: list[str] = field(default_factory=list)
+    glued: bool = False
+    angle: list[str] | None = None
+    comments: list[str] = field(default_factory=list)
+    carried: str = ""
+    found: list[Address] = field(default_factory=list)
+
+    def read(self, text: str) -> list[Address]:
+        depth = inside = 0
+        open_angle = False
+        for match in _TOKEN.finditer(text):
+            token = match.group()
+            if depth:
+                depth += (token == "(") - (token == ")")
+                if depth and inside < 50:
+                    self.comments.append(token)
+                    inside += 1
+            elif token == "(":
+                depth, self.glued = 1, False
+            elif token == "<":
+                open_angle = True
+                self.angle = self.angle or []
+            elif token == ">":
+                open_angle = False
+            elif open_angle and not self._ends_open_angle(token):
+                self._into_angle(token)
+            elif token in (",", ";"):
+                open_angle = False
+                self._finish(carry=token == ",")
+            elif token == ":":
+                self._drop_group_name()
+            elif token.isspace():
+                self.glued = False
+            else:
+                self._into_words(token)
+            if len(self.found) >= MOST:
+                return self.found
+        self._finish(carry=False)
+        return self.found
+
+    def _ends_open_angle(self, token: str) -> bool:
+        """Tell if a comma shows that `>` was forgotten; `<@a,@b:user@host>` is an old route."""
+        inside = "".join(self.angle or ())
+        return token in (",", ";") and "@" in inside and not inside.startswith("@")
+
+    def _into_angle(self, token: str) -> None:
+        assert self.angle is not None
+        if token == ":":
+            self.angle.clear()  # what came before is a route (RFC 5322 section 4.4) or "mailto"
+        elif not token.isspace() and len(self.angle) < 64:
+            self.angle.append(token)
+
+    def _into_words(self, token: str) -> None:
+        if self.glued and self.words:
+            self.words[-1] += token
+        elif len(self.words) < 200:
+            self.words.append(token)
+        self.glued = True
+
+    def _drop_group_name(self) -> None:
+        self.words.clear()
+        self.comments.clear()
+        self.carried = ""
+        self.glued = False
+
+    def _finish(self, *, carry: bool) -> None:
+        """Close the mailbox at hand; a phrase without one may be the `Reed` of `Reed, Ann <…>`."""
+        words, angle, comments = self.words, self.angle, self.comments
+        self.words, self.angle, self.comments, self.glued = [], None, [], False
+        if angle is not None:
+            address = _address("".join(angle))
+            name = " ".join(words)
+            if self.carried:
+                name = f"{self.carried}, {name}"
+            if not address and words:  # `ann@customer.example <>`
+                address, name = _address(words[-1]), ""
+        else:
+            address, name = self._bare(words)
+            name = name or "".join(comments)
+        self.carried = ""
+        if address:
+            self.found.append(Address(address, _name(name, self.hint)))
+        elif carry and angle is None and len(words) < 8:
+            self.carried = " ".join(words)
+
+    def _bare(self, words: list[str]) -> tuple[str, str]:
+        """Return address and name of a mailbox without angle brackets."""
+        for index, word in enumerate(words):
+            address = _address(word) or _address(word.strip("\"'"))
+            if address:
+                return address, " ".join(words[:index] + words[index + 1 :])
+        joined = "".join(words)
+        return (_address(joined), "") if joined.count("@") == 1 else ("", "")
+
+
+def _address(text: str) -> str:
+    """Return the address, or "" where the text is none that could be answered."""
+    text = text.strip("'").rstrip(".") if not text.startswith('"') else text.rstrip(".")
+    if "@" not in text or len(text) > LONGEST_ADDRESS:
+        return ""
+    text = without_direction(one_line(text, LONGEST_ADDRESS))
+    return text if _VALID.fullmatch(text) else ""
+
+
+def _name(text: str, hint: str | None) -> str:
+    """Return a display name: quotes and words undone, safe to show, cut for its column."""
+    text = text[:4096]
+    if '"' in text:
+        text = " ".join(
+            _QUOTED_PAIR.sub(r"\1", piece) for piece in re.split(r'(?<!\\)"', text) if piece.strip()
+        )
+    if "=?" in text:
+        text = decode_words(text, hint) if text.isascii() else _decode_mixed(text, hint)
+    return " ".join(without_direction(one_line(text, LONGEST_NAME)).split())
+
+
+def _decode_mixed(text: str, hint: str | None) -> str:
+    """Decode words in a name that also has other letters, which are text already."""
+    return re.sub(r"[!-~ ]*=\?[!-~ ]*\?=", lambda found: decode_words(found.group(), hint), text)

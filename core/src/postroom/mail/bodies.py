@@ -1,0 +1,240 @@
+"""Decide which parts are the text of a message, and which are attachments. None is dropped."""
+
+from __future__ import annotations
+
+import hashlib
+import html as markup
+import re
+from dataclasses import dataclass, field
+
+from postroom.mail.charsets import decode
+from postroom.mail.embedded import Embedded, extract
+from postroom.mail.fields import first
+from postroom.mail.filenames import safe_name
+from postroom.mail.flowed import unflow
+from postroom.mail.ids import message_id
+from postroom.mail.message import Attachment
+from postroom.mail.structure import Part
+from postroom.mail.text import readable, storable
+from postroom.mail.tnef import TnefFile, read_tnef
+from postroom.mail.transfer import decode_body
+
+LONGEST_TEXT = 10_000_000
+"""Characters of text that are kept; the original has all of them."""
+
+_TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
+_READABLE = ("message/delivery-status", "message/partial", "text/rfc822-headers", "application/pgp")
+_TEXT_TYPES = ("text/plain", "text/html")
+_CID = re.compile(r"cid:([^\"'\s<>)\\]{1,300})", re.IGNORECASE)
+_VISIBLE = re.compile(r"[^\s\u200b\u200c\u200d\u2060\ufeff\u00ad]")
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A stretch of the body: as text, as HTML, or both where they are alternatives."""
+
+    plain: str | None = None
+    html: str | None = None
+
+
+@dataclass(slots=True)
+class Body:
+    """What the parts come to."""
+
+    text: str = ""
+    html: str | None = None
+    attachments: list[Attachment] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Reader:
+    """Walks the parts once, in order."""
+
+    def __init__(self, root: Part, problems: list[str]) -> None:
+        self.root = root
+        self.problems = problems
+        self.attachments: list[Attachment] = []
+        self.related: list[int] = []  # attachments that the HTML may show by their Content-ID
+        self.fallback: list[str] = []  # to be read where there is no text at all
+        self.text_parts = sum(_may_be_body(part) for part in root.walk())
+
+    def read(self) -> Body:
+        pieces = self._pieces(self.root)
+        text, html = _joined(pieces)
+        if not _is_visible(text) and not (html and self.attachments) and self.fallback:
+            text = "\n\n".join(self.fallback) if not html else text
+        if html and self.related:
+            self._mark_shown(html)
+        return Body(
+            text[:LONGEST_TEXT], html and html[:LONGEST_TEXT], self.attachments, self.problems
+        )
+
+    def _pieces(self, part: Part) -> list[_Piece]:
+        if part.children:
+            if part.type.value == "multipart/alternative":
+                return _alternatives([self._pieces(child) for child in part.children])
+            return [piece for child in part.children for piece in self._pieces(child)]
+        return self._leaf(part)
+
+    def _leaf(self, part: Part) -> list[_Piece]:
+        kind = part.type.value
+        if part.is_multipart:
+            return self._empty_multipart(part)
+        wants = part.disposition
+        name = _name(part)
+        if wants.value == "attachment" or not _is_text(part):
+            self._attach(part, name)
+            return []
+        if name and (self.text_parts or not _is_body_type(part)):
+            self._attach(part, name)
+            return []
+        if kind not in _TEXT_TYPES and self.root is not part:
+            self._attach(part, name)
+            return []
+        return self._text(part)
+
+    def _empty_multipart(self, part: Part) -> list[_Piece]:
+        """Show what a multipart without parts holds: nothing may be lost."""
+        body = part.raw_body
+        if not body.strip(b"- \t\r\n"):
+            return []
+        if b"\x00" in body[:1000] or len(body) > 1_000_000:
+            self._add(body, safe_name("", "", self._number), "application/octet-stream", None)
+            return []
+        return [_Piece(plain=readable(decode(body)))]
+
+    def _text(self, part: Part) -> list[_Piece]:
+        content = self._decoded(part)
+        if part.type.value == "text/html":
+            return [_Piece(html=storable(decode(content, part.type.get("charset"))))]
+        content, files = extract(content)
+        text = readable(decode(content, part.type.get("charset")))
+        if part.type.get("format").lower() == "flowed":
+            text = unflow(text, delete_space=part.type.get("delsp").lower() == "yes")
+        for file in files:
+            self._embedded(file)
+        return [_Piece(plain=text)]
+
+    def _embedded(self, file: Embedded) -> None:
+        kind = "application/octet-stream"
+        self._add(file.content, safe_name(decode(file.name), kind, self._number), kind, None)
+
+    def _attach(self, part: Part, name: str) -> None:
+        content, kind = self._decoded(part), part.type.value
+        content_id = message_id(first(part.fields, "content-id") or "")
+        if content_id and part.within == "multipart/related":
+            self.related.append(len(self.attachments))
+        self._add(
+            content,
+            safe_name(name, kind, self._number),
+            kind,
+            content_id,
+            inline=part.disposition.value == "inline",
+        )
+        if kind in _TNEF or (name.lower() == "winmail.dat" and "octet" in kind):
+            self._unpack_tnef(content)
+        elif kind in _READABLE and part.disposition.value != "attachment":
+            self.fallback.append(readable(decode(content[:1_000_000], part.type.get("charset"))))
+        elif kind.startswith("text/") and part.disposition.value != "attachment":
+            self.fallback.append(readable(decode(content[:1_000_000], part.type.get("charset"))))
+
+    def _unpack_tnef(self, content: bytes) -> None:
+        """Add the files of a winmail.dat after it, and its text where there is no other."""
+        found = read_tnef(content)
+        if found is None:
+            self.problems.append("A winmail.dat could not be opened.")
+            return
+        for file in found.files:
+            self._tnef_file(file)
+        if found.text:
+            self.fallback.append(readable(found.text))
+
+    def _tnef_file(self, file: TnefFile) -> None:
+        kind = file.content_type or "application/octet-stream"
+        self._add(file.content, safe_name(file.name, kind, self._number), kind, file.content_id)
+
+    @property
+    def _number(self) -> int:
+        return len(self.attachments) + 1
+
+    def _add(
+        self, content: bytes, name: str, kind: str, content_id: str | None, *, inline: bool = False
+    ) -> None:
+        digest = hashlib.sha256(content).hexdigest()
+        self.attachments.append(
+            Attachment(name, kind[:200], len(content), digest, content_id, inline, content)
+        )
+
+    def _decoded(self, part: Part) -> bytes:
+        decoded = decode_body(part.raw_body, part.encoding)
+        if decoded.problem and decoded.problem not in self.problems:
+            self.problems.append(decoded.problem)
+        return decoded.content
+
+    def _mark_shown(self, html: str) -> None:
+        shown = set(_CID.findall(html))
+        for index in self.related:
+            old = self.attachments[index]
+            if old.content_id in shown and not old.inline:
+                self.attachments[index] = Attachment(
+                    old.filename, old.content_type, old.size, old.sha256, old.content_id, True,
+                    old.content,
+                )  # fmt: skip
+
+
+def _name(part: Part) -> str:
+    return part.disposition.text("filename") or part.type.text("name")
+
+
+def _is_text(part: Part) -> bool:
+    kind = part.type.value
+    return kind.startswith("text/") and kind not in ("text/calendar", "text/rfc822-headers")
+
+
+def _is_body_type(part: Part) -> bool:
+    return part.type.value in _TEXT_TYPES
+
+
+def _may_be_body(part: Part) -> bool:
+    """Tell if the part is a text that nothing marks as a file."""
+    return (
+        not part.children
+        and part.type.value in _TEXT_TYPES
+        and part.disposition.value != "attachment"
+        and not _name(part)
+    )
+
+
+def _is_visible(text: str) -> bool:
+    return _VISIBLE.search(text) is not None
+
+
+def _alternatives(children: list[list[_Piece]]) -> list[_Piece]:
+    """Make one piece of the alternatives: all their plain text, and all their HTML."""
+    pieces = [piece for child in children for piece in child]
+    plain = [piece.plain for piece in pieces if piece.plain is not None]
+    html = [piece.html for piece in pieces if piece.html is not None]
+    if not plain and not html:
+        return []
+    return [_Piece("\n".join(plain) if plain else None, "\n".join(html) if html else None)]
+
+
+def _joined(pieces: list[_Piece]) -> tuple[str, str | None]:
+    """Return the whole text and, if any piece has it, the whole HTML."""
+    has_html = any(piece.html is not None for piece in pieces)
+    texts: list[str] = []
+    pages: list[str] = []
+    for piece in pieces:
+        text = piece.plain
+        if (text is None or not _is_visible(text)) and piece.html is not None:
+            from postroom.mail.html import to_text  # nh3 is only loaded where there is HTML
+
+            text = to_text(piece.html)
+        texts.append(text or "")
+        if has_html:
+            if piece.html is not None:
+                pages.append(piece.html)
+            elif _is_visible(text or ""):
+                pages.append(f"<pre>{markup.escape(text or '', quote=False)}</pre>")
+    whole = texts[0] if len(texts) == 1 else "\n".join(t for t in texts if _is_visible(t))
+    return whole, "\n".join(pages) if has_html else None

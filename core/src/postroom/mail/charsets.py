@@ -1,0 +1,195 @@
+"""Bytes to text, whatever the label says.
+
+The ladder: what is declared (as browsers understand the label: Latin-1 is Windows-1252, GB2312 is
+GB18030, ASCII is UTF-8), then UTF-8, then Windows-1252. It never raises.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import lru_cache
+
+_LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
+
+_PYTHON_ONLY = frozenset(
+    "idna punycode undefined unicode-escape raw-unicode-escape mbcs oem charmap palmos".split()
+)
+"""Codecs that are not character sets of mail; some are slow on hostile input."""
+
+_UNLABELLED = frozenset(
+    "unknown unknown-8bit x-unknown 8bit 7bit binary default none default-charset x-user-defined "
+    "us-ascii ascii ansi-x3.4-1968 iso646-us us cp367 646 ansi-x3.4-1986 utf-8 utf8 cp65001 "
+    "unicode-1-1-utf-8 unicode-2-0-utf-8 x-unicode-2-0-utf-8 utf-8-sig u8 utf cesu-8".split()
+)
+"""Labels for which UTF-8 is tried first: they are it, they are its subset, or they say nothing."""
+
+_ALIASES = {
+    **dict.fromkeys(
+        (
+            "iso-8859-1 iso8859-1 latin1 latin-1 l1 cp819 ibm819 iso-ir-100 8859 8859-1 "
+            "iso-8859-1:1987 iso88591 csisolatin1 x-ansi ansi windows-1252 win-1252 cp-1252 "
+            "iso-8859 iso8859 iso-8859-1-windows-3.1-latin-1 x-cp1252 en"
+        ).split(),
+        "cp1252",
+    ),
+    **dict.fromkeys("iso-8859-9 iso8859-9 latin5 l5 csisolatin5".split(), "cp1254"),
+    **dict.fromkeys("iso-8859-8-i iso-8859-8-e iso-8859-8 logical csiso88598i".split(), "cp1255"),
+    **dict.fromkeys("iso-8859-6-i iso-8859-6-e".split(), "iso8859_6"),
+    **dict.fromkeys("tis-620 tis620 iso-8859-11 windows-874 dos-874 x-windows-874".split(), "cp874"),
+    **dict.fromkeys(
+        "gb2312 gbk gb-2312 gb2312-80 gb-2312-80 x-gbk cp936 ms936 euc-cn x-euc-cn "
+        "chinese csgb2312 gb18030-2000 windows-936".split(),
+        "gb18030",
+    ),
+    **dict.fromkeys("hz-gb-2312 hz-gb hz".split(), "hz"),
+    **dict.fromkeys(
+        "ks-c-5601-1987 ks-c-5601 ksc5601 ks-c5601 ksc-5601 korean euc-kr euckr cp949 "
+        "windows-949 uhc ks-c-5601-1989 ks-x-1001 cseuckr iso-ir-149".split(),
+        "cp949",
+    ),
+    **dict.fromkeys(
+        "shift-jis shiftjis sjis x-sjis windows-31j ms-kanji ms932 csshiftjis cp943c".split(),
+        "cp932",
+    ),
+    **dict.fromkeys("x-euc-jp eucjp euc-jp ujis".split(), "euc_jp"),
+    **dict.fromkeys("big5 big-5 x-x-big5 cn-big5 csbig5 big5-eten".split(), "big5hkscs"),
+    **dict.fromkeys("unicode-1-1-utf-7 unicode-2-0-utf-7 x-unicode-2-0-utf-7".split(), "utf_7"),
+    **dict.fromkeys("unicode ucs-2 iso-10646-ucs-2 csunicode utf16".split(), "utf_16"),
+    **dict.fromkeys("iso-10646-ucs-4 ucs-4 utf32".split(), "utf_32"),
+    **dict.fromkeys("macintosh mac x-mac-roman x-macroman csmacintosh".split(), "mac_roman"),
+    **dict.fromkeys("x-mac-ce x-mac-centraleurroman".split(), "mac_latin2"),
+    "x-mac-cyrillic": "mac_cyrillic",
+    "x-mac-ukrainian": "mac_cyrillic",
+    "x-mac-greek": "mac_greek",
+    "x-mac-turkish": "mac_turkish",
+    "x-mac-icelandic": "mac_iceland",
+    "koi8": "koi8_r",
+    "cskoi8r": "koi8_r",
+    "koi8-ru": "koi8_u",
+    "cp-850": "cp850",
+    "iso-2022-jp": "iso2022_jp_2",
+    "csiso2022jp": "iso2022_jp_2",
+    "iso-2022-jp-ms": "iso2022_jp_ext",
+    "cp50220": "iso2022_jp_ext",
+    "cp50221": "iso2022_jp_ext",
+    "cp1251cyrillic": "cp1251",
+}
+
+_SECOND_TRY = {
+    "big5hkscs": "cp950",
+    "cp932": "shift_jis_2004",
+    "euc_jp": "euc_jis_2004",
+    "iso2022_jp_2": "iso2022_jp_ext",
+    "cp949": "johab",
+}
+
+
+@lru_cache(maxsize=512)
+def codec_for(label: str) -> str | None:
+    """Return the Python codec for a charset label; `"utf-8"` where it says nothing, None unknown."""
+    found = _LABEL.search(label[:100])
+    if found is None:
+        return "utf-8"
+    name = found.group().lower().replace("_", "-").rstrip(".:-")
+    if name in _UNLABELLED:
+        return "utf-8"
+    if name in _ALIASES:
+        return _ALIASES[name]
+    for prefix, codec in (("windows-", "cp"), ("win-", "cp"), ("x-cp", "cp"), ("ibm-", "cp")):
+        if name.startswith(prefix) and name[len(prefix) :].isdigit():
+            name = codec + name[len(prefix) :]
+    if name in _PYTHON_ONLY:
+        return None
+    try:
+        info = codecs.lookup(name)
+        b"".decode(name)  # raises LookupError for codecs that are not text, such as "zlib"
+    except (LookupError, ValueError):
+        return None
+    return None if info.name.replace("_", "-") in _PYTHON_ONLY else info.name
+
+
+def decode(data: bytes, label: str | None = None) -> str:
+    """Return `data` as text by the ladder; a byte-order mark is not text."""
+    if data.isascii() and (not label or codec_for(label) in ("utf-8", "cp1252", None)):
+        return _ascii(data)
+    codec = codec_for(label) if label else "utf-8"
+    if codec is None or codec == "utf-8":
+        return _unlabelled(data, declared_utf8=bool(label))
+    if codec in ("utf_16", "utf-16"):
+        return _utf16(data)
+    if data.startswith(b"\xef\xbb\xbf"):
+        return _unlabelled(data)
+    return _declared(data, codec)
+
+
+def decode_header(data: bytes, hint: str | None = None) -> str:
+    """Return a header's raw 8-bit bytes as text: UTF-8, the body's charset `hint`, Windows-1252."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        codec = codec_for(hint) if hint else None
+    if codec and codec not in ("utf-8", "cp1252"):
+        try:
+            return data.decode(codec)
+        except (UnicodeError, ValueError):
+            pass
+    return _unlabelled(data)
+
+
+def _ascii(data: bytes) -> str:
+    """Decode seven-bit data; Japanese in ISO-2022-JP is often left without a label."""
+    if b"\x1b$" in data:
+        try:
+            return data.decode("iso2022_jp_2")
+        except UnicodeDecodeError:
+            pass
+    return data.decode("ascii")
+
+
+def _declared(data: bytes, codec: str) -> str:
+    for name in (codec, _SECOND_TRY.get(codec)):
+        if name is not None:
+            try:
+                return data.decode(name)
+            except (UnicodeError, ValueError):
+                continue
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode(codec, "replace")
+
+
+def _unlabelled(data: bytes, *, declared_utf8: bool = False) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and not declared_utf8:
+        return _utf16(data)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return _nearly_utf8(data)
+
+
+def _nearly_utf8(data: bytes) -> str:
+    """Decode UTF-8 with a fault or two, CESU-8, or else Windows-1252.
+
+    Which it is, is told by what there is more of: sound characters or broken ones.
+    """
+    try:  # CESU-8 writes characters beyond U+FFFF as two surrogates of three bytes each
+        pairs = data.decode("utf-8-sig", "surrogatepass")
+        return pairs.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8-sig", "replace")
+    broken = text.count("\ufffd")
+    sound = sum(1 for byte in data if byte >= 0xC2 and byte < 0xF5) - broken
+    return text if sound > broken else data.decode("cp1252", "replace")
+
+
+def _utf16(data: bytes) -> str:
+    """Decode UTF-16; without a mark the zero bytes of Latin letters tell the byte order."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    sample = data[:400]
+    big = sample[0::2].count(0) > sample[1::2].count(0)
+    if not big and 0 not in sample and sample.isascii():
+        return data.decode("ascii", "replace")  # labelled UTF-16, but plain text (Outlook)
+    return data.decode("utf-16-be" if big else "utf-16-le", "replace")

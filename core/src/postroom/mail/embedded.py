@@ -1,0 +1,108 @@
+"""Files that stand inside a text: uuencode and yEnc, from before MIME."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_UU = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} +([^\r\n]{1,255}?)[ \t]*\r?\n", re.MULTILINE)
+_UU_END = re.compile(rb"^end[ \t]*\r?$\n?", re.MULTILINE)
+_YENC = re.compile(rb"^=ybegin [^\r\n]*?name=([^\r\n]{1,255})\r?\n", re.MULTILINE)
+_YENC_END = re.compile(rb"^=yend[^\r\n]*\r?$\n?", re.MULTILINE)
+_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A file found in a text: `name` is raw."""
+
+    name: bytes
+    content: bytes
+
+
+def extract(body: bytes) -> tuple[bytes, list[Embedded]]:
+    """Return the text without the files in it, and the files."""
+    files: list[Embedded] = []
+    if b"begin " in body or b"begin-base64 " in body:
+        body = _take(body, _UU, _UU_END, _uu_content, files)
+    if b"=ybegin " in body:
+        body = _take(body, _YENC, _YENC_END, _yenc_content, files)
+    return body, files
+
+
+def decode_uu(body: bytes) -> bytes | None:
+    """Return the content of a body that is uuencoded as a whole, or None."""
+    begin = _UU.search(body)
+    if begin is None:
+        return None
+    end = _UU_END.search(body, begin.end())
+    return _uu_content(begin, body[begin.end() : end.start() if end else len(body)])
+
+
+def _take(
+    body: bytes,
+    start: re.Pattern[bytes],
+    stop: re.Pattern[bytes],
+    read: Callable[[re.Match[bytes], bytes], bytes | None],
+    files: list[Embedded],
+) -> bytes:
+    """Move every block between `start` and `stop` from the body to `files`."""
+    kept: list[bytes] = []
+    done = 0
+    while len(files) < _MOST and (begin := start.search(body, done)):
+        end = stop.search(body, begin.end())
+        if end is None:
+            break  # an open block stays text: it may be prose, and nothing may be lost
+        content = read(begin, body[begin.end() : end.start()])
+        if content is None:
+            kept.append(body[done : begin.end()])
+            done = begin.end()
+            continue
+        kept.append(body[done : begin.start()])
+        files.append(Embedded(begin[1], content))
+        done = end.end()
+    return b"".join(kept) + body[done:] if files else body
+
+
+def _uu_content(begin: re.Match[bytes], block: bytes) -> bytes | None:
+    """Decode the lines of a block, or return None where it is prose that begins alike."""
+    if begin.group().startswith(b"begin-base64"):
+        return binascii.a2b_base64(block.translate(None, b"=\r\n") + b"===")
+    out: list[bytes] = []
+    bad = 0
+    for line in block.splitlines():
+        line = line.rstrip(b"\r\n")
+        if not line or line in (b"`", b" "):
+            continue
+        try:
+            out.append(_uu_line(line))
+        except binascii.Error:
+            bad += 1
+            if bad > len(out):
+                return None
+    return b"".join(out) if out or not bad else None
+
+
+def _uu_line(line: bytes) -> bytes:
+    try:
+        return binascii.a2b_uu(line)
+    except binascii.Error:
+        # some encoders leave trailing rubbish; what the length says is enough
+        length = (((line[0] - 32) & 63) * 4 + 5) // 3
+        return binascii.a2b_uu(line[:length])
+
+
+def _yenc_content(begin: re.Match[bytes], block: bytes) -> bytes:
+    lines = [line for line in block.split(b"\n") if not line.startswith(b"=ypart ")]
+    data = b"".join(line.rstrip(b"\r") for line in lines)
+    pieces = data.split(b"=")
+    out = [pieces[0].translate(_YENC_PLAIN)]
+    for piece in pieces[1:]:
+        if piece:
+            out.append(bytes([(piece[0] - 64 - 42) & 255]) + piece[1:].translate(_YENC_PLAIN))
+    return b"".join(out)
+
+
+_YENC_PLAIN = bytes((value - 42) & 255 for value in range(256))

@@ -1,0 +1,79 @@
+"""Undo transfer encodings (RFC 2045 section 6), whatever is left of them."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+
+from postroom.mail.embedded import decode_uu
+
+try:
+    from pybase64 import b64decode as _fast_base64
+except ImportError:  # no wheel for this platform: the standard library does it, more slowly
+    _fast_base64 = None
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
+_LARGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    content: bytes
+    problem: str = ""
+
+
+def decode_body(body: bytes, encoding: str) -> Decoded:
+    """Return the bytes that `encoding` (lower case) stands for; unknown ones stay as they are."""
+    if encoding in ("", "7bit", "8bit", "binary"):
+        return Decoded(body)
+    if encoding in ("base64", "b64", "x-base64"):
+        return _base64(body)
+    if encoding in ("quoted-printable", "qp", "quotedprintable"):
+        return Decoded(binascii.a2b_qp(body.replace(b"\r\r\n", b"\r\n") if b"\r\r" in body else body))
+    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
+        found = decode_uu(body)
+        return Decoded(body if found is None else found)
+    return Decoded(body, f"The transfer encoding {encoding[:40]!r} is not known.")
+
+
+def _base64(body: bytes) -> Decoded:
+    if _fast_base64 is not None and len(body) > _LARGE:
+        try:
+            content = _fast_base64(body)
+        except (binascii.Error, ValueError):
+            content = b""
+        letters = len(body) - body.count(b"\n") - body.count(b"\r")
+        if letters == (len(content) + 2) // 3 * 4:  # nothing was skipped but line ends
+            return Decoded(content)
+    dirty = _NOT_BASE64.search(body) is not None
+    if (dirty or b" " in body) and not looks_like_base64(body):
+        return Decoded(body, "A part says it is base64 and is not.")
+    problem = "A part's base64 has foreign characters in it; they were skipped." if dirty else ""
+    return Decoded(_lenient_base64(body), problem)
+
+
+def looks_like_base64(body: bytes) -> bool:
+    """Tell encoded data with some dirt in it from text that was labelled wrongly."""
+    sample = body[:4000]
+    words = sample.split()
+    longest = max((len(word.translate(None, b"=!#-")) for word in words), default=20)
+    several_a_line = len(words) > 2 * (sample.count(b"\n") + 1)
+    foreign = len(sample.translate(None, _ALPHABET + b"= \t\r\n"))
+    return longest >= 20 or (not several_a_line and foreign * 20 < len(sample))
+
+
+def _lenient_base64(body: bytes) -> bytes:
+    """Decode whatever can be: foreign characters skipped, padding within or missing."""
+    chunks = []
+    # several encoded pieces glued together: each ends with its own padding
+    for piece in re.findall(rb"[^=]+=*", body):
+        letters = piece.translate(None, b"=").translate(None, _FOREIGN)
+        if len(letters) % 4 == 1:
+            letters = letters[:-1]
+        chunks.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
+    return b"".join(chunks)
+
+
+_FOREIGN = bytes(sorted(set(range(256)) - set(_ALPHABET)))
