@@ -8,88 +8,22 @@ from __future__ import annotations
 
 import re
 
-_WROTE = (
-    "wrote",  # English
-    "writes",
-    "schrieb",  # German
-    "geschrieben",
-    "a écrit",  # French
-    "écrit",
-    "escribió",  # Spanish
-    "escribio",
-    "ha escrito",
-    "va escriure",  # Catalan
-    "escreveu",  # Portuguese
-    "ha scritto",  # Italian
-    "scrisse",
-    "schreef",  # Dutch
-    "geschreven",
-    "het volgende geschreven",
-    "skrev",  # Swedish, Danish, Norwegian
-    "skrifaði",  # Icelandic
-    "kirjoitti",  # Finnish
-    "napisał",  # Polish
-    "napisała",
-    "napisał(a)",
-    "pisze",
-    "napsal",  # Czech
-    "napsala",
-    "napsal(a)",
-    "napísal",  # Slovak
-    "napísala",
-    "napísal(a)",
-    "je napisao",  # Croatian, Bosnian, Serbian
-    "je napisala",
-    "je napisao/la",
-    "je napisal",  # Slovene
-    "је написао",
-    "је написала",
-    "написал",  # Russian
-    "написала",
-    "написал(а)",
-    "писал",
-    "писал(а)",
-    "пишет",
-    "пише",  # Ukrainian
-    "написав",
-    "написала",
-    "написав(ла)",
-    "написа",  # Bulgarian
-    "a scris",  # Romanian
-    "ezt írta",  # Hungarian
-    "írta",
-    "yazdı",  # Turkish
-    "şunu yazdı",
-    "şunları yazdı",
-    "έγραψε",  # Greek
-    "kirjutas",  # Estonian
-    "rakstīja",  # Latvian
-    "rašė",  # Lithuanian
-    "đã viết",  # Vietnamese
-    "menulis",  # Indonesian, Malay
-    "כתב",  # Hebrew
-    "כתב/ה",
-    "כתבה",
-    "كتب",  # Arabic
-    "كتبت",
-    "نوشت",  # Persian
-    "เขียนว่า",  # Thai
-    "のメール",  # Japanese
-    "は書きました",
-    "さんが書きました",
-    "写道",  # Chinese
-    "寫道",
-    "于",
-    "님이 작성",  # Korean
-    "작성",
-)
 
-WROTE = re.compile(
-    "(?i)(?:(?<!\\w)(?:"
-    + "|".join(re.escape(word) for word in sorted(set(_WROTE), key=len, reverse=True))
-    + ")(?!\\w)|写道|寫道|のメール|は書きました|さんが書きました|님이 작성)"
-)
-"""The verb of an attribution line: "On … Desk wrote:"."""
+def _table(words: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in words.replace("\n", "|").split("|") if word.strip())
+
+
+WROTE = _table("""
+    wrote|writes|schrieb|schrieben|geschrieben|écrit|escribió|escribio|escrito|escriure|escreveu
+    scritto|scrisse|schreef|geschreven|skrev|skrifaði|kirjoitti|napisał|napisała|napisał(a)|pisze
+    napsal|napsala|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
+    написао|написала|написал|написал(а)|писал|писал(а)|пишет|пише|написав|написав(ла)|написа
+    scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت
+""")
+"""The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
+
+WROTE_UNSPACED = ("写道", "寫道", "のメール", "書きました", "작성", "เขียนว่า")
+"""The same in languages that do not set words apart."""
 
 OPENER = re.compile(
     r"""(?ix) ^ [\s*_"'«„“\[(-]* (?:
@@ -111,24 +45,26 @@ DATE = re.compile(
 
 ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 
-ORIGINAL_MESSAGE = re.compile(
-    r"""(?ix) ^ [\s>]* [-–—_*=]{2,}\s? (?:
-      original\s(?:message|e-?mail|appointment) | reply\smessage | message\soriginal | original[- ]?nachricht
-      | urspr(?:ü|ue)ngliche\s(?:nachricht|mail|e-?mail|mitteilung) | original-?mail
-      | message\sd['’]origine | message\sinitial | mensaje\soriginal | correo\soriginal | missatge\soriginal
-      | mensagem\soriginal | messaggio\soriginale | oorspronkelijk(?:e)?\s(?:bericht|e-?mail)
-      | ursprungligt\smeddelande | originalmeddelande | oprindelig\s(?:meddelelse|besked)
-      | original\sbesked | opprinnelig\smelding | alkuperäinen\sviesti | oryginalna\swiadomość
-      | wiadomość\soryginalna | původní\s(?:zpráva|e-?mail) | pôvodná\sspráva | eredeti\süzenet
-      | mesaj\soriginal | orijinal\s(?:mesaj|ileti) | özgün\sileti | исходное\sсообщение
-      | первоначальное\sсообщение | оригинальное\sсообщение | оригінальне\sповідомлення
-      | оригинално\sсъобщение | izvorna\sporuka | originalna\sporuka | izvirno\ssporočilo
-      | αρχικό\sμήνυμα | algne\ssõnum | originalus\slaiškas | הודעה\sמקורית | הודעת\sהמקור
-      | الرسالة\sالأصلية | tin\snhắn\sgốc | pesan\sasli
-      | 元のメッセージ | 元のメール | 原始邮件 | 原始郵件 | 原邮件 | 回复的原邮件 | 원본\s메[시세]지
-    ) \s?:?\s? [-–—_*=]* \s* $"""
-)
-"""The rule Outlook and others draw above the mail they answer."""
+RULES = "-–—_*=#~[]+<> \t:："
+"""Characters of drawn rules and what goes with them."""
+
+ORIGINAL_MESSAGE = _table("""
+    original message|original e-mail|original email|original appointment|reply message
+    originalnachricht|original-nachricht|original nachricht|ursprüngliche nachricht|original-mail
+    urspruengliche nachricht|ursprüngliche mail|ursprüngliche e-mail|ursprüngliche mitteilung
+    message original|message d'origine|message d’origine|message initial|messaggio originale
+    mensaje original|correo original|missatge original|mensagem original
+    oorspronkelijk bericht|oorspronkelijke e-mail|ursprungligt meddelande|originalmeddelande
+    oprindelig meddelelse|oprindelig besked|original besked|opprinnelig melding
+    alkuperäinen viesti|oryginalna wiadomość|wiadomość oryginalna|původní zpráva|původní e-mail
+    pôvodná správa|eredeti üzenet|mesaj original|mesajul original|orijinal mesaj|orijinal ileti
+    özgün ileti|исходное сообщение|первоначальное сообщение|оригинальное сообщение
+    оригінальне повідомлення|оригинално съобщение|izvorna poruka|originalna poruka
+    izvirno sporočilo|αρχικό μήνυμα|algne sõnum|originalus laiškas|sākotnējais ziņojums
+    הודעה מקורית|הודעת המקור|الرسالة الأصلية|tin nhắn gốc|pesan asli|ข้อความต้นฉบับ
+    元のメッセージ|元のメール|原始邮件|原始郵件|原邮件|回复的原邮件|원본 메시지|원본 메세지|원본메시지
+""")
+"""What Outlook and others write between rules above the mail they answer."""
 
 FORWARDED = re.compile(
     r"""(?ix) ^ \s* (?: [-–—_*=]{2,}\s? | >\s )? (?:
@@ -168,19 +104,13 @@ REPLY_ABOVE = re.compile(
 """The line helpdesks put on top of their mail, with or without `##-` around it."""
 
 
-def _labels(table: str) -> frozenset[str]:
-    return frozenset(
-        label.strip() for label in table.replace("\n", "|").split("|") if label.strip()
-    )
-
-
-FROM_LABELS = _labels("""
+FROM_LABELS = _table("""
     from|von|de|da|van|från|fra|lähettäjä|od|odesílatel|odosielateľ|feladó|kimden|gönderen|от
     від|от кого|kellelt|nuo|no|από|expéditeur|expeditor|remitente|remetente|mittente|afzender
     sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת|من|từ|dari
     จาก|pošiljatelj|šalje
 """)
-DATE_LABELS = _labels("""
+DATE_LABELS = _table("""
     sent|date|sent on|gesendet|gesendet am|datum|envoyé|envoyé le|date d'envoi|date d’envoi
     enviado|enviado el|enviado em|enviada em|enviada|fecha|data|data de envio|enviat
     inviato|inviato il|data invio|verzonden|verzonden op|datum verzonden|skickat|skickat den
@@ -190,40 +120,40 @@ DATE_LABELS = _labels("""
     送信日時|日時|发送时间|日期|时间|傳送時間|寄件日期|보낸 날짜|보낸날짜|날짜|נשלח|תאריך
     تاريخ|التاريخ|تم الإرسال|ngày|đã gửi|tanggal|dikirim
 """)
-SUBJECT_LABELS = _labels("""
+SUBJECT_LABELS = _table("""
     subject|betreff|betr.|objet|sujet|asunto|assunto|assumpte|oggetto|onderwerp|ämne|emne|vedr.
     aihe|temat|předmět|predmet|tárgy|konu|subiect|тема|относно|θέμα|teema|tema|temats|zadeva
     件名|主题|主旨|主題|제목|נושא|الموضوع|chủ đề|subjek|perihal
 """)
 """The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail."""
 
+_DEVICE = (
+    r"(?:i(?:phone|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
+    r"|windows|outlook|yahoo|gmail|aol\b|mail\b|proton|gmx|web\.de|mobil|handy|smartphone"
+    r"|téléphone|portable|móvil|celular|cellulare|telefo|telephone|tablet|phone|thunderbird|spark"
+    r"|airmail|bluemail|mac\b|macbook|apple|айфон|почты|смартфон)"
+)
+_MOBILE_LINES = (
+    rf"(?:sent|composed|written) (?:from|via|with|using)\b.{{0,30}}{_DEVICE}",
+    r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell)\b",
+    rf"(?:von mein|gesendet (?:von|mit|via)\b).{{0,30}}{_DEVICE}",
+    r"von meinem .{0,30}gesendet",
+    rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via)\b.{{0,20}}{_DEVICE}",
+    rf"enviad[oa] (?:desde|do|de|con|com|via|pelo)\b.{{0,20}}{_DEVICE}",
+    rf"(?:inviato|spedito) (?:da|dal|con)\b.{{0,20}}{_DEVICE}",
+    rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via)\b.{{0,20}}{_DEVICE}",
+    rf"(?:skickat|skickad) från\b.{{0,20}}{_DEVICE}",
+    rf"sendt (?:fra|med)\b.{{0,20}}{_DEVICE}",
+    rf"(?:lähetetty|wysłan[eo] ze?|odesláno ze?|odoslané z|отправлено [си]з?)\b.{{0,25}}{_DEVICE}",
+    rf"{_DEVICE}\S{{0,4}} ?(?:から送信|より送信|에서 보냄|ile gönderildi)",
+    r"发自我的|從我的.{0,20}傳送|나의 .{0,20}에서 보냄",
+    r"(?:get|télécharger|obtener|obter(?: o)?|download|scarica|hämta|hent|pobierz|baixar(?: o)?"
+    r"|obtenez|ottieni|skaffa|få) outlook (?:for|pour|para|voor|per|för|til|dla) (?:ios|android)",
+    r"outlook für (?:ios|android)",
+)
 MOBILE = re.compile(
-    r"""(?ix) ^ [\s_*-]* (?:
-      (?:sent|composed|written)\s(?:from|via|with|by|using)\s(?:my\s|the\s)?(?:new\s|awesome\s)?(?:DEVICE)
-      | sent\sfrom\s(?:a|my)\s(?:mobile|phone|smartphone|tablet|handheld|cell)\b
-      | (?:von\smeinem|gesendet\s(?:von|mit|via)(?:\s(?:meinem|der|dem|mein))?)\s.{0,30}(?:DEVICE)
-      | von\smeinem\s.{0,30}gesendet
-      | (?:envoyé|expédié)\s(?:de|depuis|à\spartir\sde|avec|via|par)\s(?:mon\s|ma\s|l['’]|un\s)?.{0,20}(?:DEVICE)
-      | (?:enviado|enviada)\s(?:desde|do|de|a\spartir|con|com|via|pelo)\s(?:mi\s|meu\s|o\s)?.{0,20}(?:DEVICE)
-      | (?:inviato|spedito)\s(?:da|dal|con)\s?(?:mio\s)?.{0,20}(?:DEVICE)
-      | (?:verzonden|verstuurd)\s(?:vanaf|van|met|via)\s(?:mijn\s)?.{0,20}(?:DEVICE)
-      | (?:skickat|skickad)\sfrån\s(?:min\s)?.{0,20}(?:DEVICE) | sendt\s(?:fra|med)\s(?:min\s)?.{0,20}(?:DEVICE)
-      | lähetetty\s.{0,30}(?:DEVICE).{0,12} | (?:wysłane|wysłano)\s(?:z|ze)\s.{0,25}(?:DEVICE).{0,4}
-      | odesláno\s(?:z|ze)\s.{0,25}(?:DEVICE).{0,4} | отправлено\s(?:с|из)\s.{0,25}(?:DEVICE)
-      | надіслано\s(?:з|із)\s.{0,25}(?:DEVICE)
-      | (?:DEVICE)['’]?\S{0,4}\s?(?:から送信|より送信|에서\s보냄|ile\sgönderildi|dan\sgönderildi|-?ról\sküldve)
-      | 发自我的.{0,20} | 從我的.{0,20}傳送 | 나의\s.{0,20}에서\s보냄
-      | get\soutlook\sfor\s(?:ios|android).{0,60} | outlook\sfür\s(?:ios|android)\s(?:beziehen|herunterladen).{0,60}
-      | télécharger\soutlook\spour\s(?:ios|android).{0,60} | obtener\soutlook\spara\s(?:ios|android).{0,60}
-      | obter\s(?:o\s)?outlook\spara\s(?:ios|android).{0,60} | download\soutlook\svoor\s(?:ios|android).{0,60}
-      | scarica\soutlook\sper\s(?:ios|android).{0,60} | hämta\soutlook\sför\s(?:ios|android).{0,60}
-    ) .{0,40} $""".replace(
-        "DEVICE",
-        r"i(?:phone|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
-        r"|windows|outlook|yahoo|gmail|aol\b|mail\b|protonmail|proton\b|gmx|web\.de|mobil|handy"
-        r"|smartphone|mobile|téléphone|portable|móvil|celular|cellulare|telefo|telephone|tablet"
-        r"|thunderbird|spark|airmail|bluemail|mailbox|mac\b|macbook|apple|айфон|почты|смартфон",
-    )
+    r"[\s_*-]*(?:" + "|".join(_MOBILE_LINES) + r").{0,80}$",
+    re.IGNORECASE,
 )
 """The line a mobile mail program adds on its own; always the whole line, always the last one."""
 

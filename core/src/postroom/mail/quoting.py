@@ -26,14 +26,16 @@ from postroom.mail.quote_marks import (
     OPENER,
     ORIGINAL_MESSAGE,
     REPLY_ABOVE,
+    RULES,
     SUBJECT_LABELS,
     WROTE,
+    WROTE_UNSPACED,
 )
 
 MAX_MARK = 400
 """Characters of the longest line, or wrapped line, that can announce a quote."""
 
-_RULES = frozenset("-_*=–—#~[+<")
+_MAX_CANDIDATES = 1_000
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
 _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
@@ -47,10 +49,10 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
     if FORWARD_SUBJECT.match(subject[:50]):
         return text
     lines = text.split("\n")
-    quoted, candidates = _scan(lines)
+    is_quoting, candidates = _scan(lines)
     start, end = 0, len(lines)
     announcements: dict[int, int] = {}
-    for index in candidates:
+    for index in candidates[:_MAX_CANDIDATES]:
         if FORWARDED.match(lines[index]):
             return text
         cut = _cut_at(lines, index)
@@ -58,13 +60,14 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
             if _has_own_text(lines, cut) and not _says_more_below(lines, cut):
                 end = cut
             break
-        first = _attribution(lines, index, followed_by_quote=True)
-        if first is not None:
-            announcements[first] = index
+        if is_quoting:
+            first = _attribution(lines, index, followed_by_quote=True)
+            if first is not None:
+                announcements[first] = index
     end = _without_signature(lines, end)
-    if quoted:
-        start, end = _own_range(lines, end, announcements)
-    end = _without_signature(lines, end)
+    if is_quoting:
+        start, below = _own_range(lines, end, announcements)
+        end = below if below == end else _without_signature(lines, below)
     if start == 0 and end == len(lines):
         return text
     return "\n".join(lines[start:end]).strip() or text
@@ -72,25 +75,18 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
 
 def _scan(lines: Sequence[str]) -> tuple[bool, list[int]]:
     """Return whether any line begins with `>`, and which lines may announce a quote."""
-    quoted = False
+    is_quoting = False
     candidates = []
     for index, line in enumerate(lines):
         if len(line) > MAX_MARK:
-            quoted = quoted or _is_quoted(line)
-            continue
-        bare = line.strip()
-        if not bare:
-            continue
-        if bare[0] == ">":
-            quoted = True
-        elif (
-            bare[-1] in ":："
-            or bare[0] in _RULES
-            or bare.find(":", 0, 26) >= 0
-            or "：" in bare[:26]
-        ):
-            candidates.append(index)
-    return quoted, candidates
+            is_quoting = is_quoting or _is_quoted(line)
+        elif bare := line.strip():
+            first = bare[0]
+            if first == ">":
+                is_quoting = True
+            elif first in RULES or ":" in bare[:26] or bare[-1] in ":：" or "：" in bare[:26]:
+                candidates.append(index)
+    return is_quoting, candidates
 
 
 def _is_quoted(line: str) -> bool:
@@ -100,11 +96,19 @@ def _is_quoted(line: str) -> bool:
 def _cut_at(lines: Sequence[str], index: int) -> int | None:
     """Return where the text ends if from this line on all is quoted, whatever it looks like."""
     line = lines[index].strip()
-    if line[0] in _RULES and (ORIGINAL_MESSAGE.match(line) or REPLY_ABOVE.search(line)):
+    if line[0] in RULES and _is_divider(line):
         return index
     if _is_header_block(lines, index):
         return _above_rules(lines, index)
     return _attribution(lines, index, followed_by_quote=False)
+
+
+def _is_divider(line: str) -> bool:
+    """ "-----Original Message-----", "##- Please type your reply above this line -##"."""
+    words = line.strip(RULES).lower()
+    if not words or len(line) < len(words) + 2:
+        return False
+    return words in ORIGINAL_MESSAGE or REPLY_ABOVE.search(words) is not None
 
 
 def _is_header_block(lines: Sequence[str], index: int) -> bool:
@@ -141,18 +145,22 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     only a line no person types counts: date, address, verb (or the address at the very end).
     """
     line = lines[index].strip()
-    if line[-1] not in ":：":
+    if line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
         return None
-    if _quote_follows(lines, index) is not followed_by_quote:
+    if not followed_by_quote and "@" not in line:
         return None
     first, joined = _unwrap(lines, index)
-    has_verb = WROTE.search(joined) is not None
-    has_date = DATE.search(joined) is not None
-    has_address = ADDRESS.search(joined) is not None
+    has_verb = _has_verb(joined)
+    has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
     if followed_by_quote:
-        return first if has_verb or (has_date and has_address) else None
-    is_typed = not (has_date and has_address and (has_verb or line[:-1].endswith(">")))
-    return None if is_typed or not OPENER.match(joined) else first
+        return first if has_verb or has_origin else None
+    is_certain = has_origin and (has_verb or line[:-1].endswith(">")) and OPENER.match(joined)
+    return first if is_certain else None
+
+
+def _has_verb(line: str) -> bool:
+    words = line.lower().replace(":", " ").replace(",", " ").split()
+    return not WROTE.isdisjoint(words) or any(word in line for word in WROTE_UNSPACED)
 
 
 def _quote_follows(lines: Sequence[str], index: int) -> bool:
@@ -166,10 +174,7 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
     """Join a line with those above it that belong to it, up to three, if one begins like a date."""
     joined = lines[index].strip()
     best = index, joined
-    if OPENER.match(joined) and DATE.search(joined):
-        limit = 1
-    else:
-        limit = 3
+    limit = 1 if OPENER.match(joined) and DATE.search(joined) else 3
     first = index
     for _ in range(limit):
         first -= 1
@@ -231,10 +236,11 @@ def _without_signature(lines: Sequence[str], end: int) -> int:
     last = _last_line(lines, end)
     for index in range(last, max(0, last - _MAX_SIGNATURE_LINES), -1):
         line = lines[index]
-        if len(line) > MAX_MARK or _is_quoted(line):
+        if line[:2] == "--" and line.rstrip() == "--":
+            if _has_own_text(lines, index):
+                end, last = index, _last_line(lines, index)
             break
-        if line.rstrip("\r") in ("-- ", "--") and _has_own_text(lines, index):
-            end, last = index, _last_line(lines, index)
+        if line[:1] == ">":
             break
     return last if _is_mobile_line(lines, last) else end
 
