@@ -1,0 +1,157 @@
+"""How the sides of mailboxes fare: errors are recorded, and say when to try again.
+
+One row for each error from the time it is first seen until it is cleared; logged once when a side
+goes down, once when it is up again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import datetime, timedelta
+
+from postroom.api import codes
+from postroom.api.codes import Code
+from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
+from postroom.api.events import Event
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Side, Trouble
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_PAUSE = timedelta(minutes=15)
+AUTH_PAUSES = (timedelta(minutes=5), timedelta(hours=6))
+TRANSIENT_PAUSES = (timedelta(seconds=15), timedelta(minutes=15))
+ATTENTION_AFTER = timedelta(minutes=15)
+"""A passing trouble that lasts longer needs a person too."""
+
+
+def note_failure(side: Side, error: BaseException) -> Event | None:
+    """Record that work on a side failed; return the event to tell if it went down by that.
+
+    Anything but a `TransportError` is a bug of the plugin: logged with its traceback.
+    """
+    kind, code, sentence, next_step = _describe(side, error)
+    instant = now()
+    with transaction():
+        fresh = Side.get_by_id(side.id)
+        failures = fresh.failures + 1
+        due, paused = _next_try(kind, error, failures, instant)
+        Side.update(
+            failures=failures,
+            down_since=fresh.down_since or instant,
+            last_tried_at=instant,
+            next_try_at=due,
+            paused_by_server=paused,
+        ).where(Side.id == side.id).execute()
+        _record(side, kind, code, sentence, next_step, instant, due)
+    if fresh.down_since is not None:
+        return None
+    mailbox = Mailbox.get_by_id(side.mailbox_id)
+    logger.warning("%s (%s): %s %s", mailbox.address, side.direction, sentence, next_step)
+    details = {"direction": side.direction, "code": code.name, "sentence": sentence}
+    return Event("mailbox-down", instant, mailbox.address, details)
+
+
+def note_success(side: Side, next_try_at: datetime | None = None) -> Event | None:
+    """Record that work on a side succeeded; return the event to tell if it is up again."""
+    instant = now()
+    with transaction():
+        fresh = Side.get_by_id(side.id)
+        Side.update(
+            failures=0,
+            down_since=None,
+            last_success_at=instant,
+            last_tried_at=instant,
+            next_try_at=next_try_at or instant,
+            paused_by_server=False,
+        ).where(Side.id == side.id).execute()
+        if fresh.down_since is None:
+            return None
+        Trouble.update(cleared_at=instant, next_try_at=None).where(
+            (Trouble.side == side.id) & Trouble.cleared_at.is_null()
+        ).execute()
+    mailbox = Mailbox.get_by_id(side.mailbox_id)
+    logger.warning("%s (%s) works again.", mailbox.address, side.direction)
+    return Event("mailbox-up", instant, mailbox.address, {"direction": side.direction})
+
+
+def needs_attention(kind: str, first_seen_at: datetime, instant: datetime) -> bool:
+    """Say whether a trouble needs a person: all but a passing one that is young."""
+    return kind in ("settings", "auth") or instant - first_seen_at >= ATTENTION_AFTER
+
+
+def state_of(side: Side | None, *, enabled: bool = True) -> str:
+    """Return `ok`, `failing`, `attention`, `never` or `disabled`."""
+    if side is None:
+        return "never"
+    if not enabled:
+        return "disabled"
+    instant = now()
+    open_troubles = Trouble.select().where((Trouble.side == side.id) & Trouble.cleared_at.is_null())
+    states = [
+        needs_attention(t.kind, side.down_since or t.first_seen_at, instant) for t in open_troubles
+    ]
+    if states:
+        return "attention" if any(states) else "failing"
+    return "ok" if side.last_success_at else "never"
+
+
+def _describe(side: Side, error: BaseException) -> tuple[str, Code, str, str]:
+    if isinstance(error, TransportError):
+        kind = "transient"
+        if isinstance(error, SettingsError):
+            kind = "settings"
+        elif isinstance(error, AuthError):
+            kind = "auth"
+        return kind, error.code, error.sentence, error.next_step
+    logger.error("The transport %s failed in a way it should not", side.transport, exc_info=error)
+    sentence = f"The plugin of the transport {side.transport} failed: {type(error).__name__}."
+    return "bug", codes.PLUGIN_BUG, sentence, codes.PLUGIN_BUG.next_step
+
+
+def _next_try(
+    kind: str, error: BaseException, failures: int, instant: datetime
+) -> tuple[datetime, bool]:
+    """Return when to try again, and whether that is not for us to shorten."""
+    if kind == "settings":
+        return instant + SETTINGS_PAUSE, False
+    if kind == "auth":
+        return instant + _doubling(AUTH_PAUSES, failures), True
+    if isinstance(error, TransientError) and error.retry_after is not None:
+        return instant + timedelta(seconds=max(error.retry_after, 0)), True
+    jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
+    return instant + _doubling(TRANSIENT_PAUSES, failures) * jitter, False
+
+
+def _doubling(bounds: tuple[timedelta, timedelta], failures: int) -> timedelta:
+    first, last = bounds
+    return min(last, first * 2 ** min(failures - 1, 16))
+
+
+def _record(
+    side: Side,
+    kind: str,
+    code: Code,
+    sentence: str,
+    next_step: str,
+    instant: datetime,
+    due: datetime,
+) -> None:
+    open_ones = (Trouble.side == side.id) & Trouble.cleared_at.is_null()
+    same = Trouble.get_or_none(open_ones & (Trouble.code == code.name))
+    # What the side suffers from now replaces what it suffered from before.
+    Trouble.update(cleared_at=instant, next_try_at=None).where(
+        open_ones & (Trouble.code != code.name)
+    ).execute()
+    values = {
+        "kind": kind,
+        "sentence": sentence,
+        "next_step": next_step,
+        "last_seen_at": instant,
+        "next_try_at": due,
+    }
+    if same is None:
+        Trouble.create(side=side.id, code=code.name, first_seen_at=instant, **values)
+    else:
+        Trouble.update(count=Trouble.count + 1, **values).where(Trouble.id == same.id).execute()

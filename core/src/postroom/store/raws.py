@@ -1,0 +1,104 @@
+"""Raw messages: exactly the bytes the server served, compressed, in pieces.
+
+This is the small interface behind which a store outside the database could come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import zstandard
+
+from postroom.api.transport import Spool
+from postroom.errors import NotFoundError
+from postroom.store.database import allocate_ids, insert_rows
+from postroom.store.models import Raw, RawChunk
+
+CHUNK_BYTES = 1 << 20
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Bytes ready to be stored: packed outside the transaction, so that it stays short."""
+
+    size: int
+    sha256: str
+    chunks: Iterable[bytes]
+
+
+def pack(raw: bytes | Spool) -> Packed:
+    """Compress; a spool is compressed piece by piece while it is stored."""
+    if isinstance(raw, Spool):
+        return Packed(len(raw), raw.sha256, _pack_pieces(raw.pieces(CHUNK_BYTES)))
+    pieces = (raw[i : i + CHUNK_BYTES] for i in range(0, len(raw), CHUNK_BYTES))
+    return Packed(len(raw), hashlib.sha256(raw).hexdigest(), list(_pack_pieces(pieces)))
+
+
+def save(raw: bytes | Spool) -> int:
+    """Store one message in the caller's transaction; return its id."""
+    raw_id = allocate_ids(Raw, 1)[0]
+    insert([(raw_id, pack(raw))])
+    return raw_id
+
+
+def insert(items: Iterable[tuple[int, Packed]]) -> None:
+    """Store packed messages under allocated ids, in the caller's transaction."""
+    items = list(items)
+    insert_rows(Raw, ("id", "sha256", "size"), ((i, p.sha256, p.size) for i, p in items))
+    small = [(i, p.chunks) for i, p in items if isinstance(p.chunks, list)]
+    insert_rows(
+        RawChunk,
+        ("raw_id", "position", "body"),
+        ((i, n, body) for i, chunks in small for n, body in enumerate(chunks)),
+    )
+    for raw_id, packed in items:
+        if not isinstance(packed.chunks, list):
+            for position, body in enumerate(packed.chunks):
+                insert_rows(RawChunk, ("raw_id", "position", "body"), [(raw_id, position, body)])
+
+
+def pieces(raw_id: int) -> Iterator[bytes]:
+    """Yield the bytes in pieces of at most 1 MiB.
+
+    :raises NotFoundError: the bytes are not kept (any more)
+    """
+    if not Raw.select(Raw.id).where(Raw.id == raw_id).exists():
+        raise NotFoundError("The raw message is not in the database.")
+    unpack = zstandard.ZstdDecompressor()
+    position = 0
+    while True:
+        chunk = RawChunk.get_or_none((RawChunk.raw_id == raw_id) & (RawChunk.position == position))
+        if chunk is None:
+            return
+        yield unpack.decompress(bytes(chunk.body))
+        position += 1
+
+
+def load(raw_id: int) -> bytes:
+    """Return all of the bytes.
+
+    :raises NotFoundError: the bytes are not kept (any more)
+    """
+    return b"".join(pieces(raw_id))
+
+
+def delete(raw_ids: Iterable[int]) -> None:
+    """Remove messages in the caller's transaction."""
+    wanted = list(raw_ids)
+    for i in range(0, len(wanted), 500):
+        some = wanted[i : i + 500]
+        RawChunk.delete().where(RawChunk.raw_id.in_(some)).execute()
+        Raw.delete().where(Raw.id.in_(some)).execute()
+
+
+def _pack_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    # One compressor a thread: making one costs more than compressing a small message.
+    compressor = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=1)
+    for part in parts:
+        yield compressor.compress(part)
