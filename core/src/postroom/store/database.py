@@ -158,10 +158,17 @@ def allocate_ids(table: type[Table], count: int) -> range:
     return range(row[0] - count, row[0])
 
 
+def rows(query: Any) -> list[tuple[Any, ...]]:
+    """Return a query's rows as tuples."""
+    return list(query.tuples())
+
+
 _insert_statements: dict[tuple[str, str, tuple[str, ...]], tuple[str, list[Any]]] = {}
 
 
-def insert_rows(table: type[Table], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def insert_rows(
+    table: type[Table], columns: Sequence[str], values: Iterable[Sequence[Any]]
+) -> None:
     """Insert many rows with one prepared statement: five times as fast as building one each.
 
     :param columns: names of fields; every row has a value for each, as Python sees it
@@ -176,7 +183,7 @@ def insert_rows(table: type[Table], columns: Sequence[str], rows: Iterable[Seque
         cached = (statement, [field.db_value for field in fields])
         _insert_statements[(kind, table.__name__, tuple(columns))] = cached
     statement, convert = cached
-    values = [[c(v) for c, v in zip(convert, row, strict=True)] for row in rows]
-    if values:
+    stored = [[c(v) for c, v in zip(convert, row, strict=True)] for row in values]
+    if stored:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs
-            database.connection().cursor().executemany(statement, values)
+            database.connection().cursor().executemany(statement, stored)

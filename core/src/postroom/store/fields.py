@@ -8,7 +8,9 @@ from typing import Any
 
 from peewee import BigIntegerField, TextField
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EMPTY = {list: "[]", tuple: "[]", dict: "{}"}
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -41,7 +43,7 @@ class JsonField(TextField):
         """Return what is stored."""
         if value is None:
             return None
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return _encode(value) if value else _EMPTY.get(type(value)) or _encode(value)
 
     def python_value(self, value: str | None) -> Any:
         """Return what is read."""

@@ -5,7 +5,7 @@ Times are UTC instants (`InstantField`). Names of states and kinds are DESIGN's 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peewee import (
     AutoField,
@@ -60,6 +60,8 @@ class Segment(Table):
 class Topic(Table):
     """A category of questions in a segment."""
 
+    if TYPE_CHECKING:
+        segment_id: int
     id = AutoField()
     segment = ForeignKeyField(Segment, backref="topics")
     name = TextField()
@@ -72,6 +74,8 @@ class Topic(Table):
 class Filter(Table):
     """A rule of a segment, applied in the order of `position`."""
 
+    if TYPE_CHECKING:
+        segment_id: int
     id = AutoField()
     segment = ForeignKeyField(Segment, backref="filters")
     name = TextField()
@@ -92,6 +96,9 @@ class Filter(Table):
 class Mailbox(Table):
     """An address that is watched and answered from."""
 
+    if TYPE_CHECKING:
+        segment_id: int
+        topic_id: int | None
     id = AutoField()
     address = TextField()
     address_key = TextField(unique=True)
@@ -118,6 +125,8 @@ class Mailbox(Table):
 class Side(Table):
     """The incoming or the outgoing side of a mailbox: settings, lease, and how it fares."""
 
+    if TYPE_CHECKING:
+        mailbox_id: int
     id = AutoField()
     mailbox = ForeignKeyField(Mailbox, backref="sides", on_delete="CASCADE")
     direction = TextField()
@@ -155,6 +164,8 @@ class Side(Table):
 class Trouble(Table):
     """An error of a side: one row from the first time until it is cleared."""
 
+    if TYPE_CHECKING:
+        side_id: int
     id = AutoField()
     side = ForeignKeyField(Side, backref="troubles", on_delete="CASCADE")
     code = TextField()
@@ -206,6 +217,12 @@ class Contact(Table):
 class Question(Table):
     """A customer's inquiry. Its id is its number."""
 
+    if TYPE_CHECKING:
+        segment_id: int
+        mailbox_id: int
+        contact_id: int | None
+        topic_id: int | None
+        merged_into_id: int | None
     id = IntegerField(primary_key=True)
     segment = ForeignKeyField(Segment, backref="questions", index=False)
     mailbox = ForeignKeyField(Mailbox, backref="questions")
@@ -231,6 +248,9 @@ class Question(Table):
 class Message(Table):
     """One entry of a question."""
 
+    if TYPE_CHECKING:
+        question_id: int
+        mailbox_id: int
     id = IntegerField(primary_key=True)
     question = ForeignKeyField(Question, backref="messages")
     mailbox = ForeignKeyField(Mailbox, backref="messages", index=False)
@@ -286,6 +306,8 @@ class MessageKey(Table):
 class Receipt(Table):
     """What became of one ref of one mailbox: the ledger."""
 
+    if TYPE_CHECKING:
+        mailbox_id: int
     id = IntegerField(primary_key=True)
     mailbox = ForeignKeyField(Mailbox, backref="receipts", index=False)
     ref = TextField()
@@ -317,6 +339,9 @@ class Receipt(Table):
 class Outbox(Table):
     """Outgoing mail and how far it got."""
 
+    if TYPE_CHECKING:
+        mailbox_id: int
+        message_id: int
     id = AutoField()
     mailbox = ForeignKeyField(Mailbox, backref="outbox", index=False)
     message = ForeignKeyField(Message, backref="outbox")
@@ -351,6 +376,8 @@ class Outbox(Table):
 class Attempt(Table):
     """Evidence of one try to send. Rows are only added; whoever holds the outbox row."""
 
+    if TYPE_CHECKING:
+        outbox_id: int
     id = AutoField()
     outbox = ForeignKeyField(Outbox, backref="tries", on_delete="CASCADE")
     generation = IntegerField()

@@ -1,0 +1,416 @@
+"""Which question a message belongs to (DESIGN section 7).
+
+A message joins a question of its segment when one of these holds, in this order: it names a
+message known there; a stored message names it; its subject carries the question's tag; the
+provider's conversation id is the same. Otherwise it opens one. If it links two questions, the
+later is merged into the earlier.
+
+All of a batch is looked up with a few statements; what the batch itself brings is found in memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from postroom.api.verdict import Verdict
+from postroom.mail.domains import address_key
+from postroom.mail.message import ParsedMessage
+from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
+from postroom.store.database import rows
+from postroom.store.models import Mailbox, Message, MessageKey, Question, Receipt, Topic
+
+_PAGE = 500
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A message on its way into a question."""
+
+    parsed: ParsedMessage
+    fingerprint: str
+    verdict: Verdict
+    own_key: str | None = None
+    link_keys: tuple[str, ...] = ()
+    conversation: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.parsed.message_id:
+            self.own_key = id_key(self.parsed.message_id)
+        self.link_keys = tuple(
+            dict.fromkeys(
+                key for key in map(id_key, linked_ids(self.parsed)) if key != self.own_key
+            )
+        )
+
+
+@dataclass(slots=True)
+class Placement:
+    """Where a message goes. A new question has no id before `Conversations.number`."""
+
+    question: Question
+    kind: str
+    opened: bool = False
+    is_stranger: bool = False
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch does to questions; written by the caller."""
+
+    opened: list[Question] = field(default_factory=list)
+    touched: dict[int, Question] = field(default_factory=dict)
+    merged: list[tuple[Question, Question]] = field(default_factory=list)
+    """From, into; both stored before."""
+    demoted: list[int] = field(default_factory=list)
+    """Messages that opened a question and turned out to be replies."""
+
+
+class Conversations:
+    """Places the messages of one batch, inside the transaction that stores them."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        *,
+        own_addresses: frozenset[str],
+        tag_secret: bytes,
+        topics: dict[str, Topic],
+        siblings: Sequence[int],
+        instant: datetime,
+    ) -> None:
+        self._mailbox = mailbox
+        self._own_addresses = own_addresses
+        self._secret = tag_secret
+        self._topics = topics
+        self._siblings = siblings
+        """The segment's other mailboxes: one mail that reaches two of them is one question."""
+        self._instant = instant
+        self._by_own_key: dict[str, list[Question]] = defaultdict(list)
+        self._by_named_key: dict[str, list[Question]] = defaultdict(list)
+        self._by_fingerprint: dict[str, Question] = {}
+        self._by_conversation: dict[str, Question] = {}
+        self._by_number: dict[int, Question] = {}
+        self._ours: set[str] = set()
+        """Keys of messages that we sent."""
+        self._participants: dict[int, set[str]] = {}
+        self._new_participants: dict[int, set[str]] = defaultdict(set)
+        self._forward: dict[int, Question] = {}
+        """Merges of this batch, by the identity of what was merged away."""
+        self._openers: dict[int, tuple[Placement, datetime | None]] = {}
+        """Of questions that this batch opened."""
+        self.changes = Changes()
+
+    # ------------------------------------------------------------------ looking up
+
+    def load(self, batch: Sequence[Incoming]) -> None:
+        """Look up everything the batch could join, with a few statements."""
+        own = {m.own_key for m in batch if m.own_key}
+        links = {key for m in batch for key in m.link_keys}
+        found = [*self._keys(links - own, [False]), *self._keys(own, [False, True])]
+        twins = self._twins({m.fingerprint for m in batch})
+        tags = {
+            number
+            for m in batch
+            for number, check in find_tags(m.parsed.subject)
+            if check_tag(number, check, self._secret)
+        }
+        ids = {row[2] for row in found} | set(twins.values()) | tags
+        self._load_questions(ids, {m.conversation for m in batch if m.conversation})
+        for key, names, question_id, direction in found:
+            question = self._by_number.get(question_id)
+            if question is not None:
+                (self._by_named_key if names else self._by_own_key)[key].append(question)
+                if direction == "out" and not names:
+                    self._ours.add(key)
+        for fingerprint, question_id in twins.items():
+            if question_id in self._by_number:
+                self._by_fingerprint[fingerprint] = self._by_number[question_id]
+
+    def _keys(self, keys: set[str], names: list[bool]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        wanted = sorted(keys)
+        for i in range(0, len(wanted), _PAGE):
+            found += rows(
+                MessageKey.select(
+                    MessageKey.key, MessageKey.names, Message.question_id, Message.direction
+                )
+                .join(Message, on=(Message.id == MessageKey.message))
+                .where(MessageKey.key.in_(wanted[i : i + _PAGE]) & MessageKey.names.in_(names))
+                .order_by(MessageKey.id)
+            )
+        return found
+
+    def _twins(self, fingerprints: set[str]) -> dict[str, int]:
+        if not self._siblings:
+            return {}
+        query = (
+            Receipt.select(Receipt.fingerprint, Message.question_id)
+            .join(Message, on=(Message.id == Receipt.message))
+            .where(
+                Receipt.mailbox.in_(self._siblings)
+                & Receipt.fingerprint.in_(list(fingerprints))
+                & (Receipt.outcome == "stored")
+            )
+        )
+        return dict(rows(query))
+
+    def _load_questions(self, ids: set[int], conversations: set[str]) -> None:
+        """Load those of the segment, and of this mailbox wherever it belonged before."""
+        here = (Question.segment == self._mailbox.segment_id) | (
+            Question.mailbox == self._mailbox.id
+        )
+        wanted = set(ids)
+        while wanted:
+            for question in Question.select().where(Question.id.in_(list(wanted)) & here):
+                self._by_number[question.id] = question
+            merged = {
+                q.merged_into_id for q in self._by_number.values() if q.merged_into_id is not None
+            }
+            wanted = merged - self._by_number.keys() - wanted
+        if conversations:
+            query = Question.select().where(Question.conversation.in_(list(conversations)) & here)
+            for question in query:
+                self._by_number.setdefault(question.id, question)
+                if question.conversation:
+                    self._by_conversation[question.conversation] = question
+
+    def final(self, question: Question) -> Question:
+        """Follow merges, old ones and those of this batch."""
+        while True:
+            if id(question) in self._forward:
+                question = self._forward[id(question)]
+            elif question.merged_into_id in self._by_number:
+                question = self._by_number[question.merged_into_id]
+            else:
+                return question
+
+    # ------------------------------------------------------------------ placing
+
+    def place(self, message: Incoming) -> Placement:
+        """Return the message's question, joined or opened."""
+        answered = [q for key in message.link_keys for q in self._by_own_key.get(key, ())]
+        answering = self._by_named_key.get(message.own_key, []) if message.own_key else []
+        linked = self._distinct([*answered, *answering])
+        twin = self._by_fingerprint.get(message.fingerprint)
+        if twin is not None:
+            linked = self._distinct([twin, *linked])
+        if not linked:
+            linked = self._distinct(self._tagged(message))
+        if not linked and message.conversation in self._by_conversation:
+            linked = [self.final(self._by_conversation[message.conversation])]
+        if linked:
+            placement = self._join(message, self._merge(linked), is_root=not answered)
+        else:
+            placement = self._open(message)
+        self._remember(message, placement)
+        return placement
+
+    def _distinct(self, questions: Iterable[Question]) -> list[Question]:
+        seen: dict[int, Question] = {}
+        for question in questions:
+            final = self.final(question)
+            seen.setdefault(id(final), final)
+        return list(seen.values())
+
+    def _tagged(self, message: Incoming) -> Iterable[Question]:
+        for number, check in find_tags(message.parsed.subject):
+            question = self._by_number.get(number)
+            if question is not None and check_tag(number, check, self._secret):
+                yield question
+                return
+
+    def _remember(self, message: Incoming, placement: Placement) -> None:
+        question = placement.question
+        self._by_fingerprint.setdefault(message.fingerprint, question)
+        if not placement.is_stranger:
+            self._took_part(message.parsed, question)
+        if message.own_key:
+            self._by_own_key[message.own_key].append(question)
+        for key in message.link_keys:
+            self._by_named_key[key].append(question)
+        if message.conversation:
+            self._by_conversation.setdefault(message.conversation, question)
+
+    def _open(self, message: Incoming) -> Placement:
+        parsed, verdict = message.parsed, message.verdict
+        topic = self._topics.get(verdict.topic.casefold()) if verdict.topic else None
+        status = verdict.status or ("assigned" if verdict.assignee else "unassigned")
+        if verdict.status is None and _is_report(parsed):
+            status = "resolved"
+        question = Question(
+            segment=self._mailbox.segment_id,
+            mailbox=self._mailbox.id,
+            subject=parsed.subject,
+            status=status,
+            topic=topic.id if topic else self._mailbox.topic_id,
+            assignee=verdict.assignee,
+            created_at=self._instant,
+            updated_at=self._instant,
+            conversation=message.conversation,
+        )
+        self.changes.opened.append(question)
+        placement = Placement(question, "question", opened=True)
+        self._openers[id(question)] = (placement, parsed.date)
+        return placement
+
+    def _join(self, message: Incoming, question: Question, *, is_root: bool) -> Placement:
+        parsed = message.parsed
+        from_ours = message.own_key in self._ours or self._is_own(parsed)
+        if parsed.is_automatic or parsed.is_bounce or from_ours:
+            placement = Placement(question, "notification")
+        else:
+            placement = Placement(
+                question, "reply", is_stranger=self._is_stranger(parsed, question)
+            )
+        if parsed.is_bounce or placement.kind == "reply":
+            _reopen(question)
+        if is_root and placement.kind == "reply" and self._came_first(parsed, question):
+            placement.kind = "question"
+            question.subject = parsed.subject
+        question.updated_at = self._instant
+        self._touch(question)
+        return placement
+
+    def _touch(self, question: Question) -> None:
+        if question.id is not None:
+            self.changes.touched[question.id] = question
+
+    def _is_own(self, parsed: ParsedMessage) -> bool:
+        return parsed.from_ is not None and address_key(parsed.from_.address) in self._own_addresses
+
+    # ------------------------------------------------------------------ who took part
+
+    def _is_stranger(self, parsed: ParsedMessage, question: Question) -> bool:
+        if parsed.from_ is None:
+            return True
+        sender = address_key(parsed.from_.address)
+        if sender in self._new_participants.get(id(question), ()):
+            return False
+        return sender not in self._stored_participants(question)
+
+    def _took_part(self, message: ParsedMessage, question: Question) -> None:
+        people = self._new_participants[id(question)]
+        for one in (message.from_, *message.reply_to, *message.to, *message.cc):
+            if one is not None:
+                people.add(address_key(one.address))
+
+    def _stored_participants(self, question: Question) -> set[str]:
+        if question.id is None:
+            return set()
+        if question.id not in self._participants:
+            people: set[str] = set()
+            rows = Message.select(
+                Message.from_address, Message.reply_to, Message.to, Message.cc, Message.is_stranger
+            ).where((Message.question == question.id) & (Message.kind != "note"))
+            for row in rows:
+                if not row.is_stranger:
+                    pairs = [*row.reply_to, *row.to, *row.cc]
+                    people.update(address_key(pair[0]) for pair in pairs)
+                    if row.from_address:
+                        people.add(address_key(row.from_address))
+            self._participants[question.id] = people
+        return self._participants[question.id]
+
+    # ------------------------------------------------------------------ what came first
+
+    def _came_first(self, parsed: ParsedMessage, question: Question) -> bool:
+        """A message that others answer, older than what opened the question, is what opened it:
+        the order of arrival does not change the result."""
+        if parsed.date is None:
+            return False
+        if id(question) in self._openers:
+            placement, date = self._openers[id(question)]
+            if date is None or date <= parsed.date:
+                return False
+            placement.kind = "reply"
+            return True
+        opener = (
+            Message.select(Message.id, Message.date)
+            .where((Message.question == question.id) & (Message.kind == "question"))
+            .first()
+        )
+        if opener is None or opener.date is None or opener.date <= parsed.date:
+            return False
+        self.changes.demoted.append(opener.id)
+        return True
+
+    # ------------------------------------------------------------------ merging
+
+    def _merge(self, linked: list[Question]) -> Question:
+        """Merge the later ones into the earliest; where an agent has acted on both, link them."""
+        first, *others = sorted(linked, key=self._age)
+        for other in others:
+            if first.acted and other.acted:
+                first.linked_to = sorted({*first.linked_to, other.id})
+                other.linked_to = sorted({*other.linked_to, first.id})
+                self._touch(other)
+            else:
+                self._merge_into(first, other)
+        self._touch(first)
+        return first
+
+    def _age(self, question: Question) -> tuple[int, int]:
+        if question.id is not None:
+            return (0, question.id)
+        return (1, next(i for i, q in enumerate(self.changes.opened) if q is question))
+
+    def _merge_into(self, first: Question, other: Question) -> None:
+        if other.id is None:  # of this very batch: it need never have been
+            self.changes.opened = [q for q in self.changes.opened if q is not other]
+            placement, _ = self._openers.pop(id(other))
+            placement.kind, placement.opened = "reply", False
+        else:
+            self._touch(other)
+            self.changes.merged.append((other, first))
+        self._forward[id(other)] = first
+        if first.status == "resolved" and other.status in ("unassigned", "assigned"):
+            _reopen(first)
+        first.acted = first.acted or other.acted
+        first.assignee = first.assignee or other.assignee
+        self._new_participants[id(first)] |= self._new_participants.pop(id(other), set())
+        if first.id is not None and other.id is not None:
+            self._stored_participants(first).update(self._stored_participants(other))
+
+
+def _reopen(question: Question) -> None:
+    """A resolved question is open again; spam stays spam."""
+    if question.status == "resolved":
+        question.status = "assigned" if question.assignee else "unassigned"
+
+
+def _is_report(parsed: ParsedMessage) -> bool:
+    """A bounce or receipt: nobody waits for an answer to it."""
+    content_type = parsed.header("content-type") or ""
+    return parsed.is_bounce or (
+        parsed.is_automatic and content_type.strip().lower().startswith("multipart/report")
+    )
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def write(changes: Changes, instant: datetime) -> None:
+    """Write what a batch does to questions that were there before, in its transaction."""
+    if changes.demoted:
+        Message.update(kind="reply").where(Message.id.in_(changes.demoted)).execute()
+    for other, first in changes.merged:
+        Message.update(kind="reply").where(
+            (Message.question == other.id) & (Message.kind == "question")
+        ).execute()
+        Message.update(question=first.id).where(Message.question == other.id).execute()
+        Question.update(merged_into=first.id).where(
+            (Question.id == other.id) | (Question.merged_into == other.id)
+        ).execute()
+    for question in changes.touched.values():
+        Question.update(
+            subject=question.subject,
+            status=question.status,
+            assignee=question.assignee,
+            acted=question.acted,
+            linked_to=question.linked_to,
+            updated_at=instant,
+        ).where(Question.id == question.id).execute()
