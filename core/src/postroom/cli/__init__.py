@@ -1,0 +1,92 @@
+"""The command line: nouns, then verbs. Commands parse and print; the work is done elsewhere.
+
+``postroom --help`` imports click and nothing else: every noun is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from postroom.cli.lazy import Lazy, LazyGroup
+
+_COMMANDS = {
+    "init": Lazy("postroom.cli.init:init", "Make the key, the database and the first segment."),
+    "apply": Lazy("postroom.cli.apply:apply", "Set mailboxes up from a TOML file."),
+    "run": Lazy("postroom.cli.run:run", "Retrieve and send mail."),
+    "status": Lazy("postroom.cli.status:status", "Show what is well and what needs a person."),
+    "doctor": Lazy("postroom.cli.doctor:doctor", "Check everything, step by step."),
+    "mailbox": Lazy("postroom.cli.mailbox:mailbox", "Addresses that are watched."),
+    "segment": Lazy("postroom.cli.segment:segment", "Departments and brands."),
+    "topic": Lazy("postroom.cli.topic:topic", "Categories of questions."),
+    "filter": Lazy("postroom.cli.filter:filter_", "Rules that sort or ignore mail."),
+    "question": Lazy("postroom.cli.question:question", "Inquiries of customers, and answers."),
+    "quarantine": Lazy("postroom.cli.quarantine:quarantine", "Mail that could not be converted."),
+    "outbox": Lazy("postroom.cli.outbox:outbox", "Outgoing mail and how far it got."),
+    "plugin": Lazy("postroom.cli.plugin:plugin", "What is installed."),
+    "db": Lazy("postroom.cli.db:db", "Upgrade, check or back up the database."),
+}
+
+
+class Postroom(LazyGroup):
+    """The root: turns what a command raises into a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
+        except Exception as error:
+            from postroom.cli.failure import explain  # not on the way to --help
+
+            raise explain(error) from error
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from postroom import __version__
+
+        click.echo(f"postroom {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=Postroom,
+    table=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: postroom init",
+)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="sqlite:///PATH or postgresql://…; else POSTROOM_DATABASE, else a file of yours.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli(database: str | None) -> None:
+    """Turn the mail of support mailboxes into questions, and send the answers.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but something needs a person,
+    75 try again later.
+    """
+    if database:
+        import os
+
+        os.environ["POSTROOM_DATABASE"] = database  # one place to read, also for what we start
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    cli(prog_name="postroom")
+    sys.exit(0)

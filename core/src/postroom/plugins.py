@@ -1,0 +1,349 @@
+"""Finds, loads and isolates plugins: one that is broken is listed with its reason, and everything
+else works.
+
+A plugin is a module behind an entry point in the group ``postroom``. POSTROOM_PLUGINS (names,
+separated by commas) allows only those; POSTROOM_DISABLE_PLUGINS switches some off, the built-in
+ones ``filters``, ``acknowledgement`` and ``loops`` included.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from postroom.api import codes, hookspecs
+from postroom.api.errors import SettingsError
+from postroom.api.events import Event
+from postroom.api.transport import API_VERSION, Transport
+from postroom.api.verdict import MailboxView, Verdict
+from postroom.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from postroom.mail import ParsedMessage
+
+logger = logging.getLogger(__name__)
+
+GROUP: Final = "postroom"
+BUILT_IN: Final = {
+    "filters": "postroom.builtin.filters",
+    "acknowledgement": "postroom.builtin.acknowledgement",
+    "loops": "postroom.builtin.loops",
+}
+CLASSIFY_SECONDS: Final = 5.0
+DISTRIBUTIONS: Final = {
+    "imap": "postroom-pop-imap",
+    "pop3": "postroom-pop-imap",
+    "smtp": "postroom-smtp",
+    "graph": "postroom-graph",
+    "ews": "postroom-ews",
+    "maildir": "postroom-local",
+    "mbox": "postroom-local",
+    "eml": "postroom-local",
+}
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """A plugin as `plugin list` shows it. `broken`: why it does not work; `enabled`: allowed."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    enabled: bool = True
+    transports: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
+    api: int = API_VERSION
+    broken: str | None = None
+
+
+class _BrokenError(Exception):
+    """Why a plugin cannot be used."""
+
+
+class Plugins:
+    """What is installed, with every call into it contained. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        entry_points: Iterable[importlib.metadata.EntryPoint] = (),
+        *,
+        allowed: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._allowed = allowed
+        self._lock = threading.Lock()
+        self._transports: dict[str, Transport] = {}
+        self._classifiers: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
+        self._builtin: list[tuple[str, pluggy.HookImpl]] | None = None
+        self._builtin_reports: list[str] = []
+        self.installed = tuple(self._load(entry) for entry in entry_points)
+
+    @property
+    def transports(self) -> Mapping[str, Transport]:
+        """Every transport that can be used, by name."""
+        return self._transports
+
+    def transport(self, name: str) -> Transport:
+        """Return a transport.
+
+        :raises SettingsError: no installed plugin offers it; says what to install
+        """
+        try:
+            return self._transports[name]
+        except KeyError:
+            raise self._missing(name) from None
+
+    def classify(self, message: ParsedMessage, mailbox: MailboxView) -> tuple[Verdict, list[str]]:
+        """Ask every plugin what to do with a message.
+
+        :returns: for each field the first that was set, and a sentence for each plugin that failed
+        """
+        reports = list(self._builtin_reports)
+        verdict = Verdict()
+        arguments = {"message": message, "mailbox": mailbox}
+        for name, impl, limit in self._classifiers:
+            try:
+                said = limit.call(lambda impl=impl: _call(impl, arguments))  # type: ignore[misc]
+                verdict = _merge(verdict, said)
+            except BaseException as error:
+                reports.append(_report(name, error))
+        for name, impl in self._builtin_classifiers():
+            try:
+                verdict = _merge(verdict, _call(impl, arguments))
+            except Exception as error:
+                reports.append(_report(name, error))
+        return verdict, reports
+
+    def tell(self, event: Event) -> None:
+        """Tell every plugin what happened; their failures are logged, nothing else."""
+        for impl in self._manager.hook.postroom_event.get_hookimpls():
+            try:
+                _call(impl, {"event": event})
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                extra = {"plugin": impl.plugin_name}
+                logger.exception("Plugin %s failed on an event", impl.plugin_name, extra=extra)
+
+    # ------------------------------------------------------------------------ loading
+
+    def _load(self, entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
+        distribution = entry.dist
+        plugin = InstalledPlugin(
+            entry.name,
+            distribution.name if distribution else "",
+            distribution.version if distribution else "",
+            entry.value,
+        )
+        if not self._allowed(entry.name):
+            return replace(plugin, enabled=False)
+        try:
+            transports = self._register(entry)
+        except _BrokenError as error:
+            return replace(plugin, broken=str(error))
+        return replace(plugin, transports=tuple(transports))
+
+    def _register(self, entry: importlib.metadata.EntryPoint) -> list[str]:
+        """Take a plugin in whole, or not at all."""
+        if self._manager.has_plugin(entry.name):
+            raise _BrokenError(f"the name {entry.name} is taken by another plugin")
+        module = _import(entry)
+        try:
+            self._manager.register(module, entry.name)
+            self._refuse_unknown_hooks(module)
+            offered = self._offered(module)
+        except BaseException as error:
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+            if isinstance(error, _BrokenError | KeyboardInterrupt):
+                raise
+            raise _BrokenError(_describe(error)) from error
+        self._transports.update(offered)
+        for impl in _impls_of(self._manager, "postroom_classify", module):
+            self._classifiers.append((entry.name, impl, TimeLimit(CLASSIFY_SECONDS)))
+        return list(offered)
+
+    def _refuse_unknown_hooks(self, module: object) -> None:
+        for caller in self._manager.get_hookcallers(module) or ():
+            for impl in caller.get_hookimpls():
+                if impl.plugin is not module:
+                    continue
+                if not caller.has_spec() and not impl.optionalhook:
+                    raise _BrokenError(f"it implements {caller.name}, which is no hook of postroom")
+                if impl.wrapper or impl.hookwrapper:
+                    raise _BrokenError(f"{caller.name} is a wrapper; hooks are called one by one")
+
+    def _offered(self, module: object) -> dict[str, Transport]:
+        offered: dict[str, Transport] = {}
+        for impl in _impls_of(self._manager, "postroom_transports", module):
+            for transport in _call(impl, {}) or ():
+                _check_transport(transport)
+                if transport.name in self._transports or transport.name in offered:
+                    raise _BrokenError(f"the transport {transport.name} is there already")
+                offered[transport.name] = transport
+        return offered
+
+    def _builtin_classifiers(self) -> list[tuple[str, pluggy.HookImpl]]:
+        """Load what is built in; only when the first message is classified."""
+        if self._builtin is None:
+            loaded: list[tuple[str, pluggy.HookImpl]] = []
+            for name, path in BUILT_IN.items():
+                if self._allowed(f"builtin:{name}"):
+                    impls = self._load_builtin(name, path)
+                    loaded += [(name, impl) for impl in impls]
+            self._builtin = loaded
+        return self._builtin
+
+    def _load_builtin(self, name: str, path: str) -> list[pluggy.HookImpl]:
+        try:
+            module = importlib.import_module(path)
+        except ImportError as error:
+            self._builtin_reports.append(_report(name, error))
+            return []
+        with self._lock:
+            if not self._manager.is_registered(module):
+                self._manager.register(module, f"builtin:{name}")
+        return _impls_of(self._manager, "postroom_classify", module)
+
+    def _missing(self, name: str) -> SettingsError:
+        there = ", ".join(sorted(self._transports)) or "none"
+        step: str | None = None
+        sentence = f'No installed plugin offers the transport "{name}" (there are: {there}).'
+        distribution = DISTRIBUTIONS.get(name)
+        for plugin in self.installed:
+            if plugin.distribution != distribution:
+                continue
+            if plugin.broken:
+                sentence = f'The plugin of the transport "{name}" is broken: {plugin.broken}.'
+                return SettingsError(codes.PLUGIN_MISSING, sentence)
+            if not plugin.enabled:
+                sentence = f'The plugin of the transport "{name}" is switched off.'
+                step = "See POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS."
+                return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
+        step = f"Install it: pip install {distribution}" if distribution else None
+        return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
+
+
+# ---------------------------------------------------------------------------- the process's plugins
+
+_loaded: tuple[tuple[str, str], Plugins] | None = None
+_replacement: Plugins | None = None
+
+
+def load() -> Plugins:
+    """Return the plugins of this process, loaded once for each setting of the environment."""
+    global _loaded
+    if _replacement is not None:
+        return _replacement
+    settings = (
+        os.environ.get("POSTROOM_PLUGINS", ""),
+        os.environ.get("POSTROOM_DISABLE_PLUGINS", ""),
+    )
+    if _loaded is None or _loaded[0] != settings:
+        _loaded = (settings, Plugins(_scan(), allowed=_permission(*settings)))
+    return _loaded[1]
+
+
+def use(plugins: Plugins | None) -> None:
+    """Use these plugins instead of the installed ones, or with None those again; for tests."""
+    global _replacement
+    _replacement = plugins
+
+
+def _scan() -> list[importlib.metadata.EntryPoint]:
+    found = importlib.metadata.entry_points(group=GROUP)
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def _permission(allow: str, deny: str) -> Callable[[str], bool]:
+    allowed, denied = _names(allow), _names(deny)
+
+    def is_allowed(name: str) -> bool:
+        if name.startswith("builtin:"):  # the allow list is about what was installed
+            return name.removeprefix("builtin:") not in denied
+        return name not in denied and (not allowed or name in allowed)
+
+    return is_allowed
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",") if name.strip()}
+
+
+# ---------------------------------------------------------------------------- containment
+
+
+def _import(entry: importlib.metadata.EntryPoint) -> ModuleType:
+    try:
+        loaded = entry.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may raise anything, SystemExit included
+        raise _BrokenError(_describe(error)) from error
+    if not isinstance(loaded, ModuleType):
+        raise _BrokenError(f"{entry.value} is not a module")
+    return loaded
+
+
+def _describe(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check_transport(transport: Any) -> None:
+    version = getattr(transport, "api", None)
+    if version != API_VERSION:
+        raise _BrokenError(f"it asks for version {version} of the API, this is {API_VERSION}")
+    if not isinstance(transport, Transport):
+        raise _BrokenError(f"postroom_transports returned {type(transport).__name__}")
+    if not _NAME.fullmatch(str(getattr(transport, "name", ""))):
+        raise _BrokenError("a transport's name is lower case letters, digits and hyphens")
+
+
+def _impls_of(manager: pluggy.PluginManager, hook: str, module: object) -> list[pluggy.HookImpl]:
+    impls = getattr(manager.hook, hook).get_hookimpls()
+    return [impl for impl in impls if impl.plugin is module]
+
+
+def _call(impl: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
+    """Call one implementation, with those arguments that it takes."""
+    return impl.function(*(arguments[name] for name in impl.argnames))
+
+
+_FIELDS = tuple(field.name for field in fields(Verdict))
+
+
+def _merge(verdict: Verdict, said: object) -> Verdict:
+    """Fill in the fields that nobody set yet."""
+    if said is None:
+        return verdict
+    if not isinstance(said, Verdict):
+        raise TypeError(f"postroom_classify returned {type(said).__name__}")
+    news = {
+        name: value
+        for name in _FIELDS
+        if getattr(verdict, name) is None and (value := getattr(said, name)) is not None
+    }
+    return replace(verdict, **news) if news else verdict
+
+
+def _report(name: str, error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if isinstance(error, TimeoutError):
+        return f"The plugin {name} did not say in time what to do with a message."
+    logger.error("Plugin %s failed on a message", name, exc_info=error, extra={"plugin": name})
+    return f"The plugin {name} failed on a message: {type(error).__name__}."

@@ -1,0 +1,65 @@
+"""Calls foreign code with a limit on its time. A thread cannot be stopped, so one that does not
+come back is left behind; when several are, the code is not called again before one ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+_LEFT_BEHIND: Final = 4
+
+
+class TimeLimit:
+    """A limit for one piece of code, shared by the threads that call it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._late = 0
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what the function returns, or raise what it raises.
+
+        :raises TimeoutError: it did not come back in time, or several calls before it still run
+        """
+        if self._late >= _LEFT_BEHIND:
+            raise TimeoutError
+        call = _Call(function)
+        thread = threading.Thread(target=self._work, args=(call,), name="postroom-plugin")
+        thread.daemon = True  # else one that hangs would keep the process from ending
+        thread.start()
+        if not call.done.wait(self._seconds):
+            with self._lock:
+                if not call.done.is_set():
+                    call.is_late = True
+                    self._late += 1
+                    raise TimeoutError
+        return call.result()
+
+    def _work(self, call: _Call[T]) -> None:
+        call.run()
+        with self._lock:
+            call.done.set()
+            self._late -= call.is_late
+
+
+class _Call(Generic[T]):
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.done = threading.Event()
+        self.is_late = False
+        self._function = function
+        self._value: list[T] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._value.append(self._function())
+        except BaseException as error:  # raised again in the caller's thread
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
