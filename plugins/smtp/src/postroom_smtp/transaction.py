@@ -120,30 +120,37 @@ class Transaction:
                 raise unexpected(self._where, "DATA", reply)
             self._refused_as_a_whole(reply)
             return
-        wire = self._connection.wire
         try:
-            wire.write(self._letter.stuffed(), at=AT_DATA)
-            self._require_silence()
+            self._content()
         except TransportError:
             self._connection.drop()  # whatever we said now would be taken for the letter
             raise
         self._after_the_dot()
 
-    def _require_silence(self) -> None:
-        """Heed a server that has answered before the end: it has taken nothing, and its answer
-        must not be read as the one to the final dot."""
+    def _content(self) -> None:
+        """Write the letter, all but the final dot.
+
+        Heeds a server that answers before the end, and goes perhaps: it has taken nothing, and its
+        answer must not be read as the one to the final dot.
+        """
         wire = self._connection.wire
-        if not wire.has_spoken(at=AT_DATA):
+        broken: TransientError | None = None
+        try:
+            wire.write(self._letter.stuffed(), at=AT_DATA)
+        except TransientError as error:
+            broken = error
+        try:
+            reply = wire.read_reply(at=AT_DATA) if wire.has_spoken(at=AT_DATA) else None
+        except TransientError as error:
+            raise broken or error from (broken or error).__cause__
+        if reply is None and broken is None:
             return
-        reply = wire.read_reply(at=AT_DATA)
-        if reply.is_permanent:
-            raise self._rejected(
-                codes.MESSAGE_REFUSED,
-                f"{self._where} refused the message: {reply.words}",
-                self._taken,
-                reply,
-            )
-        raise (busy if reply.is_transient else unexpected)(self._where, AT_DATA, reply)
+        if reply is None or reply.is_positive or reply.is_intermediate:
+            raise broken or unexpected(self._where, AT_DATA, reply)
+        if reply.is_transient:
+            raise busy(self._where, AT_DATA, reply) from broken
+        sentence = f"{self._where} refused the message: {reply.words}"
+        raise self._rejected(codes.MESSAGE_REFUSED, sentence, self._taken, reply) from broken
 
     def _after_the_dot(self) -> None:
         """Write the final dot and heed the answer; from here on nothing is tried again."""

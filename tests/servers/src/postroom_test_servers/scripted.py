@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -146,7 +147,7 @@ class _Conversation:
                         while self._receive():
                             pass
                 case Reset():
-                    linger = b"\1\0\0\0\0\0\0\0"
+                    linger = struct.pack("ii", 1, 0)
                     self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
     def end(self) -> None:
