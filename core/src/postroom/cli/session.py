@@ -11,7 +11,7 @@ import peewee
 
 from postroom import places
 from postroom.errors import DatabaseUnusableError, SchemaError
-from postroom.store import database, schema
+from postroom.store import database, models, schema
 
 
 @contextmanager
@@ -27,11 +27,18 @@ def open_store(*, check: bool = True) -> Iterator[None]:
         _refuse_absent(url)
     with ExitStack() as stack:
         with _opening(url):
-            database.connect(url)
+            if not _is_open(url):
+                database.connect(url)
             stack.enter_context(database.connection())
             if check:
                 schema.check()
         yield
+
+
+def _is_open(url: str) -> bool:
+    """Say whether this process uses that database already: a test, or a command in a command."""
+    current = models.database.obj
+    return current is not None and current.database == str(sqlite_path(url) or url)
 
 
 def _refuse_absent(url: str) -> None:

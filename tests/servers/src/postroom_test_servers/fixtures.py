@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from postroom_test_servers.dovecot import Dovecot, running_dovecot
 from postroom_test_servers.scripted import ScriptedServer, Step
 from postroom_test_servers.smtp import SmtpServer
+from postroom_test_servers.stores import Databases, installation, opened
 from postroom_test_servers.tls import PrivateAuthority
 
 
@@ -65,3 +67,36 @@ def start_scripted() -> Iterator[Callable[..., ScriptedServer]]:
             return stack.enter_context(ScriptedServer(*scripts))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Makes databases; ends PostgreSQL when all is done."""
+    made = Databases(tmp_path_factory.mktemp("databases"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path: Path
+) -> Iterator[str]:
+    """A new database with postroom's schema, on each kind; this process is configured for it."""
+    with databases.new(request.param) as url, installation(url, tmp_path):
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(
+    request: pytest.FixtureRequest, databases: Databases, tmp_path: Path
+) -> Iterator[str]:
+    """A new database without any table, on each kind; this process is configured for it."""
+    with databases.new(request.param, empty=True) as url, installation(url, tmp_path):
+        yield url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[str]:
+    """The database, opened in this thread; its URL. No segment is there yet."""
+    with opened(database_url):
+        yield database_url
