@@ -1,0 +1,162 @@
+"""Retrieving the messages of one open folder, in batches, each message handed on as it is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from postroom.api import (
+    Fetched,
+    Limits,
+    Listed,
+    Oversized,
+    Spool,
+    TransportError,
+    Unavailable,
+    codes,
+)
+from postroom.api.transport import Wanted
+
+from postroom_pop_imap.errors import Refused, explain_code
+from postroom_pop_imap.imap_folders import (
+    LISTING_PAGE,
+    Folder,
+    describe_messages,
+    parse_uid,
+    search_uids,
+)
+from postroom_pop_imap.imap_names import uid_set
+from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Skipped, Wire
+
+_BODY = re.compile(rb'\bBODY\[\] (NIL|\{\d+\}|"(?:[^"\\]|\\.)*")', re.I | re.S)
+
+
+class Reached(NamedTuple):
+    """Every message below this UID was handed on, or is not wanted."""
+
+    uid: int
+
+
+Item = Fetched | Unavailable | Oversized
+
+
+class FolderFetch:
+    """Retrieves what is wanted of one folder, over a wire on which that folder is open."""
+
+    def __init__(self, wire: Wire, folder: Folder, limits: Limits, wanted: Wanted) -> None:
+        self._wire, self._folder = wire, folder
+        self._limits, self._wanted = limits, wanted
+        self._bounds = Bounds(limits.spool_above, limits.max_message_bytes)
+        self._doing = f"read messages of the folder {folder.name}"
+
+    def run(self, first: int) -> Iterator[Item | Reached]:
+        """Yield messages from the UID `first` on, ascending, and after each page how far it got."""
+        uids = search_uids(self._wire, self._folder, first)
+        for start in range(0, len(uids), LISTING_PAGE):
+            page = uids[start : start + LISTING_PAGE]
+            listed = dict(describe_messages(self._wire, self._folder, page))
+            chosen = set(self._wanted(list(listed.values()))) if listed else set()
+            yield from self._download(
+                {uid: item for uid, item in listed.items() if item.ref in chosen}
+            )
+            yield Reached(page[-1] + 1)
+
+    def _download(self, listed: dict[int, Listed]) -> Iterator[Item]:
+        small: dict[int, Listed] = {}
+        for uid, item in listed.items():
+            if item.size is not None and item.size > self._limits.max_message_bytes:
+                yield Oversized(item.ref, item.size, item.received_at)
+            else:
+                small[uid] = item
+        for batch in self._batches(small):
+            yield from self._fetch_batch(batch)
+
+    def _batches(self, listed: dict[int, Listed]) -> Iterator[dict[int, Listed]]:
+        batch: dict[int, Listed] = {}
+        size = 0
+        for uid, item in listed.items():
+            weight = item.size or 0
+            full = len(batch) >= self._limits.batch_count
+            if batch and (full or size + weight > self._limits.batch_bytes):
+                yield batch
+                batch, size = {}, 0
+            batch[uid] = item
+            size += weight
+        if batch:
+            yield batch
+
+    def _fetch_batch(self, batch: dict[int, Listed]) -> Iterator[Item]:
+        """Fetch with one command; what did not come is looked at once more, one by one."""
+        left = dict(batch)
+        try:
+            yield from self._receive(left)
+        except Refused as refused:
+            self._raise_if_passing(refused)
+        for uid, item in list(left.items()):
+            yield from self._fetch_alone(uid, item)
+
+    def _receive(self, left: dict[int, Listed]) -> Iterator[Item]:
+        """Yield what the server hands out of `left`, and take that out of `left`."""
+        command = b"UID FETCH %s (UID BODY.PEEK[])" % uid_set(left)
+        for answer in self._wire.run(command, self._doing, bounds=self._bounds):
+            uid, body = parse_body(answer)
+            item = left.get(uid) if uid is not None else None
+            if body is None or item is None or uid is None:
+                _discard(answer)
+                continue
+            del left[uid]
+            if isinstance(body, Skipped):
+                yield Oversized(item.ref, body.size, item.received_at)
+            else:
+                yield Fetched(item.ref, body, item.received_at)
+
+    def _fetch_alone(self, uid: int, item: Listed) -> Iterator[Item]:
+        reason = "it gave no content"
+        left = {uid: item}
+        try:
+            yield from self._receive(left)
+        except Refused as refused:
+            self._raise_if_passing(refused)
+            reason = refused.text or "it gave no reason"
+        if left and self._is_there(uid):
+            yield Unavailable(item.ref, self._unreadable(reason), item.received_at, item.size)
+
+    def _is_there(self, uid: int) -> bool:
+        answers = self._wire.must(b"UID FETCH %d (UID)" % uid, self._doing)
+        return any(parse_uid(answer) == uid for answer in answers)
+
+    def _raise_if_passing(self, refused: Refused) -> None:
+        """Raise where the refusal is about the session; SERVERBUG may be about one message."""
+        if refused.code == "SERVERBUG":
+            return
+        sentence = self._wire.explain(refused, self._doing).sentence
+        if known := explain_code(refused, sentence):
+            raise known from refused
+
+    def _unreadable(self, reason: str) -> TransportError:
+        where = f"{self._wire.line.where}, folder {self._folder.name}"
+        return TransportError(codes.MESSAGE_UNREADABLE, f"{where}: not readable, {reason}.")
+
+
+def parse_body(answer: Answer) -> tuple[int | None, Literal | None]:
+    """Return UID and content of a FETCH answer; no content where the server gave NIL or none."""
+    match = _BODY.search(answer.text)
+    if match is None:
+        return parse_uid(answer), None
+    bare = Answer(answer.text[: match.start()] + answer.text[match.end() :])
+    return parse_uid(bare), _content(match[1], answer.literals)
+
+
+def _content(written: bytes, literals: Sequence[Literal]) -> Literal | None:
+    if written.upper() == b"NIL":
+        return None
+    if written.startswith(b"{"):
+        return literals[0] if len(literals) == 1 else None
+    return re.sub(rb"\\(.)", rb"\1", written[1:-1], flags=re.S)
+
+
+def _discard(answer: Answer) -> None:
+    for literal in answer.literals:
+        if isinstance(literal, Spool):
+            literal.close()

@@ -1,0 +1,211 @@
+"""Folders: finding them under the name an administrator knows, opening, listing them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from postroom.api import Listed, SettingsError, codes
+
+from postroom_pop_imap.errors import Refused, explain_code
+from postroom_pop_imap.imap_names import (
+    decode_folder,
+    encode_folder,
+    make_ref,
+    same_folder,
+    uid_set,
+)
+from postroom_pop_imap.imap_wire import Answer, Wire, code_argument
+
+LISTING_PAGE: Final = 2000
+_SHOWN = 30
+_LIST = re.compile(rb'LIST \(([^)]*)\) (NIL|"(?:\\.|[^"])*") (.*)\Z', re.I | re.S)
+_UID = re.compile(rb"\bUID (\d+)", re.I)
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)", re.I)
+_DATE = re.compile(
+    rb'\bINTERNALDATE "([ \d]?\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"', re.I
+)
+_MONTHS = {
+    name: number
+    for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An open folder, as SELECT or EXAMINE described it."""
+
+    name: str
+    """As the server spells it, in Unicode; INBOX in capitals."""
+    validity: int
+    next_uid: int | None
+    exists: int
+    read_only: bool
+    flags: frozenset[str] | None
+    """Which flags can be set for good, lower case; None if the server did not say."""
+
+    def keeps(self, flag: str) -> bool:
+        """Tell whether a flag can be set for good."""
+        return self.flags is None or flag.lower() in self.flags
+
+    def keeps_keywords(self) -> bool:
+        """Tell whether keywords of our own can be set."""
+        return self.flags is not None and "\\*" in self.flags
+
+
+def list_folders(wire: Wire) -> dict[str, str]:
+    """Return the folders that can be opened, name → hierarchy delimiter ("" if flat)."""
+    found: dict[str, str] = {}
+    for answer in wire.must(b'LIST "" "*"', "list the folders"):
+        match = _LIST.match(answer.text)
+        if not match or {b"\\noselect", b"\\nonexistent"} & set(match[1].lower().split()):
+            continue
+        delimiter = "" if match[2].upper() == b"NIL" else _unquoted(match[2]).decode("latin-1")
+        name = answer.literals[-1] if answer.literals else _unquoted(match[3])
+        if isinstance(name, bytes):
+            found[decode_folder(name)] = delimiter
+    return found
+
+
+def _unquoted(text: bytes) -> bytes:
+    if text.startswith(b'"') and text.endswith(b'"') and len(text) > 1:
+        return re.sub(rb"\\(.)", rb"\1", text[1:-1], flags=re.S)
+    return text
+
+
+def spelled_on_server(name: str, folders: dict[str, str]) -> str | None:
+    """Return the folder that `name` means: exactly so, or with / for the server's delimiter."""
+    for candidate, delimiter in folders.items():
+        if same_folder(candidate, name):
+            return candidate
+        if delimiter and same_folder(candidate, name.replace("/", delimiter)):
+            return candidate
+    return None
+
+
+def find_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
+    """Open a folder under the name an administrator gave.
+
+    :raises SettingsError: FOLDER_MISSING, naming those that exist
+    """
+    try:
+        return open_folder(wire, name, writable=writable)
+    except Refused as refused:
+        doing = f"open the folder {name}"
+        if known := explain_code(refused, wire.explain(refused, doing).sentence):
+            raise known from refused
+        folders = list_folders(wire)
+        spelled = spelled_on_server(name, folders)
+        if spelled is not None and spelled != name:
+            return find_folder(wire, spelled, writable=writable)
+        if spelled is not None:  # it is there and does not open
+            raise wire.explain(refused, doing) from refused
+        raise missing(wire.line.where, name, folders) from refused
+
+
+def missing(where: str, name: str, folders: dict[str, str]) -> SettingsError:
+    """Return the error for a folder that is not there."""
+    shown = sorted(folders)[:_SHOWN]
+    more = f" and {len(folders) - _SHOWN} more" if len(folders) > _SHOWN else ""
+    return SettingsError(
+        codes.FOLDER_MISSING,
+        f"{where} has no folder {name}; there are: {', '.join(shown) or 'none'}{more}.",
+    )
+
+
+def open_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
+    """Open a folder under its exact name.
+
+    :raises Refused: it does not open
+    """
+    verb = b"SELECT " if writable else b"EXAMINE "
+    answers = wire.ask(verb + encode_folder(name), f"open the folder {name}")
+    read_only = code_argument(wire.completion, "READ-ONLY") is not None
+    return _described("INBOX" if name.upper() == "INBOX" else name, answers, read_only)
+
+
+def _described(name: str, answers: list[Answer], read_only: bool) -> Folder:
+    numbers = {"UIDVALIDITY": 0, "UIDNEXT": 0}
+    exists, flags = 0, None
+    for answer in answers:
+        text = answer.text.decode("latin-1")
+        if match := re.match(r"(\d+) EXISTS", text, re.I):
+            exists = int(match[1])
+        status, _, words = text.partition(" ")
+        if status.upper() != "OK":
+            continue
+        for code in numbers:
+            argument = code_argument(words, code)
+            if argument and argument.isdecimal():
+                numbers[code] = int(argument)
+        if (argument := code_argument(words, "PERMANENTFLAGS")) is not None:
+            flags = frozenset(argument.strip("()").lower().split())
+    return Folder(
+        name, numbers["UIDVALIDITY"], numbers["UIDNEXT"] or None, exists, read_only, flags
+    )
+
+
+def search_uids(wire: Wire, folder: Folder, first: int) -> list[int]:
+    """Return the UIDs from `first` on, ascending.
+
+    ``n:*`` always names the last message, even below n (RFC 9051 section 6.4.8): filter.
+    """
+    if not folder.exists or (folder.next_uid is not None and first >= folder.next_uid):
+        return []
+    found: set[int] = set()
+    doing = f"list the folder {folder.name}"
+    for answer in wire.must(b"UID SEARCH UID %d:*" % first, doing):
+        kind, _, numbers = answer.text.partition(b" ")
+        if kind.upper() == b"SEARCH":
+            found.update(int(number) for number in numbers.split() if number.isdigit())
+    return sorted(uid for uid in found if uid >= first)
+
+
+def describe_messages(wire: Wire, folder: Folder, uids: list[int]) -> Iterator[tuple[int, Listed]]:
+    """Yield size and date of messages, ascending; one that is gone by now is not yielded."""
+    doing = f"list the folder {folder.name}"
+    known: dict[int, Listed] = {}
+    command = b"UID FETCH %s (UID RFC822.SIZE INTERNALDATE)" % uid_set(uids)
+    for answer in wire.must(command, doing):
+        uid = parse_uid(answer)
+        if uid is None:
+            continue
+        size = _SIZE.search(answer.text)
+        if size is None and uid in known:
+            continue  # somebody set a flag meanwhile (RFC 9051 section 7.5.2)
+        known[uid] = Listed(
+            make_ref(folder.name, folder.validity, uid),
+            parse_date(answer.text),
+            int(size[1]) if size else None,
+        )
+    return ((uid, known[uid]) for uid in uids if uid in known)
+
+
+def parse_uid(answer: Answer) -> int | None:
+    """Return the UID in a FETCH answer, None in any other."""
+    head = answer.text.split(b" ", 2)
+    if len(head) < 3 or head[1].upper() != b"FETCH":
+        return None
+    match = _UID.search(head[2])
+    return int(match[1]) if match else None
+
+
+def parse_date(text: bytes) -> datetime | None:
+    """Return the INTERNALDATE in a FETCH answer, in UTC."""
+    match = _DATE.search(text)
+    if not match:
+        return None
+    day, month, year, hour, minute, second, sign, hours, minutes = match.groups()
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    try:
+        zone = timezone(-offset if sign == b"-" else offset)
+        local = datetime(
+            int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second),
+            tzinfo=zone,
+        )  # fmt: skip
+        return local.astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
+        return None
