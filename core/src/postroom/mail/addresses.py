@@ -1,7 +1,7 @@
 """Addresses of headers (RFC 5322 section 3.4, with the obsolete forms), in linear time.
 
 The standard library's readers recurse on comments and are quadratic on open quotes; this one is a
-loop over tokens.
+loop over pieces.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ _SIMPLE = re.compile(
     r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)>\s*"
 )
 _BARE = re.compile(r"\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)\s*")
-_TOKEN = re.compile(
+_PIECE = re.compile(
     r'=\?[^?\s]+\?[bBqQ]\?[^?]*\?=|"[^"\\]*(?:\\.[^"\\]*)*"|\[[^\[\]]*\]|\\.'
     r'|[^\s"()<>,;:\[\]\\=]+|\s+|.',
     re.DOTALL,
 )
 """An encoded word, a quoted string, a domain literal, a quoted pair, an atom, white space; or one
 character that stands for itself."""
-_VALID = re.compile(r'(?:"[^"]{1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)')
+_VALID = re.compile(
+    r'(?:"[^"]{1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)'
+)
 _QUOTED_PAIR = re.compile(r'\\(["\\])')
 
 
@@ -53,7 +55,7 @@ def parse_addresses(value: str, hint: str | None = None) -> tuple[Address, ...]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads one header value token by token; holds what the mailbox at hand has so far."""
+    """Reads one header value piece by piece; holds what the mailbox at hand has so far."""
 
     hint: str | None
     words: list[str] = field(default_factory=list)
@@ -66,53 +68,53 @@ class _Reader:
     def read(self, text: str) -> list[Address]:
         depth = inside = 0
         open_angle = False
-        for match in _TOKEN.finditer(text):
-            token = match.group()
+        for match in _PIECE.finditer(text):
+            piece = match.group()
             if depth:
-                depth += (token == "(") - (token == ")")
+                depth += (piece == "(") - (piece == ")")
                 if depth and inside < 50:
-                    self.comments.append(token)
+                    self.comments.append(piece)
                     inside += 1
-            elif token == "(":
+            elif piece == "(":
                 depth, self.glued = 1, False
-            elif token == "<":
+            elif piece == "<":
                 open_angle = True
                 self.angle = self.angle or []
-            elif token == ">":
+            elif piece == ">":
                 open_angle = False
-            elif open_angle and not self._ends_open_angle(token):
-                self._into_angle(token)
-            elif token in (",", ";"):
+            elif open_angle and not self._ends_open_angle(piece):
+                self._into_angle(piece)
+            elif piece in (",", ";"):
                 open_angle = False
-                self._finish(carry=token == ",")
-            elif token == ":":
+                self._finish(carry=piece == ",")
+            elif piece == ":":
                 self._drop_group_name()
-            elif token.isspace():
+            elif piece.isspace():
                 self.glued = False
             else:
-                self._into_words(token)
+                self._into_words(piece)
             if len(self.found) >= MOST:
                 return self.found
         self._finish(carry=False)
         return self.found
 
-    def _ends_open_angle(self, token: str) -> bool:
+    def _ends_open_angle(self, piece: str) -> bool:
         """Tell if a comma shows that `>` was forgotten; `<@a,@b:user@host>` is an old route."""
         inside = "".join(self.angle or ())
-        return token in (",", ";") and "@" in inside and not inside.startswith("@")
+        return piece in (",", ";") and "@" in inside and not inside.startswith("@")
 
-    def _into_angle(self, token: str) -> None:
-        assert self.angle is not None
-        if token == ":":
-            self.angle.clear()  # what came before is a route (RFC 5322 section 4.4) or "mailto"
-        elif not token.isspace() and len(self.angle) < 64:
-            self.angle.append(token)
+    def _into_angle(self, piece: str) -> None:
+        angle = self.angle = [] if self.angle is None else self.angle
+        if piece == ":":
+            angle.clear()  # what came before is a route (RFC 5322 section 4.4) or "mailto"
+        elif not piece.isspace() and len(angle) < 64:
+            angle.append(piece)
 
-    def _into_words(self, token: str) -> None:
+    def _into_words(self, piece: str) -> None:
         if self.glued and self.words:
-            self.words[-1] += token
+            self.words[-1] += piece
         elif len(self.words) < 200:
-            self.words.append(token)
+            self.words.append(piece)
         self.glued = True
 
     def _drop_group_name(self) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from postroom.mail.charsets import decode
 from postroom.mail.embedded import Embedded, extract
-from postroom.mail.fields import first
 from postroom.mail.filenames import safe_name
 from postroom.mail.flowed import unflow
 from postroom.mail.ids import message_id
@@ -121,7 +120,7 @@ class Reader:
 
     def _attach(self, part: Part, name: str) -> None:
         content, kind = self._decoded(part), part.type.value
-        content_id = message_id(first(part.fields, "content-id") or "")
+        content_id = message_id(part.fields.first("content-id"))
         if content_id and part.within == "multipart/related":
             self.related.append(len(self.attachments))
         self._add(
@@ -133,9 +132,9 @@ class Reader:
         )
         if kind in _TNEF or (name.lower() == "winmail.dat" and "octet" in kind):
             self._unpack_tnef(content)
-        elif kind in _READABLE and part.disposition.value != "attachment":
-            self.fallback.append(readable(decode(content[:1_000_000], part.type.get("charset"))))
-        elif kind.startswith("text/") and part.disposition.value != "attachment":
+        elif part.disposition.value != "attachment" and (
+            kind in _READABLE or kind.startswith("text/")
+        ):
             self.fallback.append(readable(decode(content[:1_000_000], part.type.get("charset"))))
 
     def _unpack_tnef(self, content: bytes) -> None:

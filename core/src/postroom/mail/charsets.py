@@ -12,53 +12,64 @@ from functools import lru_cache
 
 _LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
 
-_PYTHON_ONLY = frozenset(
-    "idna punycode undefined unicode-escape raw-unicode-escape mbcs oem charmap palmos".split()
+
+def _words(table: str) -> frozenset[str]:
+    return frozenset(table.split())
+
+
+_PYTHON_ONLY = _words(
+    "idna punycode undefined unicode-escape raw-unicode-escape mbcs oem charmap palmos"
 )
 """Codecs that are not character sets of mail; some are slow on hostile input."""
 
-_UNLABELLED = frozenset(
+_UNLABELLED = _words(
     "unknown unknown-8bit x-unknown 8bit 7bit binary default none default-charset x-user-defined "
     "us-ascii ascii ansi-x3.4-1968 iso646-us us cp367 646 ansi-x3.4-1986 utf-8 utf8 cp65001 "
-    "unicode-1-1-utf-8 unicode-2-0-utf-8 x-unicode-2-0-utf-8 utf-8-sig u8 utf cesu-8".split()
+    "unicode-1-1-utf-8 unicode-2-0-utf-8 x-unicode-2-0-utf-8 utf-8-sig u8 utf cesu-8"
 )
 """Labels for which UTF-8 is tried first: they are it, they are its subset, or they say nothing."""
 
 _ALIASES = {
     **dict.fromkeys(
-        (
+        _words(
             "iso-8859-1 iso8859-1 latin1 latin-1 l1 cp819 ibm819 iso-ir-100 8859 8859-1 "
             "iso-8859-1:1987 iso88591 csisolatin1 x-ansi ansi windows-1252 win-1252 cp-1252 "
             "iso-8859 iso8859 iso-8859-1-windows-3.1-latin-1 x-cp1252 en"
-        ).split(),
+        ),
         "cp1252",
     ),
-    **dict.fromkeys("iso-8859-9 iso8859-9 latin5 l5 csisolatin5".split(), "cp1254"),
-    **dict.fromkeys("iso-8859-8-i iso-8859-8-e iso-8859-8 logical csiso88598i".split(), "cp1255"),
-    **dict.fromkeys("iso-8859-6-i iso-8859-6-e".split(), "iso8859_6"),
-    **dict.fromkeys("tis-620 tis620 iso-8859-11 windows-874 dos-874 x-windows-874".split(), "cp874"),
+    **dict.fromkeys(_words("iso-8859-9 iso8859-9 latin5 l5 csisolatin5"), "cp1254"),
+    **dict.fromkeys(_words("iso-8859-8-i iso-8859-8-e iso-8859-8 logical csiso88598i"), "cp1255"),
+    **dict.fromkeys(_words("iso-8859-6-i iso-8859-6-e"), "iso8859_6"),
     **dict.fromkeys(
-        "gb2312 gbk gb-2312 gb2312-80 gb-2312-80 x-gbk cp936 ms936 euc-cn x-euc-cn "
-        "chinese csgb2312 gb18030-2000 windows-936".split(),
+        _words("tis-620 tis620 iso-8859-11 windows-874 dos-874 x-windows-874"), "cp874"
+    ),
+    **dict.fromkeys(
+        _words(
+            "gb2312 gbk gb-2312 gb2312-80 gb-2312-80 x-gbk cp936 ms936 euc-cn x-euc-cn "
+            "chinese csgb2312 gb18030-2000 windows-936"
+        ),
         "gb18030",
     ),
-    **dict.fromkeys("hz-gb-2312 hz-gb hz".split(), "hz"),
+    **dict.fromkeys(_words("hz-gb-2312 hz-gb hz"), "hz"),
     **dict.fromkeys(
-        "ks-c-5601-1987 ks-c-5601 ksc5601 ks-c5601 ksc-5601 korean euc-kr euckr cp949 "
-        "windows-949 uhc ks-c-5601-1989 ks-x-1001 cseuckr iso-ir-149".split(),
+        _words(
+            "ks-c-5601-1987 ks-c-5601 ksc5601 ks-c5601 ksc-5601 korean euc-kr euckr cp949 "
+            "windows-949 uhc ks-c-5601-1989 ks-x-1001 cseuckr iso-ir-149"
+        ),
         "cp949",
     ),
     **dict.fromkeys(
-        "shift-jis shiftjis sjis x-sjis windows-31j ms-kanji ms932 csshiftjis cp943c".split(),
+        _words("shift-jis shiftjis sjis x-sjis windows-31j ms-kanji ms932 csshiftjis cp943c"),
         "cp932",
     ),
-    **dict.fromkeys("x-euc-jp eucjp euc-jp ujis".split(), "euc_jp"),
-    **dict.fromkeys("big5 big-5 x-x-big5 cn-big5 csbig5 big5-eten".split(), "big5hkscs"),
-    **dict.fromkeys("unicode-1-1-utf-7 unicode-2-0-utf-7 x-unicode-2-0-utf-7".split(), "utf_7"),
-    **dict.fromkeys("unicode ucs-2 iso-10646-ucs-2 csunicode utf16".split(), "utf_16"),
-    **dict.fromkeys("iso-10646-ucs-4 ucs-4 utf32".split(), "utf_32"),
-    **dict.fromkeys("macintosh mac x-mac-roman x-macroman csmacintosh".split(), "mac_roman"),
-    **dict.fromkeys("x-mac-ce x-mac-centraleurroman".split(), "mac_latin2"),
+    **dict.fromkeys(_words("x-euc-jp eucjp euc-jp ujis"), "euc_jp"),
+    **dict.fromkeys(_words("big5 big-5 x-x-big5 cn-big5 csbig5 big5-eten"), "big5hkscs"),
+    **dict.fromkeys(_words("unicode-1-1-utf-7 unicode-2-0-utf-7 x-unicode-2-0-utf-7"), "utf_7"),
+    **dict.fromkeys(_words("unicode ucs-2 iso-10646-ucs-2 csunicode utf16"), "utf_16"),
+    **dict.fromkeys(_words("iso-10646-ucs-4 ucs-4 utf32"), "utf_32"),
+    **dict.fromkeys(_words("macintosh mac x-mac-roman x-macroman csmacintosh"), "mac_roman"),
+    **dict.fromkeys(_words("x-mac-ce x-mac-centraleurroman"), "mac_latin2"),
     "x-mac-cyrillic": "mac_cyrillic",
     "x-mac-ukrainian": "mac_cyrillic",
     "x-mac-greek": "mac_greek",
@@ -87,7 +98,7 @@ _SECOND_TRY = {
 
 @lru_cache(maxsize=512)
 def codec_for(label: str) -> str | None:
-    """Return the Python codec for a charset label; `"utf-8"` where it says nothing, None unknown."""
+    """Return the Python codec for a charset label: UTF-8 where it says nothing, None if unknown."""
     found = _LABEL.search(label[:100])
     if found is None:
         return "utf-8"

@@ -94,7 +94,7 @@ def _uu_line(line: bytes) -> bytes:
         return binascii.a2b_uu(line[:length])
 
 
-def _yenc_content(begin: re.Match[bytes], block: bytes) -> bytes:
+def _yenc_content(_begin: re.Match[bytes], block: bytes) -> bytes:
     lines = [line for line in block.split(b"\n") if not line.startswith(b"=ypart ")]
     data = b"".join(line.rstrip(b"\r") for line in lines)
     pieces = data.split(b"=")

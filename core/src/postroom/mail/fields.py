@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 
-Fields = list[tuple[str, str]]
-"""Name as written, and value: unfolded, its bytes carried by Latin-1."""
-
 MOST = 1_000
 LONGEST = 65_536
 LONGEST_OTHER = 8_192
@@ -15,62 +12,99 @@ ALL_OTHERS = 262_144
 _END = re.compile(rb"\n\r*\n")
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
-_FOLD = re.compile(r"\r*\n")
 
-IMPORTANT = frozenset(
+
+def _words(table: str) -> frozenset[str]:
+    return frozenset(table.split())
+
+
+IMPORTANT = _words(
     "from to cc reply-to sender subject date message-id in-reply-to references return-path "
     "content-type content-transfer-encoding content-disposition content-id mime-version "
     "auto-submitted precedence x-auto-response-suppress x-autoreply x-autorespond list-id "
-    "list-unsubscribe x-loop delivered-to x-failed-recipients".split()
+    "list-unsubscribe x-loop delivered-to x-failed-recipients"
 )
 """Found however many others stand before them."""
 
 
-def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int, bool]:
-    """Return the fields from `start` on, where the body begins, and whether some were left out.
+class Fields(list[tuple[str, str]]):
+    """Name as written, and value: unfolded, its bytes carried by Latin-1. In order.
+
+    `left_out` tells that there were too many of them to keep.
+    """
+
+    __slots__ = ("_by_name", "left_out")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out = False
+        self._by_name: dict[str, list[str]] | None = None
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of that name (given in lower case), in order."""
+        if self._by_name is None:
+            self._by_name = {}
+            for key, value in self:
+                self._by_name.setdefault(key.lower(), []).append(value)
+        return self._by_name.get(name, [])
+
+    def first(self, name: str) -> str:
+        """Return the first value of that name (given in lower case), or ""."""
+        values = self.all(name)
+        return values[0] if values else ""
+
+
+def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
+    """Return the fields from `start` on, and where the body begins.
 
     A line that is no field ends the header, unless a field follows it: then it is skipped.
     """
-    if raw[start : start + 1] == b"\n":
-        return [], start + 1, False
-    if raw[start : start + 2] == b"\r\n":
-        return [], start + 2, False
+    fields = Fields()
+    for blank in (b"\n", b"\r\n"):
+        if raw.startswith(blank, start, end):
+            return fields, start + len(blank)
     found = _END.search(raw, start, end)
     stop, body = (found.start() + 1, found.end()) if found else (end, end)
     block = raw[start:stop].decode("latin-1")
-    fields: Fields = []
-    kept = left_out = size = position = 0
-    length = len(block)
+    add = fields.append if len(block) < LONGEST else _Bounds(fields).add
+    position, length, match = 0, len(block), _FIELD.match
     while position < length:
-        field = _FIELD.match(block, position)
-        if field is None:
-            after = block.find("\n", position) + 1
-            if after and _LIKE_FIELD.match(block, after):
-                position = after
-                continue
-            return fields, start + position, bool(left_out)
-        position = field.end()
-        name, value = field[1], field[2]
-        important = len(fields) < 16 or name.lower() in IMPORTANT
-        if not important and (kept >= MOST or size > ALL_OTHERS):
-            left_out += 1
+        field = match(block, position)
+        if field is not None:
+            name, value = field.groups()
+            add((name, unfold(value)))
+            position = field.end()
             continue
-        value = value[: LONGEST if important and name.lower() in IMPORTANT else LONGEST_OTHER]
-        if len(fields) > 4 * MOST:
-            left_out += 1
-            continue
-        if not important:
-            kept += 1
-            size += len(value)
-        fields.append((name, unfold(value)))
-    return fields, body, bool(left_out)
+        after = block.find("\n", position) + 1
+        if not after or _LIKE_FIELD.match(block, after) is None:
+            return fields, start + position
+        position = after
+    return fields, body
+
+
+class _Bounds:
+    """Keeps a large header small; what is `IMPORTANT` is kept however much stands before it."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.others = self.size = 0
+
+    def add(self, field: tuple[str, str]) -> None:
+        name, value = field
+        if len(self.fields) >= 4 * MOST:
+            self.fields.left_out = True
+        elif name.lower() in IMPORTANT:
+            self.fields.append((name, value[:LONGEST]))
+        elif self.others >= MOST or self.size > ALL_OTHERS:
+            self.fields.left_out = True
+        else:
+            self.fields.append((name, value[:LONGEST_OTHER]))
+            self.others += 1
+            self.size += len(value[:LONGEST_OTHER])
 
 
 def unfold(value: str) -> str:
     """Return the value on one line; the white space of a fold stays (RFC 5322 section 2.2.3)."""
-    return (_FOLD.sub("", value) if "\n" in value else value).strip(" \t\r")
-
-
-def first(fields: Fields, name: str) -> str | None:
-    """Return the first value of that name (given in lower case), or None."""
-    return next((value for key, value in fields if key.lower() == name), None)
+    if "\n" in value:
+        value = value.replace("\r\n", "").replace("\n", "")
+    return value.strip(" \t\r")

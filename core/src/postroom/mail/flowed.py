@@ -9,15 +9,15 @@ def unflow(text: str, *, delete_space: bool) -> str:
     open_depth: int | None = None  # of the line before, if it goes on
     for line in text.split("\n"):
         depth, content = _quoted(line)
-        goes_on = content.endswith(" ") and content != "-- "
-        if open_depth == depth and content != "-- ":
-            out[-1] += content
-        else:
-            out.append(">" * depth + " " + content if depth else content)
-        if goes_on and delete_space:
-            out[-1] = out[-1][:-1]
+        is_signature = content == "-- "
+        if out and (open_depth != depth or is_signature):
+            out.append("\n")
+        if depth and (open_depth != depth or is_signature):
+            out.append(">" * depth + " ")
+        goes_on = content.endswith(" ") and not is_signature
+        out.append(content[:-1] if goes_on and delete_space else content)
         open_depth = depth if goes_on else None
-    return "\n".join(out)
+    return "".join(out)
 
 
 def _quoted(line: str) -> tuple[int, str]:

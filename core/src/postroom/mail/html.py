@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html as markup
 import re
 from html import unescape
 
@@ -12,11 +13,16 @@ from postroom.mail.text import readable
 LONGEST = 4_000_000
 """Characters that are cleaned or turned into text; no person reads more."""
 
-_TAGS = set(
+
+def _words(table: str) -> frozenset[str]:
+    return frozenset(table.split())
+
+
+_TAGS = _words(
     "a abbr address article aside b bdi bdo big blockquote br caption center cite code col "
     "colgroup dd del dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i "
     "img ins kbd li main mark ol p pre q rp rt ruby s samp section small span strike strong sub "
-    "sup table tbody td tfoot th thead time tr tt u ul var wbr".split()
+    "sup table tbody td tfoot th thead time tr tt u ul var wbr"
 )
 _ATTRIBUTES = {
     "*": {"align", "dir", "lang", "title"},
@@ -34,6 +40,11 @@ _ATTRIBUTES = {
 }
 _NOT_SHOWN = {"script", "style", "title", "template", "noscript", "xml", "svg", "math", "iframe"}
 _LINKS = ("http:", "https:", "mailto:", "tel:", "cid:")
+_MOST_REFERENCES = 100_000
+_MANY_TAGS = 5_000
+_DEEPEST = 6_000
+_ANY_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})")
+_VOID = _words("area base br col embed hr img input link meta p source track wbr li td tr th")
 _IMAGE = re.compile(r"(?:cid:|data:image/(?:png|gif|jpe?g|webp|bmp);base64,)", re.IGNORECASE)
 
 
@@ -42,9 +53,14 @@ def clean(html: str) -> str:
 
     An allow list: no script, style, form or frame; images only from the mail itself.
     """
+    html = html[:LONGEST].replace("\x00", "")
+    if html.count("&") > _MOST_REFERENCES or (
+        html.count("<") > _MANY_TAGS and _depth(html) > _DEEPEST
+    ):  # html5ever takes quadratic time for both
+        return f"<pre>{markup.escape(to_text(html), quote=False)}</pre>"
     return nh3.clean(
-        html[:LONGEST].replace("\x00", ""),
-        tags=_TAGS,
+        html,
+        tags=set(_TAGS),
         clean_content_tags=_NOT_SHOWN & {"script", "style", "title", "template", "iframe"},
         attributes=_ATTRIBUTES,
         attribute_filter=_filter,
@@ -53,7 +69,19 @@ def clean(html: str) -> str:
     )
 
 
-def _filter(tag: str, name: str, value: str) -> str | None:
+def _depth(html: str) -> int:
+    """Estimate how deep the elements are nested."""
+    depth = deepest = 0
+    for tag in _ANY_TAG.finditer(html):
+        if tag[1]:
+            depth = max(0, depth - 1)
+        elif tag[2].lower() not in _VOID:
+            depth += 1
+            deepest = max(deepest, depth)
+    return deepest
+
+
+def _filter(_tag: str, name: str, value: str) -> str | None:
     if name == "src":
         return value if _IMAGE.match(value.strip()) else None
     if name == "href":
@@ -61,12 +89,12 @@ def _filter(tag: str, name: str, value: str) -> str | None:
     return value
 
 
-_BLOCKS = frozenset(
+_BLOCKS = _words(
     "address article aside blockquote body center dd div dl dt fieldset figure footer form h1 h2 "
-    "h3 h4 h5 h6 header hr html li main nav ol p pre section table tbody tfoot thead tr ul".split()
+    "h3 h4 h5 h6 header hr html li main nav ol p pre section table tbody tfoot thead tr ul"
 )
-_APART = frozenset("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl".split())
-_SKIPPED = frozenset("script style title template head xml svg math select textarea".split())
+_APART = _words("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl")
+_SKIPPED = _words("script style title template head xml svg math select textarea")
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:]{0,40})")
 _QUOTED_TAG = re.compile(r"""[^"'<>]*(?:"[^"<]*"[^"'<>]*|'[^'<]*'[^"'<>]*)*>""")
 _CITED = re.compile(r"(?:type\s*=\s*[\"']?cite|class\s*=\s*[\"']?[\w -]*(?:gmail_quote|moz-cite))")
@@ -87,7 +115,8 @@ class _Text:
         self.html = html
         self.lines: list[str] = []
         self.line: list[str] = []
-        self.cited: list[bool] = []
+        self.cited: list[bool] = []  # of the open blockquotes: is it a quoted mail?
+        self.depth = 0  # how many of them are
         self.preformatted = 0
         self.unclosed: set[str] = set()
 
@@ -143,8 +172,9 @@ class _Text:
     def _quote(self, closing: bool, attributes: str) -> None:
         if not closing:
             self.cited.append(_CITED.search(attributes) is not None)
+            self.depth += self.cited[-1]
         elif self.cited:
-            self.cited.pop()
+            self.depth -= self.cited.pop()
 
     def _text(self, text: str) -> None:
         if not text:
@@ -173,7 +203,7 @@ class _Text:
             text = " ".join(text.split(" ")) if "  " not in text else " ".join(text.split())
             text = text.strip(" ")
         if text or blank:
-            depth = min(sum(self.cited), 5) if self.cited else 0
+            depth = min(self.depth, 5)
             self.lines.append(("> " * depth + text).rstrip() if depth else text)
 
     def _after(self, mark: str, start: int) -> int:

@@ -11,7 +11,7 @@ from postroom.mail.addresses import parse_addresses
 from postroom.mail.bodies import Body, Reader
 from postroom.mail.charsets import decode
 from postroom.mail.dates import parse_date, received_date
-from postroom.mail.fields import Fields, first, read_fields
+from postroom.mail.fields import Fields, read_fields
 from postroom.mail.ids import message_id, message_ids
 from postroom.mail.message import Address, ParsedMessage
 from postroom.mail.parameters import content_type
@@ -43,8 +43,8 @@ def parse(raw: bytes) -> ParsedMessage:
 def _parse(raw: bytes) -> ParsedMessage:
     problems: list[str] = []
     source, start = _begin(raw)
-    fields, body_at, left_out = read_fields(source, start, len(source))
-    if left_out:
+    fields, body_at = read_fields(source, start, len(source))
+    if fields.left_out:
         problems.append("The header has too many lines; some are left out here.")
     if not raw.strip():
         problems.append("The message is empty.")
@@ -74,11 +74,11 @@ class _Head:
     def __init__(self, fields: Fields, problems: list[str]) -> None:
         self.fields = fields
         self.problems = problems
-        self.type = content_type(first(fields, "content-type"))
+        self.type = content_type(fields.first("content-type"))
         self.hint = self.type.get("charset") or None
 
     def _addresses(self, name: str) -> tuple[Address, ...]:
-        values = [value for key, value in self.fields if key.lower() == name]
+        values = self.fields.all(name)
         if not values:
             return ()
         found = parse_addresses(values[0] if len(values) == 1 else ", ".join(values), self.hint)
@@ -88,38 +88,38 @@ class _Head:
 
     def _from(self) -> Address | None:
         """Return the first author; Sender only where there is no From at all."""
-        value = first(self.fields, "from")
-        if value is None:
-            value = first(self.fields, "sender") or ""
+        value = self.fields.first("from" if self.fields.all("from") else "sender")
         found = parse_addresses(value, self.hint)
         return found[0] if found else None
 
     def _return_path(self) -> str | None:
-        value = first(self.fields, "return-path")
-        if value is None:
+        if not self.fields.all("return-path"):
             return None
+        value = self.fields.first("return-path")
         if not value.strip("<> \t"):
             return ""
         found = parse_addresses(value, self.hint)
         return found[0].address if found else None
 
     def _received_at(self) -> datetime | None:
-        value = first(self.fields, "received")
+        value = self.fields.first("received")
         return received_date(value) if value else None
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
-        return tuple((name, self._shown(value[:_LONGEST_VALUE])) for name, value in self.fields)
+        return tuple([(name, self._shown(value)) for name, value in self.fields])
 
     def _shown(self, value: str) -> str:
-        if "=?" in value or not value.isascii():
-            value = decode_words(value, self.hint)
-        return one_line(value, _LONGEST_VALUE)
+        if value.isascii() and "=?" not in value:
+            if value.isprintable() and len(value) <= _LONGEST_VALUE:
+                return value
+            return one_line(value, _LONGEST_VALUE)
+        return one_line(decode_words(value[:_LONGEST_VALUE], self.hint), _LONGEST_VALUE)
 
     def message(self, root: Part, body: Body) -> ParsedMessage:
         """Put header, body and what is recognised of machines together."""
-        references = message_ids(first(self.fields, "references") or "")
-        in_reply_to = message_ids(first(self.fields, "in-reply-to") or "")
-        subject = first(self.fields, "subject") or ""
+        references = message_ids(self.fields.first("references"))
+        in_reply_to = message_ids(self.fields.first("in-reply-to"))
+        subject = self.fields.first("subject")
         subject = one_line(decode_words(subject, self.hint), LONGEST_SUBJECT)
         facts = automatic.Recognisable(
             headers=self._headers(),
@@ -143,8 +143,8 @@ class _Head:
             cc=facts.cc,
             reply_to=facts.reply_to,
             subject=subject,
-            date=parse_date(first(self.fields, "date") or ""),
-            message_id=message_id(first(self.fields, "message-id") or ""),
+            date=parse_date(self.fields.first("date")),
+            message_id=message_id(self.fields.first("message-id")),
             in_reply_to=in_reply_to,
             references=references,
             text=body.text,

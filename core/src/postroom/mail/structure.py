@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from os.path import commonprefix
 
-from postroom.mail.fields import Fields, first, read_fields
+from postroom.mail.fields import Fields, read_fields
 from postroom.mail.parameters import Parameterised, content_type, disposition
 from postroom.mail.transfer import decode_body
 
@@ -48,11 +47,11 @@ class Part:
 
     @property
     def disposition(self) -> Parameterised:
-        return disposition(first(self.fields, "content-disposition"))
+        return disposition(self.fields.first("content-disposition"))
 
     @property
     def encoding(self) -> str:
-        value = first(self.fields, "content-transfer-encoding") or ""
+        value = self.fields.first("content-transfer-encoding")
         return value.partition(";")[0].partition("(")[0].strip(" \t\"'").lower()
 
     def walk(self) -> Iterator[Part]:
@@ -78,11 +77,12 @@ class Splitter:
 
     def split(self, root: Part) -> None:
         """Fill in the children of `root`, which is a multipart, and of what is in it."""
-        waiting = [root]
+        waiting, tried = [root], set[int]()
         for _ in range(MOST_GUESSES):
             if not waiting or self.parts >= MOST_PARTS:
                 return
             part = waiting.pop()
+            tried.add(id(part))
             boundary = self._boundary(part)
             if boundary:
                 self._scan(part, boundary)
@@ -90,6 +90,7 @@ class Splitter:
                     inner
                     for inner in part.walk()
                     if inner.is_multipart and not inner.children and inner.depth < DEEPEST
+                    if id(inner) not in tried
                 ]
 
     def _boundary(self, part: Part) -> bytes:
@@ -140,22 +141,20 @@ class Splitter:
                 part = self._open(levels, after, end)
                 leaf = part if len(levels) == index + 1 else None
                 resume = max(resume, part.start - 1)
-            prefix = b"\n--" + commonprefix([level.boundary for level in levels])
+            prefix = b"\n--" + _common_start(levels)
             found = source.find(prefix, resume, end)
 
     def _open(self, levels: list[_Level], start: int, end: int) -> Part:
         """Read the header of the part that begins at `start`; go down if it is a multipart."""
         parent, source = levels[-1].part, levels[-1].part.source
         limit = min(end, start + LONGEST_HEADER)
-        fields, body, _ = read_fields(source, start, limit)
+        fields, body = read_fields(source, start, limit)
         stop = _delimiter(source, start - 1, body, levels)
         if stop is not None:
-            fields, body, _ = read_fields(source, start, stop)
+            fields, body = read_fields(source, start, stop)
             body = min(body, stop)
         default = "message/rfc822" if parent.type.value == "multipart/digest" else "text/plain"
-        part = Part(
-            source, body, end, fields, content_type(first(fields, "content-type"), default)
-        )
+        part = Part(source, body, end, fields, content_type(fields.first("content-type"), default))
         part.within, part.depth = parent.type.value, parent.depth + 1
         parent.children.append(part)
         self.parts += 1
@@ -171,7 +170,7 @@ class Splitter:
         self.problems.append(
             f"The message has more than {MOST_PARTS} parts; the rest is kept as one file."
         )
-        rest = Part(parent.source, start, end, [], content_type("application/octet-stream"))
+        rest = Part(parent.source, start, end, Fields(), content_type("application/octet-stream"))
         rest.fields.append(("Content-Disposition", 'attachment; filename="remaining-parts.txt"'))
         rest.within = parent.type.value
         parent.children.append(rest)
@@ -180,6 +179,15 @@ class Splitter:
 def _declared(part: Part) -> bytes:
     boundary = part.type.get("boundary") or part.type.text("boundary")
     return boundary.rstrip().encode("latin-1", "replace")[:900]
+
+
+def _common_start(levels: list[_Level]) -> bytes:
+    """Return what all open boundaries begin with, to look for: most often there is one only."""
+    common = levels[0].boundary
+    for level in levels[1:]:
+        while not level.boundary.startswith(common):
+            common = common[:-1]
+    return common
 
 
 def _occurs(part: Part, boundary: bytes) -> bool:

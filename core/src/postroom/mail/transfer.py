@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from postroom.mail.embedded import decode_uu
 
+_decode: Callable[[bytes], bytes]
 try:
-    from pybase64 import b64decode as _fast_base64
+    from pybase64 import b64decode as _decode
 except ImportError:  # no wheel for this platform: the standard library does it, more slowly
-    _fast_base64 = None
+    from binascii import a2b_base64 as _decode
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
@@ -31,7 +33,7 @@ def decode_body(body: bytes, encoding: str) -> Decoded:
     if encoding in ("base64", "b64", "x-base64"):
         return _base64(body)
     if encoding in ("quoted-printable", "qp", "quotedprintable"):
-        return Decoded(binascii.a2b_qp(body.replace(b"\r\r\n", b"\r\n") if b"\r\r" in body else body))
+        return Decoded(binascii.a2b_qp(body.replace(b"\r\r\n", b"\r\n")))
     if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
         found = decode_uu(body)
         return Decoded(body if found is None else found)
@@ -39,9 +41,9 @@ def decode_body(body: bytes, encoding: str) -> Decoded:
 
 
 def _base64(body: bytes) -> Decoded:
-    if _fast_base64 is not None and len(body) > _LARGE:
+    if len(body) > _LARGE:
         try:
-            content = _fast_base64(body)
+            content = _decode(body)
         except (binascii.Error, ValueError):
             content = b""
         letters = len(body) - body.count(b"\n") - body.count(b"\r")

@@ -1,0 +1,356 @@
+"""What makes two deliveries the same message. FROZEN: its results are keys in databases.
+
+Nothing here may change what a message comes to, so nothing is shared with the parser, which may
+improve. A better rule gets a new version (`v2:`) beside this one; `tests/mail/test_identity.py`
+holds version 1 to known results.
+
+Version 1 of the fingerprint is SHA-256 over Message-ID, Date to the second in UTC, From address,
+subject with white space collapsed, the letters and digits of the first text body that has any
+(else of the HTML), and the sorted digests of all other parts, decoded. Transport headers, order
+and folding of headers, line ends, boundaries and transfer encodings do not count.
+
+*Letters and digits* are, in ASCII, just these, and beyond ASCII all but spaces and invisible
+characters of a fixed list: what Python calls a letter depends on its version.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import hashlib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote_to_bytes
+
+_VERSION = "v1:"
+_MOST_PARTS = 2_000
+_DEEPEST = 50
+_LONGEST_HEAD = 1 << 20
+_LONGEST_VALUE = 65_536
+
+_Fields = dict[bytes, bytes]
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_WANTED = frozenset(
+    b"message-id date from subject content-type content-transfer-encoding "
+    b"content-disposition".split()
+)
+_PARAMETER = re.compile(rb';\s*([a-z0-9*-]{1,40})\s*=\s*("[^"]*"?|[^;\s]*)', re.IGNORECASE)
+_WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bq])\?([^?]{0,2000})\?=", re.IGNORECASE)
+_BETWEEN_WORDS = re.compile(rb"(\?=)[ \t]+(?==\?)")
+_ANGLE = re.compile(rb"<([^<>]*)>")
+_DATE = re.compile(
+    rb"(\d{1,2})\s+(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\s+(\d{2,4})\s+"
+    rb"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([+-]\d{4}|[a-z]{1,5})?",
+    re.IGNORECASE,
+)
+_MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
+_ZONES = {
+    b"est": -5,
+    b"edt": -4,
+    b"cst": -6,
+    b"cdt": -5,
+    b"mst": -7,
+    b"mdt": -6,
+    b"pst": -8,
+    b"pdt": -7,
+}
+_MARK = re.compile(rb"<[^<>]*>")
+_ENTITY = re.compile(rb"&[#a-zA-Z0-9]{1,12};")
+
+_NOT_ASCII_LETTERS = bytes(code for code in range(128) if not chr(code).isalnum())
+_IGNORED = re.compile(
+    "[\x80-\xa0\xad\u034f\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u3000\ufe0f\ufeff\ufffd]+"
+)
+_CHARSETS = {
+    b"iso-8859-1": "cp1252", b"latin1": "cp1252", b"gb2312": "gb18030", b"gbk": "gb18030",
+    b"ks_c_5601-1987": "cp949", b"euc-kr": "cp949", b"shift_jis": "cp932",
+    b"iso-8859-8-i": "iso8859-8", b"utf-8": "utf-8", b"us-ascii": "utf-8", b"": "utf-8",
+}  # fmt: skip
+
+
+def fingerprint(raw: bytes) -> str:
+    """Return the key of the message's content; equal for the same mail delivered twice."""
+    try:
+        raw = _with_line_ends(raw)
+        head, body = _split(raw, 0, len(raw))
+        text, files = _content(raw, head, body)
+    except Exception:  # never raises: then the bytes themselves are the content
+        return _VERSION + hashlib.sha256(b"raw\n" + _after_head(raw)).hexdigest()
+    digest = hashlib.sha256()
+    for item in (*_head_key(head), text, *sorted(files)):
+        digest.update(b"%d:" % len(item) + item)
+    return _VERSION + digest.hexdigest()
+
+
+def weak_key(raw: bytes) -> str:
+    """Return the key of the header alone, for a server that rebuilt the message's MIME."""
+    try:
+        raw = _with_line_ends(raw)
+        key = _head_key(_split(raw, 0, len(raw))[0])
+    except Exception:  # never raises
+        key = (_after_head(raw),)
+    return _VERSION + hashlib.sha256(b"weak\n" + b"\n".join(key)).hexdigest()
+
+
+def _with_line_ends(raw: bytes) -> bytes:
+    """Return old Macintosh line ends as new ones."""
+    return raw.replace(b"\r", b"\n") if b"\n" not in raw else raw
+
+
+def _after_head(raw: bytes) -> bytes:
+    found = _END_OF_HEAD.search(raw)
+    return raw[found.end() if found else 0 :].replace(b"\r\n", b"\n")
+
+
+def _head_key(head: _Fields) -> tuple[bytes, ...]:
+    return (
+        _message_id(head.get(b"message-id", b"")),
+        _date(head.get(b"date", b"")),
+        _from(head.get(b"from", b"")),
+        _subject(head.get(b"subject", b"")),
+    )
+
+
+def _split(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
+    """Return the fields that count (first of each, unfolded) and where the body begins.
+
+    A line that is neither a field nor a fold begins the body: someone forgot the empty line.
+    """
+    while raw[start : start + 1] in (b"\r", b"\n") and start < end:
+        start += 1
+    limit = min(end, start + _LONGEST_HEAD)
+    found = _END_OF_HEAD.search(raw, start, limit)
+    stop, body = (found.start() + 1, found.end()) if found else (limit, limit)
+    head: dict[bytes, list[bytes]] = {}
+    name = b""
+    for line in raw[start:stop].splitlines(True):
+        if line[:1] in b" \t":
+            if name:
+                head[name].append(line)
+        else:
+            name = line[: line.find(b":")].rstrip().lower() if b":" in line else b""
+            if not name and not line.startswith((b"From ", b">From ")):
+                return _unfolded(head), start
+            if name not in _WANTED or name in head:
+                name = b""
+            else:
+                head[name] = [line[line.find(b":") + 1 :]]
+        start += len(line)
+    return _unfolded(head), body
+
+
+def _unfolded(head: dict[bytes, list[bytes]]) -> _Fields:
+    return {
+        name: b"".join(lines)[:_LONGEST_VALUE].replace(b"\r", b"").replace(b"\n", b"").strip()
+        for name, lines in head.items()
+    }
+
+
+def _message_id(value: bytes) -> bytes:
+    found = _ANGLE.search(value)
+    return b"".join((found[1] if found else value).split())
+
+
+def _from(value: bytes) -> bytes:
+    """Return the first address, lower case; whatever else stands there if none is found."""
+    value = re.sub(rb'"[^"]*"', b"", value) if b'"' in value else value
+    found = _ANGLE.search(value)
+    if found:
+        return b"".join(found[1].split()).lower()
+    for word in value.replace(b",", b" ").split():
+        if b"@" in word:
+            return word.lower()
+    return b"".join(value.split()).lower()
+
+
+def _subject(value: bytes) -> bytes:
+    if b"=?" in value:
+        return " ".join(_words(value).split()).encode("utf-8", "replace")
+    return b" ".join((value if value.isascii() else _decode(value, b"").encode()).split())
+
+
+def _words(value: bytes) -> str:
+    """Decode RFC 2047 words; neighbours of one charset are joined as bytes first."""
+    value = _BETWEEN_WORDS.sub(rb"\1", value)
+    out: list[str] = []
+    done, charset, data = 0, b"", b""
+    for word in _WORD.finditer(value):
+        label = word[1].lower().partition(b"*")[0]
+        if (word.start() > done or label != charset) and data:
+            out.append(_decode(data, charset))
+            data = b""
+        if word.start() > done:
+            out.append(_decode(value[done : word.start()], b""))
+        charset, done = label, word.end()
+        if word[2] in b"qQ":
+            data += unquote_to_bytes(
+                word[3].replace(b"%", b"%25").replace(b"=", b"%").replace(b"_", b" ")
+            )
+        else:
+            data += _base64(word[3])
+    out.append(_decode(data, charset))
+    out.append(_decode(value[done:], b""))
+    return "".join(out)
+
+
+def _date(value: bytes) -> bytes:
+    found = _DATE.search(value[:200])
+    if found is None:
+        return b"".join(value.split()).lower()
+    day, month, year, hour, minute, second, zone = found.groups()
+    number = int(year) + (0 if len(year) == 4 else 2000 if int(year) < 50 else 1900)
+    zone = (zone or b"").lower()
+    if zone[:1] in (b"+", b"-"):
+        minutes = int(zone[1:3]) * 60 + int(zone[3:5])
+        minutes = -minutes if zone[:1] == b"-" else minutes
+    else:
+        minutes = _ZONES.get(zone, 0) * 60
+    try:
+        moment = datetime(
+            number, _MONTHS.index(month.lower()) + 1, int(day), int(hour), int(minute),
+            min(int(second or 0), 59), tzinfo=UTC,
+        ) - timedelta(minutes=minutes)  # fmt: skip
+    except (ValueError, OverflowError):
+        return b"".join(value.split()).lower()
+    return b"%d" % ((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+
+
+def _content(raw: bytes, head: _Fields, body: int) -> tuple[bytes, list[bytes]]:
+    """Return the letters of the text, and the digests of the other parts."""
+    text = page = b""
+    files: list[bytes] = []
+    for fields, start, end in _leaves(raw, head, body):
+        kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
+        encoding = fields.get(b"content-transfer-encoding", b"").strip().lower()
+        if _is_file(fields):
+            files.append(_digest(raw, start, end, kind, encoding))
+        elif kind == b"text/html":
+            page = page or _letters(_markup(_decoded(raw, start, end, encoding)), fields)
+        elif kind in (b"text/plain", b"", b"text"):
+            text = text or _letters(_decoded(raw, start, end, encoding), fields)
+        else:
+            files.append(_digest(raw, start, end, kind, encoding))
+    return text or page, files
+
+
+def _is_file(fields: _Fields) -> bool:
+    """Tell if a part is marked as a file, or has a name."""
+    shown = fields.get(b"content-disposition", b"").lower()
+    if shown.startswith(b"attachment") or b"name" in shown:
+        return True
+    return b"name" in fields.get(b"content-type", b"").lower().partition(b";")[2]
+
+
+def _leaves(raw: bytes, head: _Fields, body: int) -> Iterator[tuple[_Fields, int, int]]:
+    """Yield the parts that are no multipart, in order, with a stack and a limit."""
+    waiting: list[tuple[_Fields, int, int, int]] = [(head, body, len(raw), 0)]
+    parts = 0
+    while waiting:
+        fields, start, end, depth = waiting.pop()
+        kind = fields.get(b"content-type", b"")
+        boundary = _parameter(kind, b"boundary") if kind[:10].lower() == b"multipart/" else b""
+        inner = list(_cut(raw, start, end, boundary)) if boundary and depth < _DEEPEST else []
+        parts += len(inner)
+        if parts > _MOST_PARTS:
+            raise ValueError("too many parts to tell apart")
+        if not inner:
+            yield fields, start, end
+        for first, last in reversed(inner):
+            part, part_body = _part(raw, first, last)
+            waiting.append((part, part_body, last, depth + 1))
+
+
+def _part(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
+    """Read a part's header; one that begins with a blank line has none."""
+    for blank in (b"\r\n", b"\n"):
+        if raw.startswith(blank, start, end):
+            return {}, start + len(blank)
+    return _split(raw, start, end)
+
+
+def _cut(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the parts between the delimiter lines begin and end."""
+    mark = b"\n--" + boundary
+    begin = -1
+    found = raw.find(mark, max(start - 1, 0), end)
+    while found >= 0:
+        line = raw.find(b"\n", found + 1, end)
+        line = end if line < 0 else line
+        rest = raw[found + len(mark) : min(line, found + len(mark) + 100)].strip()
+        if rest in (b"", b"--"):
+            if begin >= 0:
+                yield begin, found - (raw[found - 1 : found] == b"\r")
+            begin = line + 1 if not rest else -1
+            if rest:
+                return
+        found = raw.find(mark, line, end)
+    if begin >= 0:
+        yield min(begin, end), end
+
+
+def _parameter(value: bytes, name: bytes) -> bytes:
+    for found in _PARAMETER.finditer(value[:8192]):
+        if found[1].lower() == name:
+            return found[2].strip(b'"').rstrip()
+    return b""
+
+
+def _decoded(raw: bytes, start: int, end: int, encoding: bytes) -> bytes:
+    body = raw[start:end]
+    if encoding == b"base64":
+        return _base64(body)
+    return binascii.a2b_qp(body) if encoding == b"quoted-printable" else body
+
+
+def _base64(body: bytes) -> bytes:
+    body = body.translate(None, b" \t\r\n").rstrip(b"=")
+    try:
+        return binascii.a2b_base64(body + b"===")
+    except binascii.Error:
+        return body
+
+
+def _digest(raw: bytes, start: int, end: int, kind: bytes, encoding: bytes) -> bytes:
+    """Return the digest of a part's bytes, written as base64.
+
+    Base64 that came is digested as it is, less white space: decoding large files would cost most
+    of the time. What came otherwise is encoded, with the line ends that mail has on the wire. Text
+    may get other line ends on its way, so it is always decoded.
+    """
+    if encoding == b"base64" and not kind.startswith((b"text/", b"message/")):
+        return hashlib.sha256(raw[start:end].translate(None, b" \t\r\n")).digest()
+    body = _decoded(raw, start, end, encoding).replace(b"\r\n", b"\n").rstrip(b"\n")
+    body = body.replace(b"\n", b"\r\n")
+    return hashlib.sha256(binascii.b2a_base64(body, newline=False)).digest()
+
+
+def _markup(page: bytes) -> bytes:
+    return _ENTITY.sub(b"", _MARK.sub(b"", page))
+
+
+_NOT_ASCII_BASED = frozenset(b"utf-7 hz-gb-2312 hz utf-16 utf-16le utf-16be utf-32".split())
+
+
+def _letters(data: bytes, fields: _Fields) -> bytes:
+    """Return the letters and digits, as UTF-8."""
+    charset = _parameter(fields.get(b"content-type", b""), b"charset").lower()
+    if charset in _NOT_ASCII_BASED or not data.isascii() or b"\x1b" in data:
+        data = _decode(data, charset).encode("utf-8", "ignore")
+    data = data.translate(None, _NOT_ASCII_LETTERS)
+    return data if data.isascii() else _IGNORED.sub("", data.decode("utf-8")).encode()
+
+
+def _decode(data: bytes, charset: bytes) -> str:
+    """Decode as declared, else as UTF-8, else as Windows-1252."""
+    name = _CHARSETS.get(charset) or charset.decode("ascii", "replace")
+    for candidate in (name, "utf-8"):
+        try:
+            if codecs.lookup(candidate).name in ("idna", "punycode", "unicode-escape", "undefined"):
+                continue
+            return data.decode(candidate)
+        except (LookupError, ValueError):
+            continue
+    return data.decode("cp1252", "replace")
