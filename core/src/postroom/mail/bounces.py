@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroom.mail.phrases import BOUNCE_SUBJECT, BOUNCE_TEXT
+from postroom.mail.phrases import BOUNCE_OPENING, BOUNCE_SUBJECT, BOUNCE_TEXT
 
 if TYPE_CHECKING:
     from postroom.mail.automatic import Recognisable
@@ -23,8 +23,12 @@ _BYTES_LOOKED_AT = 256 * 1024
 _TEXT_LOOKED_AT = 64 * 1024
 
 _STATUS_TYPES = frozenset(("message/delivery-status", "message/global-delivery-status"))
-_RECEIPT_TYPES = frozenset(
-    ("message/disposition-notification", "message/global-disposition-notification")
+_OTHER_REPORTS = frozenset(
+    (
+        "message/disposition-notification",
+        "message/global-disposition-notification",
+        "message/feedback-report",
+    )
 )
 _ORIGINAL_TYPES = frozenset(
     (
@@ -51,9 +55,10 @@ _NO_REPORT = Report()
 
 def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Report:
     """Recognise a report and read it."""
+    kind = message.content_type_parameters.get("report-type", "").strip().lower()
     if message.content_type == "multipart/report":
-        is_bounce = _structured_is_bounce(message)
-    elif _is_from_machine(message) and _has_status(message):
+        is_bounce = _structured_is_bounce(message, kind)
+    elif kind == "delivery-status" or (_is_from_machine(message) and _has_status(message)):
         is_bounce = _status_is_bounce(message)
     elif _is_text_bounce(message, marks):
         is_bounce = True
@@ -68,19 +73,15 @@ def _has_status(message: Recognisable) -> bool:
     )
 
 
-def _structured_is_bounce(message: Recognisable) -> bool:
+def _structured_is_bounce(message: Recognisable, kind: str) -> bool:
     """RFC 6522: the parameter says what kind of report; where it is missing, the parts do."""
-    kind = message.content_type_parameters.get("report-type", "").strip().lower()
     if kind in ("delivery-status", "global-delivery-status"):
         return _status_is_bounce(message)
     if kind:
         return False
     if _has_status(message):
         return _status_is_bounce(message)
-    if any(
-        kind in _RECEIPT_TYPES or kind == "message/feedback-report"
-        for kind, _ in message.report_parts
-    ):
+    if any(one in _OTHER_REPORTS for one, _ in message.report_parts):
         return False
     return BOUNCE_SUBJECT.search(message.subject[:300]) is not None
 
@@ -108,47 +109,64 @@ def _status_is_bounce(message: Recognisable) -> bool:
     return classes != {b"2"}
 
 
-_MACHINE_LOCAL = re.compile(
-    r"""^(?: mailer[._-]?daemon | mail[._-]?daemon | mailerdaemon | mdaemon | daemon | post[._-]?master
-      | postmast | mail[._-]?system | mmdf | mailer | bounce[sr]? | system | smtp | mail | (?:mail)?admin
-      | administrator | no[._-]?reply | do[._-]?not[._-]?reply | exchange | majordomo | uucp | root
-      | microsoftexchange[0-9a-f]+ | ms-?exchange.* | mail[._-]?delivery.*
-    )(?:$|[+.-])""",
+_DAEMON = re.compile(r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?system$", re.I)
+"""Local parts that no person has."""
+_ROLE = re.compile(
+    r"""(?: post[._-]?mast | bounce | system\b | exchange | microsoftexchange | ms-?exchange | smtp
+      | mailer | mmdf | mail$ | (?:mail[._-]?)?admin | "?system\sadministrator
+      | root$ | uucp | ndr\b
+      | imss | interscan | inetgw
+      | \S{0,60}(?:smtp|antivirus)
+      | mail[._-]?delivery | listserv | majordomo
+    )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_MACHINE_NAME = re.compile(
-    r"(?i)mail(?:er)?[ -]?(?:delivery|daemon)|system administrator|postmaster|mail administrator"
-    r"|mail(?:er)? (?:delivery )?(?:sub)?system|microsoft outlook|delivery (?:sub)?system"
+"""Local parts of servers, which people may have as well."""
+_ROLE_NAME = re.compile(
+    r"mail(?:er)?[ -]?(?:delivery|daemon|admin)|system administrator|postmaster"
+    r"|(?:mail|delivery) (?:sub)?system|microsoft outlook|internet mail",
+    re.IGNORECASE,
 )
+
+
+def _local_part(message: Recognisable) -> str:
+    """Return the local part of From, in lower case; empty where there is no sender."""
+    address = message.from_.address if message.from_ else ""
+    return (address.rpartition("@")[0] or address)[:100].lower()
+
+
+def _is_from_daemon(message: Recognisable) -> bool:
+    local = _local_part(message)
+    return not local or _DAEMON.match(local) is not None
 
 
 def _is_from_machine(message: Recognisable) -> bool:
-    """Can only a mail server be the sender? The null path, or its customary names."""
-    if message.return_path == "" or message.from_ is None:
+    """Is the sender a mail server's: the null path (RFC 5321 section 4.5.5), a customary name?"""
+    if message.return_path == "" or _is_from_daemon(message):
         return True
-    local = message.from_.address.rpartition("@")[0] or message.from_.address
-    return (
-        not local
-        or _MACHINE_LOCAL.match(local[:100]) is not None
-        or _MACHINE_NAME.search(message.from_.name[:200]) is not None
-    )
+    name = message.from_.name[:200] if message.from_ else ""
+    return bool(_ROLE.match(_local_part(message)) or _ROLE_NAME.search(name))
 
 
 def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> bool:
-    """A bounce in free text: from a machine, and its subject or opening words are a bounce's."""
-    if not _is_from_machine(message):
-        return False
-    if "x-failed-recipients" in marks:
-        return True
-    if "auto-submitted" in marks and _looks_like_auto_reply(marks):
-        return False
-    if BOUNCE_SUBJECT.search(message.subject[:300]):
-        return True
-    return BOUNCE_TEXT.search(message.text[:4_000]) is not None
+    """A bounce in free text. The less the sender tells, the more subject and text have to.
 
-
-def _looks_like_auto_reply(marks: Mapping[str, Sequence[str]]) -> bool:
-    return any("vacation" in value.lower() for value in marks.get("auto-submitted", ()))
+    From a daemon one of both is enough, from a role both; from anyone else the text must begin
+    with what only a mail server writes.
+    """
+    is_daemon = _is_from_daemon(message)
+    is_postmaster = _local_part(message).startswith("postmaster")
+    if "x-failed-recipients" in marks and _is_from_machine(message):
+        return True
+    if is_daemon or is_postmaster or message.return_path == "":
+        if BOUNCE_SUBJECT.search(message.subject[:300]):
+            return True
+        return is_daemon and BOUNCE_TEXT.search(message.text[:4_000]) is not None
+    if not BOUNCE_SUBJECT.search(message.subject[:300]):
+        return False
+    if BOUNCE_OPENING.match(message.text[:1_000]):
+        return True
+    return _is_from_machine(message) and BOUNCE_TEXT.search(message.text[:4_000]) is not None
 
 
 _ID = re.compile(r"<([^<>\s]{1,2000}(?:\s[^<>]{0,200})?)>")

@@ -4,17 +4,99 @@ from __future__ import annotations
 
 import re
 
-_AUTO_REPLY_PREFIXES = ["", "auto", "auto[ -]?repl(?:y|ies)", "auto[ -]?respon(?:se|der)", "automat(?:ic|ed) (?:reply|response|message)", "out[ -]of[ -](?:the[ -])?office(?: (?:auto[ -]?reply|reply|message|notification|response))?", "ooo", "vacation(?: (?:auto[ -]?reply|reply|message|notice|response))?", "away(?: from (?:the )?office)?", "automatische (?:antwort|r[üu]ckantwort|nachricht|e-?mail)", "auto(?:matische )?antwort", "abwesenheits(?:notiz|nachricht|meldung|benachrichtigung|assistent|agent|info|hinweis)", "abwesen(?:d|heit)", "r[ée]ponse automatique", "absen(?:ce|t|te)(?: (?:du|de) bureau)?", "message d['’]absence", "notification d['’]absence", "respuesta autom[áa]tica", "contestador autom[áa]tico", "fuera de (?:la )?oficina", "ausencia", "automatisch antwoord", "afwezig(?:heid(?:sbericht|smelding|sassistent)?)?", "niet (?:aanwezig|op kantoor)", "risposta automatica", "fuori (?:sede|ufficio)", "resposta autom[áa]tica", "resposta autom[àa]tica", "fora d[oe] escrit[óo]rio", "aus[êe]ncia(?: tempor[áa]ria)?", "automatyczna odpowied[źz]", "odpowied[źz] automatyczna", "autoodpowied[źz]", "poza biurem", "automatick[áa] odpov[ěe][ďd]", "automatick[áa] odpove[ďd]", "nep[řr][íi]tomnost", "automatisk(?:t)? svar", "autosvar", "fr[åa]nvaro(?:meddelande)?", "frav[æa]r", "ikke p[åa] kontoret", "automaattinen (?:vastaus|poissaoloilmoitus)", "poissa(?:olo(?:ilmoitus|viesti)?)?", "automatikus v[áa]lasz", "h[áa]zon k[íi]v[üu]l", "otomatik (?:yan[ıi]t|cevap)", "r[ăa]spuns automat", "автоматический ответ", "автоматическое сообщение", "автоответ(?:чик)?", "вне офиса", "автоматична відповідь", "автоматичен отговор", "samodejni odgovor", "automatski odgovor", "аутоматски одговор", "αυτόματη απάντηση", "εκτός γραφείου", "automaatvastus", "autom[āa]tisk[āa] atbilde", "automatinis atsakymas", "תשובה אוטומטית", "מענה אוטומטי", "رد تلقائي", "الرد التلقائي", "پاسخ خودکار", "自動応答", "自動返信", "不在通知", "不在連絡", "自动回复", "自動回覆", "自動回复", "자동 ?(?:회신|응답|답장)", "부재 ?중", "trả lời tự động", "ตอบกลับอัตโนมัติ", "การตอบกลับอัตโนมัติ", "balasan otomatis", "jawapan automatik", ""]
+_AUTO_REPLY_PREFIXES = (
+    "auto",
+    "auto[ -]?repl(?:y|ies)",
+    "auto[ -]?respon(?:se|der)",
+    "automat(?:ic|ed) (?:reply|response|message)",
+    "out[ -]of[ -](?:the[ -])?office(?: (?:auto[ -]?reply|reply|message|notification|response))?",
+    "ooo",
+    "vacation(?: (?:auto[ -]?reply|reply|message|notice|response))?",
+    "away(?: from (?:the )?office)?",
+    "automatische (?:antwort|r[üu]ckantwort|nachricht|e-?mail)",
+    "auto(?:matische )?antwort",
+    "abwesenheits(?:notiz|nachricht|meldung|benachrichtigung|assistent|agent|info|hinweis)",
+    "abwesen(?:d|heit)",
+    "r[ée]ponse automatique",
+    "absen(?:ce|t|te)(?: (?:du|de) bureau)?",
+    "message d['’]absence",
+    "notification d['’]absence",
+    "respuesta autom[áa]tica",
+    "contestador autom[áa]tico",
+    "fuera de (?:la )?oficina",
+    "ausencia",
+    "automatisch antwoord",
+    "afwezig(?:heid(?:sbericht|smelding|sassistent)?)?",
+    "niet (?:aanwezig|op kantoor)",
+    "risposta automatica",
+    "fuori (?:sede|ufficio)",
+    "resposta autom[áa]tica",
+    "resposta autom[àa]tica",
+    "fora d[oe] escrit[óo]rio",
+    "aus[êe]ncia(?: tempor[áa]ria)?",
+    "automatyczna odpowied[źz]",
+    "odpowied[źz] automatyczna",
+    "autoodpowied[źz]",
+    "poza biurem",
+    "automatick[áa] odpov[ěe][ďd]",
+    "automatick[áa] odpove[ďd]",
+    "nep[řr][íi]tomnost",
+    "automatisk(?:t)? svar",
+    "autosvar",
+    "fr[åa]nvaro(?:meddelande)?",
+    "frav[æa]r",
+    "ikke p[åa] kontoret",
+    "automaattinen (?:vastaus|poissaoloilmoitus)",
+    "poissa(?:olo(?:ilmoitus|viesti)?)?",
+    "automatikus v[áa]lasz",
+    "h[áa]zon k[íi]v[üu]l",
+    "otomatik (?:yan[ıi]t|cevap)",
+    "r[ăa]spuns automat",
+    "автоматический ответ",
+    "автоматическое сообщение",
+    "автоответ(?:чик)?",
+    "вне офиса",
+    "автоматична відповідь",
+    "автоматичен отговор",
+    "samodejni odgovor",
+    "automatski odgovor",
+    "аутоматски одговор",
+    "αυτόματη απάντηση",
+    "εκτός γραφείου",
+    "automaatvastus",
+    "autom[āa]tisk[āa] atbilde",
+    "automatinis atsakymas",
+    "תשובה אוטומטית",
+    "מענה אוטומטי",
+    "رد تلقائي",
+    "الرد التلقائي",
+    "پاسخ خودکار",
+    "自動応答",
+    "自動返信",
+    "不在通知",
+    "不在連絡",
+    "自动回复",
+    "自動回覆",
+    "自動回复",
+    "자동 ?(?:회신|응답|답장)",
+    "부재 ?중",
+    "trả lời tự động",
+    "ตอบกลับอัตโนมัติ",
+    "การตอบกลับอัตโนมัติ",
+    "balasan otomatis",
+    "jawapan automatik",
+)
 
 AUTO_REPLY_SUBJECT = re.compile(
-    r"\s*[\[(]?(?:" + "|".join(filter(None, _AUTO_REPLY_PREFIXES)) + r")[\])]?\s*(?:[:：]|$)",
+    r"\s*[\[(]?(?:" + "|".join(_AUTO_REPLY_PREFIXES) + r")[\])]?\s*(?:[:：]|$)",
     re.IGNORECASE,
 )
 """The prefix an auto-responder puts before the subject it answers: words and a colon, or alone."""
 
 AUTO_REPLY_TEXT = re.compile(
     r"""(?ix)
-    \bi\s(?:am|will\sbe)\s(?:currently\s|now\s)?(?:out\sof\s(?:the\s)?office|away|on\s(?:vacation|leave|holiday))
+    \bi\s(?:am|will\sbe)\s(?:currently\s|now\s)?(?:away
+        | out\sof\s(?:the\s)?office|on\s(?:vacation|leave|holiday))
     | \bi['’]m\s(?:currently\s)?(?:out\sof\s(?:the\s)?office|on\s(?:vacation|leave|holiday))
     | \bthis\sis\san\sautomat(?:ic|ed)\s(?:reply|response|message)
     | \bich\sbin\s(?:\w+\s){0,6}(?:abwesend|nicht\sim\sbüro|nicht\sim\shaus|im\surlaub)
@@ -25,34 +107,69 @@ AUTO_REPLY_TEXT = re.compile(
 )
 """What people say in the automatic replies they set up."""
 
-BOUNCE_SUBJECT = re.compile(
-    r"""(?ix) ^\s*(?:\[?\*{0,3}\s*)?(?:
-    (?:mail|message|delivery|e-?mail)?\s*failure\snotice
-    | undeliver(?:ed|able|ible)\b | undelivered\smail\sreturned\sto\ssender
-    | (?:mail|message|e-?mail)\s(?:delivery\s)?(?:system\s)?(?:failed|failure|error|problem)
-    | (?:mail|message)\s(?:is\s)?undeliverable | returned\s(?:mail|message|e-?mail)\b
-    | delivery\s(?:status\snotification|notification|failure|failed|report|has\s(?:failed|been\sdelayed))
-    | (?:mail|message)\sdelivery | non[- ]?deliver(?:y|able) | could\snot\s(?:send|deliver)\smessage
-    | warning:\s(?:message|could\snot\ssend) | (?:mail|message)\s(?:delivery\s)?(?:delayed|status)
-    | unzustellbar | nicht\szugestellt | remise\s | non\srem(?:is|ettable)|non\sremis
-    | échec\s | no\sse\spuede\sentregar | no\sentregado | onbestelbaar | non\srecapitabile
-    | impossibile\srecapitare | mancato\srecapito | não\sfoi\spossível\sentregar | não\sentregue
-    | недоставленное | oleverer | kan\sikke\sleveres | går\sinte\satt\sleverera | niedostarcz
-    | nedoručiteln | 配信不能 | 配信できません | 无法投递 | 退信 | 無法傳遞 | 未傳遞
-    | 배달되지\s않음 | 전송\s실패
-    )"""
+_SUBJECTS_OF_BOUNCES = (
+    r"(?:mail |message |delivery |e-?mail )?failure notice",
+    r"undeliver(?:ed|able|ible)\b",
+    r"(?:mail|message|e-?mail)(?: delivery)?(?: system)? (?:failed|failure|error|warning)",
+    r"(?:your )?(?:mail|message|e-?mail)(?: to .{1,80})? is undeliverable",
+    r"(?:your )?(?:mail|message|e-?mail)(?: to .{1,80})? could not be (?:sent|delivered)",
+    r"failed (?:mail|delivery)",
+    r"returned (?:mail|message|e-?mail)\b",
+    r"(?:permanent |mail |message )?delivery (?:fail(?:ure|ed|ing)|error|status\b|report\b)",
+    r"delivery (?:notification|has (?:failed|been delayed)|delayed)",
+    r"(?:delayed|deferred) (?:mail|message|delivery)",
+    r"(?:mail|message)(?: delivery)? (?:delayed|status|deferred|still being retried)",
+    r"non[- ]?deliver(?:y|able)|ndn: |ndr: ",
+    r"could not (?:send|deliver) (?:message|mail)",
+    r"warning: (?:message|could not send|.{1,80}user unknown)",
+    r"user (?:unknown|not known)|unknown user|processing error|automatically rejected mail",
+    r"re: .{1,200} : non remis",
+    r"unzustellbar|nicht zugestellt|zustellung (?:fehlgeschlagen|nicht)|fehler bei der zustellung",
+    r"non remis|non remettable|échec de (?:la )?remise|remise (?:impossible|retardée)",
+    r"no se p(?:uede|udo) entregar|no entregado|error de entrega|correo devuelto",
+    r"onbestelbaar|niet (?:bezorgd|afgeleverd)|non recapitabile|mancato recapito",
+    r"impossibile recapitare|não foi possível entregar|não entregue|falha na entrega",
+    r"недоставлен|не доставлено|(?:ваше )?сообщение не доставлено",
+    r"kan ikke leveres|ikke lever(?:e)?t|går inte att leverera|kunde inte levereras|olevererbart",
+    r"niedostarcz|nie można dostarczyć|nedoručiteln|nedoručen|toimittamaton|kézbesíthetetlen",
+    r"teslim edilemedi|配信不能|配信できません|送信できません|邮件传输失败|无法投递|系统退信|退信",
+    r"無法傳遞|未傳遞|배달되지 않음|전송 실패|배달 실패",
 )
+BOUNCE_SUBJECT = re.compile(r"[\s*\[!]*(?:" + "|".join(_SUBJECTS_OF_BOUNCES) + ")", re.IGNORECASE)
+"""How mail servers name their reports; at the beginning, for people answer and forward them."""
 
-BOUNCE_TEXT = re.compile(
-    r"""(?ix)
-    this\sis\sthe\s(?:qmail|mail)(?:-send)?\s(?:program|system)
-    | this\smessage\swas\screated\sautomatically\sby\s(?:the\s)?(?:mail|smtp)
-    | (?:could|can)\s?not\s(?:be\s)?deliver(?:ed)?
-    | unable\sto\sdeliver | delivery\s(?:to\sthe\sfollowing|has\sfailed|failed)
-    | transcript\sof\ssession\sfollows | did\snot\sreach\sthe\sfollowing\srecipient
-    | following\saddress(?:es)?\s(?:had|failed) | permanent\s(?:fatal\s)?error
-    | user\sunknown | mailbox\s(?:is\s)?full | message\sto\sthe\sfollowing
-    | undeliver(?:ed|able) | konnte\snicht\szugestellt\swerden
-    | n['’]a\spas\spu\sêtre\s(?:remis|distribué)
-    """
+_WORDS_OF_BOUNCES = (
+    r"this is the \S{1,40} ?(?:program|mail system|mail agent)",
+    r"this message was created automatically by (?:the )?(?:mail|smtp)",
+    r"could ?n[o'’]t (?:be )?deliver|can ?not (?:be )?deliver|(?:was|were) not delivered",
+    r"unable to deliver|delivery (?:to the following|has failed|failed|has been delayed)",
+    r"did not reach the following recipient|failed recipient|there was an error delivering",
+    r"transcript of session follows|the original message was received at",
+    r"following address(?:es)? (?:had|failed)|permanent (?:fatal )?(?:delivery )?error",
+    r"user unknown|unknown user|no such user|mailbox (?:is )?(?:full|unavailable|unknown)",
+    r"(?:to|by) the following (?:recipient|address)|undeliver(?:ed|able)",
+    r"has been returned because|message is being returned|returned to sender",
+    r"konnte nicht (?:zugestellt|gesendet) werden|nicht zustellbar|unzustellbar",
+    r"n['’]a pas pu (?:être|etre) (?:remis|d[ée]livr|distribu)",
+    r"no se (?:pudo|ha podido) entregar",
+    r"non (?:è stato possibile|ha potuto) (?:recapitare|consegnare)|não (?:pôde|pode) ser entregue",
+    r"не (?:может|могло|удалось) (?:быть )?доставлен|не доставлено|无法(?:发送|送达|投递)",
+    r"配信できません|送信できません|届けることができません",
 )
+BOUNCE_TEXT = re.compile("|".join(_WORDS_OF_BOUNCES), re.IGNORECASE)
+"""What mail servers write in their reports, and people when they ask about one."""
+
+BOUNCE_OPENING = re.compile(
+    r"""\W* (?:
+        this\ message\ was\ created\ automatically\ by\ (?:the\ )?(?:mail|smtp)
+      | this\ is\ the\ \S{1,40}\ (?:program|mail\ system|mail\ agent)
+      | this\ is\ an\ automatically\ generated\ delivery
+      | message\ from\ interscan | failed\ recipients? | a\ message\ that\ you\ sent\ could\ not
+      | your\ message\ (?:with\ subject|to)\b [^.]{0,200}
+        could\ not\ be\ delivered\ to\ the\ following
+      | (?:could\ not|unable\ to)\ deliver\ (?:the\ |your\ )?message\ to\ the\ following
+      | votre\ message\ n'a\ pas\ pu\ etre\ delivre
+    )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""First words that no person begins a mail with."""

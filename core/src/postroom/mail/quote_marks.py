@@ -27,11 +27,12 @@ WROTE_UNSPACED = ("写道", "寫道", "のメール", "書きました", "작성
 
 OPENER = re.compile(
     r"""(?ix) ^ [\s*_"'«„“\[(-]* (?:
-      on | am | le | el | il | op | den | dne | dňa | dnia | w\sdniu | em | a | på | em | în | pe | la
+      on | am | le | el | il | op | den | dne | dňa | dnia | w\sdniu | em | a | på | em
+      | în | pe | la
       | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
-          |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*[.,]?
+          |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*[.,]{0,2}
       | \d{1,4}[./年년-]
       | \d{1,2}\s\w+
     ) (?=\s|\d|$)"""
@@ -42,6 +43,11 @@ DATE = re.compile(
     r"(?:19|20)\d\d|\d{1,2}[:.]\d\d|\d{1,2}[./-]\d{1,2}[./-]\d\d|\d{1,2}\s?[年月日년월일]"
 )
 """Something of a date or time."""
+
+INVISIBLE = (
+    " \t\r\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
+"""White space, and marks of direction, which programs put around lines in Hebrew and Arabic."""
 
 ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 
@@ -62,7 +68,8 @@ ORIGINAL_MESSAGE = _table("""
     оригінальне повідомлення|оригинално съобщение|izvorna poruka|originalna poruka
     izvirno sporočilo|αρχικό μήνυμα|algne sõnum|originalus laiškas|sākotnējais ziņojums
     הודעה מקורית|הודעת המקור|الرسالة الأصلية|tin nhắn gốc|pesan asli|ข้อความต้นฉบับ
-    元のメッセージ|元のメール|原始邮件|原始郵件|原邮件|回复的原邮件|원본 메시지|원본 메세지|원본메시지
+    元のメッセージ|元のメール|原始邮件|原始郵件|原邮件|回复的原邮件|원본 메시지
+    원본 메세지|원본메시지
 """)
 """What Outlook and others write between rules above the mail they answer."""
 
@@ -80,7 +87,8 @@ FORWARDED = re.compile(
       | пересылаемое\sсообщение | пересланное\s(?:сообщение|письмо) | начало\sпереадресованного
       | переслане\sповідомлення | препратено\sсъобщение | προωθημένο\sμήνυμα
       | proslijeđena\sporuka | prosleđena | posredovano\ssporočilo
-      | 転送された?メッセージ | 転送メッセージ | 转发的?邮件 | 轉寄的?郵件 | 被转发邮件 | 전달된\s메[시세]지
+      | 転送された?メッセージ | 転送メッセージ | 转发的?邮件 | 轉寄的?郵件
+      | 被转发邮件 | 전달된\s메[시세]지
     )"""
 )
 """A forward begins: what follows is what the mail is about, so nothing below is cut."""
@@ -96,7 +104,8 @@ REPLY_ABOVE = re.compile(
       | (?:reply|respond)\s(?:above|before)\sthis\s(?:line|text)
       | (?:antwort\w*|schreib\w*)\s.{0,40}(?:über|oberhalb)\s(?:dieser|der|diese)\s(?:linie|zeile)
       | (?:réponse|répondre|répondez)\s.{0,40}au-dessus\sde\scette\sligne
-      | respuesta\s.{0,40}(?:encima\sde|sobre)\sesta\slínea | risposta\s.{0,40}sopra\squesta\s(?:riga|linea)
+      | respuesta\s.{0,40}(?:encima\sde|sobre)\sesta\slínea
+      | risposta\s.{0,40}sopra\squesta\s(?:riga|linea)
       | (?:antwoord|reageer)\w*\s.{0,40}boven\sdeze\s(?:regel|lijn)
       | resposta\s.{0,40}acima\sd(?:esta|a)\slinha
     )"""

@@ -22,6 +22,7 @@ from postroom.mail.quote_marks import (
     FORWARD_SUBJECT,
     FORWARDED,
     FROM_LABELS,
+    INVISIBLE,
     MOBILE,
     OPENER,
     ORIGINAL_MESSAGE,
@@ -81,6 +82,8 @@ def _scan(lines: Sequence[str]) -> tuple[bool, list[int]]:
         if len(line) > MAX_MARK:
             is_quoting = is_quoting or _is_quoted(line)
         elif bare := line.strip():
+            if bare[-1] > "\u1fff":
+                bare = bare.strip(INVISIBLE) or "."
             first = bare[0]
             if first == ">":
                 is_quoting = True
@@ -144,8 +147,8 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     Where `>` marks what follows, a verb or a date with an address will do. Where nothing marks it
     only a line no person types counts: date, address, verb (or the address at the very end).
     """
-    line = lines[index].strip()
-    if line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
+    line = lines[index].strip(INVISIBLE)
+    if not line or line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
         return None
     if not followed_by_quote and "@" not in line:
         return None
@@ -154,8 +157,10 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
     if followed_by_quote:
         return first if has_verb or has_origin else None
-    is_certain = has_origin and (has_verb or line[:-1].endswith(">")) and OPENER.match(joined)
-    return first if is_certain else None
+    ends_in_address = line[:-1].endswith(">")
+    is_certain = has_origin and (has_verb or ends_in_address)
+    is_typical = "<" in joined or OPENER.match(joined) is not None
+    return first if is_certain and is_typical else None
 
 
 def _has_verb(line: str) -> bool:

@@ -1,0 +1,389 @@
+"""A person's mail is never taken for a machine's; a machine's is never answered by a machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from postroom.mail.automatic import Recognisable, Recognition, is_no_reply, recognise
+from postroom.mail.message import Address
+
+ANN = Address("ann@customer.example", "Ann Reed")
+DAEMON = Address("MAILER-DAEMON@mx.other.example", "Mail Delivery System")
+
+
+def seen(*headers: tuple[str, str], **facts: Any) -> Recognition:
+    values: dict[str, Any] = {"from_": ANN, "subject": "Rear brake squeals", "text": "It squeals."}
+    return recognise(Recognisable(headers=headers, **values | facts))
+
+
+def test_mail_of_a_person_may_be_answered() -> None:
+    assert seen(("Received", "from a by b")) == Recognition(
+        is_automatic=False, is_bounce=False, may_auto_reply=True, reported_ids=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Auto-Submitted", "auto-replied"),
+        ("AUTO-SUBMITTED", 'Auto-Replied (vacation); owner-email="ann@customer.example"'),
+        ("Auto-Submitted", "auto-generated"),
+        ("Auto-Submitted", "auto-notified; foo=bar"),
+        ("Precedence", "auto_reply"),
+        ("X-Autoreply", "yes"),
+        ("X-Auto-Reply", "1"),
+        ("X-Autorespond", "Your repair"),
+        ("X-AutoReply-From", "ann@customer.example"),
+        ("X-Mail-Autoreply", "vacation"),
+    ],
+)
+def test_header_of_an_auto_responder_makes_it_automatic(name: str, value: str) -> None:
+    found = seen((name, value))
+
+    assert (found.is_automatic, found.is_bounce, found.may_auto_reply) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Auto-Submitted", "no"), ("Auto-Submitted", "No (a person)"), ("X-Autoreply", "no")],
+)
+def test_header_that_denies_it_makes_nothing_automatic(name: str, value: str) -> None:
+    found = seen((name, value))
+
+    assert (found.is_automatic, found.may_auto_reply) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Precedence", "bulk"),
+        ("Precedence", "List"),
+        ("Precedence", "junk"),
+        ("List-Id", "<news.vendor.example>"),
+        ("List-Unsubscribe", "<mailto:u@vendor.example>"),
+        ("Mailing-List", "contact x"),
+        ("X-Mailing-List", "<x@y.example>"),
+        ("Feedback-ID", "n:1:vendor"),
+        ("X-Auto-Response-Suppress", "DR, OOF, AutoReply"),
+        ("X-Loop", "support@vendor.example"),
+    ],
+)
+def test_lists_bulk_and_suppression_are_questions_that_get_no_automatic_mail(
+    name: str, value: str
+) -> None:
+    found = seen((name, value))
+
+    assert (found.is_automatic, found.is_bounce, found.may_auto_reply) == (False, False, False)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"return_path": ""},
+        {"return_path": "list-bounces@lists.example"},
+        {"return_path": "owner-list@lists.example"},
+        {"from_": None},
+        {"from_": Address("ann")},
+        {"from_": Address("@customer.example")},
+        {"from_": Address("no-reply@shop.example")},
+        {"from_": Address("do_not_reply+x@shop.example")},
+        {"reply_to": (Address("noreply@shop.example"),)},
+        {"headers": (("Received", "from a by b"),) * 60},
+    ],
+    ids=str,
+)
+def test_sender_that_cannot_be_answered(facts: dict[str, Any]) -> None:
+    values: dict[str, Any] = {"headers": (), "from_": ANN, "subject": "Brake", "text": "Squeals."}
+    found = recognise(Recognisable(**values | facts))
+
+    assert (found.is_automatic, found.may_auto_reply) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Automatic reply: Your repair",
+        "Out of Office: Your repair",
+        "Out of Office AutoReply: Your repair",
+        "Out of office",
+        "Autoreply: Your repair",
+        "Auto: Your repair",
+        "AUTO: Ann is out of the office (returning 12/01/2026)",
+        "[Auto-Reply]: Your repair",
+        "Automatische Antwort: Ihre Reparatur",
+        "Abwesenheitsnotiz: Ihre Reparatur",
+        "Abwesenheitsnotiz",
+        "Réponse automatique : Votre réparation",
+        "Absence du bureau : votre réparation",
+        "Respuesta automática: Su reparación",
+        "Fuera de la oficina: Su reparación",
+        "Risposta automatica: La riparazione",
+        "Resposta automática: O conserto",
+        "Automatisch antwoord: Uw reparatie",
+        "Afwezig: Uw reparatie",
+        "Automatiskt svar: Din reparation",
+        "Autosvar: Din reparation",
+        "Automatisk svar: Din reparation",
+        "Automaattinen vastaus: Korjaus",
+        "Odpowiedź automatyczna: Naprawa",
+        "Automatyczna odpowiedź: Naprawa",
+        "Automatická odpověď: Oprava",
+        "Automatická odpoveď: Oprava",
+        "Automatikus válasz: Javítás",
+        "Răspuns automat: Reparația",
+        "Otomatik yanıt: Onarım",
+        "Автоматический ответ: Ремонт",
+        "Αυτόματη απάντηση: Επισκευή",
+        "自動応答: 修理",
+        "自动回复: 修理",
+        "자동 회신: 수리",
+    ],
+)
+def test_subject_of_an_auto_responder_with_evidence(subject: str) -> None:
+    answered = seen(subject=subject, in_reply_to=("out1@desk.example",))
+    words_alone = seen(subject=subject)
+
+    assert (answered.is_automatic, answered.may_auto_reply) == (True, False)
+    assert words_alone.is_automatic is False
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"references": ("out1@desk.example",)},
+        {"return_path": ""},
+        {"headers": (("X-Auto-Response-Suppress", "All"),)},
+        {"text": "I am currently out of the office until Friday."},
+        {"text": "Ich bin bis Freitag nicht im Büro."},
+    ],
+    ids=str,
+)
+def test_evidence_that_makes_the_subject_count(facts: dict[str, Any]) -> None:
+    values: dict[str, Any] = {
+        "headers": (),
+        "from_": ANN,
+        "subject": "Out of Office: Your repair",
+        "text": "Away.",
+    }
+
+    assert recognise(Recognisable(**values | facts)).is_automatic
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Out of office reply does not work", "My colleague's automatic reply says undeliverable."),
+        ("Re: Automatic reply: Your repair", "I am back."),
+        ("Fwd: Out of Office: Your repair", "What does this mean?"),
+        ("Automatic reply: Your repair", "I am back.\n\n> I am away until Friday.\n"),
+        ("Auto repair: when?", "Hello"),
+        ("Autos: which one?", "Hello"),
+        ("Absence of oil in my bike", "Hello"),
+        ("Ausencia de respuesta", "Hola"),
+        ("Undeliverable mail", "My mail could not be delivered to you. Why?"),
+        ("Mail delivery failed", "I got this: This message was created automatically by mail."),
+        ("Re: Undelivered Mail Returned to Sender", "Please use my other address."),
+        ("Delivery failure: my parcel", "It could not be delivered, user unknown, they say."),
+        ("failure notice", "Hi. I keep getting these when I write to you. Unable to deliver."),
+    ],
+)
+def test_words_alone_make_no_machine(subject: str, text: str) -> None:
+    found = seen(subject=subject, text=text, in_reply_to=("out1@desk.example",))
+
+    assert found == Recognition(False, False, True, ())
+
+
+DELIVERY = {
+    "content_type": "multipart/report",
+    "content_type_parameters": {"report-type": "delivery-status"},
+    "from_": DAEMON,
+    "return_path": "",
+    "subject": "Delivery report",
+}
+HEADERS = (
+    "text/rfc822-headers",
+    b"Subject: Your repair\r\nMessage-ID:\r\n <out1@desk.example>\r\n\r\nMessage-ID: <no@x>\r\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_bounce"),
+    [
+        (b"Action: failed\r\nStatus: 5.1.1", True),
+        (b"Action: delayed\r\nStatus: 4.4.1", True),
+        (b"Action: delivered\r\nStatus: 2.0.0", False),
+        (b"Action: relayed\r\n", False),
+        (b"action:  EXPANDED (list)\r\n", False),
+        (b"Action: delivered\r\n\r\nFinal-Recipient: rfc822;b\r\nAction: failed", True),
+        (b"Status: 5.0.0", True),
+        (b"Status: 2.0.0", False),
+        (b"", True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["message/delivery-status", "message/global-delivery-status"])
+def test_delivery_report(kind: str, status: bytes, is_bounce: bool) -> None:
+    head = b"Reporting-MTA: dns; mx.other.example\r\n\r\nFinal-Recipient: rfc822;a@b\r\n"
+
+    found = seen(**DELIVERY, report_parts=((kind, head + status + b"\r\n"), HEADERS))
+
+    assert found == Recognition(True, is_bounce, False, ("out1@desk.example",))
+
+
+def test_read_receipt_names_the_mail_it_is_about() -> None:
+    found = seen(
+        content_type="multipart/report",
+        content_type_parameters={"report-type": "disposition-notification"},
+        subject="Read: Your repair",
+        report_parts=(
+            (
+                "message/disposition-notification",
+                b"Final-Recipient: rfc822;ann@customer.example\r\n"
+                b"Original-Message-ID: <out1@desk.example>\r\nDisposition: x; displayed\r\n",
+            ),
+        ),
+    )
+
+    assert found == Recognition(True, False, False, ("out1@desk.example",))
+
+
+@pytest.mark.parametrize("parameters", [{"report-type": "feedback-report"}, {}], ids=str)
+def test_complaint_is_a_report_and_no_bounce(parameters: dict[str, str]) -> None:
+    found = seen(
+        content_type="multipart/report",
+        content_type_parameters=parameters,
+        subject="Undelivered? Abuse report",
+        report_parts=(
+            ("message/feedback-report", b"Feedback-Type: abuse\r\n"),
+            ("message/rfc822", b"Message-ID: <out1@desk.example>\r\n\r\nBuy\r\n"),
+        ),
+    )
+
+    assert found == Recognition(True, False, False, ("out1@desk.example",))
+
+
+def test_status_part_in_a_mail_of_a_person_is_no_bounce() -> None:
+    found = seen(
+        content_type="multipart/mixed",
+        subject="Fwd: Undelivered Mail",
+        report_parts=(("message/delivery-status", b"Action: failed\r\n"),),
+    )
+
+    assert found == Recognition(False, False, True, ())
+
+
+BOUNCES = {
+    "qmail": (
+        Address("MAILER-DAEMON@mx.other.example"),
+        "failure notice",
+        "Hi. This is the qmail-send program at mx.other.example.\nI'm afraid I wasn't able to\n",
+    ),
+    "exim": (
+        Address("Mailer-Daemon@mx.other.example", "Mail Delivery System"),
+        "Mail delivery failed: returning message to sender",
+        "This message was created automatically by mail delivery software.\n",
+    ),
+    "exim-delay": (
+        Address("Mailer-Daemon@mx.other.example"),
+        "Warning: message 1a2b3c delayed 24 hours",
+        "This message was created automatically by mail delivery software.\n",
+    ),
+    "postfix": (
+        Address("MAILER-DAEMON@mx.other.example", "Mail Delivery System"),
+        "Undelivered Mail Returned to Sender",
+        "This is the Postfix program at host mx.other.example.\n",
+    ),
+    "sendmail": (
+        Address("MAILER-DAEMON@mx.other.example", "Mail Delivery Subsystem"),
+        "Returned mail: User unknown",
+        "   ----- The following addresses had permanent fatal errors -----\n",
+    ),
+    "exchange-5.5": (
+        Address("postmaster@other.example", "System Administrator"),
+        "Undeliverable: Your repair",
+        "Your message did not reach the following recipient(s):\n",
+    ),
+    "exchange-german": (
+        Address("postmaster@other.example"),
+        "Unzustellbar: Ihre Reparatur",
+        "Fehler bei der Nachrichtenzustellung.\n",
+    ),
+    "notes": (
+        Address("Postmaster@other.example"),
+        "DELIVERY FAILURE: User ann (ann@other.example) not listed in Domino Directory",
+        "Your message could not be delivered.\n",
+    ),
+    "groupwise": (
+        Address("Mailer-Daemon@other.example"),
+        "Message status - undeliverable",
+        "The message that you sent was undeliverable to the following:\n",
+    ),
+    "yahoo": (Address("MAILER-DAEMON@yahoo.example"), "Delivery failure", "Unable to deliver.\n"),
+    "unknown-gateway": (
+        Address("gateway7@other.example"),
+        "Mail delivery failed",
+        "A message that you sent could not be delivered to one or more of its recipients.\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sender", "subject", "text"), BOUNCES.values(), ids=BOUNCES)
+def test_bounce_without_structure(sender: Address, subject: str, text: str) -> None:
+    copy = "\n--- Below this line is a copy of the message.\n\nMessage-ID: <out1@desk.example>\n"
+
+    found = seen(from_=sender, subject=subject, text=text + copy)
+
+    assert found == Recognition(True, True, False, ("out1@desk.example",))
+
+
+def test_exchange_names_the_parent_of_its_automatic_reply() -> None:
+    found = seen(
+        ("Auto-Submitted", "auto-generated"),
+        ("X-MS-Exchange-Parent-Message-Id", "<out1@desk.example>"),
+    )
+
+    assert found.reported_ids == ("out1@desk.example",)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("no-reply@a.example", True),
+        ("noreply123@a.example", True),
+        ("shop.noreply@a.example", True),
+        ("nicht-antworten@a.example", True),
+        ("bounce+123=x@a.example", True),
+        ("list-request@a.example", True),
+        ("owner-list@a.example", True),
+        ("postmaster@a.example", True),
+        ("ann@noreply.example", False),
+        ("noreen@a.example", False),
+        ("bruno.reply@a.example", False),
+        ("requests@a.example", False),
+        ("anno.rep@a.example", False),
+    ],
+)
+def test_addresses_that_nobody_reads(address: str, expected: bool) -> None:
+    assert is_no_reply(address) is expected
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"subject": "automatic " * 100_000, "in_reply_to": ("a@b",)},
+        {"subject": "*" * 1_000_000, "from_": DAEMON},
+        {"text": "Message-ID:\n" * 100_000, "from_": DAEMON, "subject": "failure notice"},
+        {"text": "> " * 500_000, "from_": DAEMON, "subject": "failure notice"},
+        {"text": "this is the " + "x" * 1_000_000, "from_": DAEMON},
+        {"from_": Address("no" * 500_000 + "@a.example")},
+        {"from_": Address("a" * 1_000_000)},
+    ],
+    ids=lambda facts: str(facts)[:30],
+)
+def test_a_megabyte_of_anything_takes_a_moment(facts: dict[str, Any]) -> None:
+    started = time.perf_counter()
+
+    seen(**facts)
+
+    assert time.perf_counter() - started < 1

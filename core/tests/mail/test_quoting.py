@@ -1,0 +1,295 @@
+"""What a reply adds is kept, whole; what it quotes is cut only where that is certain."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from postroom.mail.quoting import strip_quotes
+
+ATTRIBUTIONS = {
+    "english-gmail": "On Tue, Mar 3, 2026 at 9:15 AM Desk <help@desk.example> wrote:",
+    "english-gmail-wrapped": (
+        "On Tue, Mar 3, 2026 at 9:15 AM The Desk of a Long Name\n<help@desk.example> wrote:"
+    ),
+    "english-wrapped-twice": (
+        "On Tue,\nMar 3, 2026 at 9:15 AM The Desk of a Long Name\n<help@desk.example> wrote:"
+    ),
+    "english-apple": "On 3 Mar 2026, at 09:15, Desk <help@desk.example> wrote:",
+    "english-thunderbird": "On 03/03/2026 09:15, Desk wrote:",
+    "english-no-date": "Desk wrote:",
+    "german-gmail": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk <help@desk.example>:",
+    "german-wrapped": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk (lang)\n<h@desk.example>:",
+    "german-thunderbird": "Am 03.03.26 um 09:15 schrieb Desk:",
+    "german-web-de": "Desk schrieb am 03.03.2026 09:15:",
+    "french-gmail": "Le mar. 3 mars 2026 à 09:15, Desk <help@desk.example> a écrit :",
+    "spanish-gmail": "El mar, 3 mar 2026 a las 9:15, Desk (<help@desk.example>) escribió:",
+    "italian-gmail": "Il giorno mar 3 mar 2026 alle ore 09:15 Desk <help@desk.example> ha scritto:",
+    "dutch-gmail": "Op di 3 mrt 2026 om 09:15 schreef Desk <help@desk.example>:",
+    "portuguese-gmail": "Em ter., 3 de mar. de 2026 às 09:15, Desk <help@desk.example> escreveu:",
+    "polish-gmail": "wt., 3 mar 2026 o 09:15 Desk <help@desk.example> napisał(a):",
+    "polish-thunderbird": "W dniu 03.03.2026 o 09:15, Desk pisze:",
+    "swedish-gmail": "Den tis 3 mars 2026 kl 09:15 skrev Desk <help@desk.example>:",
+    "danish-gmail": "Den tirs. 3. mar. 2026 kl. 09.15 skrev Desk <help@desk.example>:",
+    "norwegian-gmail": "tir. 3. mars 2026 kl. 09:15 skrev Desk <help@desk.example>:",
+    "finnish-gmail": "ti 3. maalisk. 2026 klo 9.15 Desk (help@desk.example) kirjoitti:",
+    "czech-gmail": "út 3. 3. 2026 v 9:15 odesílatel Desk <help@desk.example> napsal:",
+    "slovak-gmail": "ut 3. 3. 2026 o 9:15 Desk <help@desk.example> napísal(a):",
+    "hungarian-gmail": "Desk <help@desk.example> ezt írta (időpont: 2026. márc. 3., K, 9:15):",
+    "romanian-gmail": "mar., 3 mar. 2026 la 09:15, Desk <help@desk.example> a scris:",
+    "turkish-gmail": "Desk <help@desk.example>, 3 Mar 2026 Sal, 09:15 tarihinde şunu yazdı:",
+    "russian-gmail": "вт, 3 мар. 2026 г. в 09:15, Desk <help@desk.example>:",
+    "russian-mail": "Вторник, 3 марта 2026, 9:15 +03:00 от Desk <help@desk.example>:",
+    "russian-thunderbird": "03.03.2026 09:15, Desk пишет:",
+    "ukrainian-gmail": "вт, 3 бер. 2026 р. о 09:15 Desk <help@desk.example> пише:",
+    "bulgarian-gmail": "На вт, 3.03.2026 г. в 9:15 Desk <help@desk.example> написа:",
+    "greek-gmail": "Στις Τρί 3 Μαρ 2026 στις 9:15 π.μ., ο χρήστης Desk <h@desk.example> έγραψε:",
+    "croatian-gmail": "uto, 3. ožu 2026. u 09:15 Desk <help@desk.example> napisao je:",
+    "japanese-gmail": "2026年3月3日(火) 9:15 Desk <help@desk.example>:",
+    "chinese-gmail": "Desk <help@desk.example> 于2026年3月3日周二 09:15写道：",
+    "taiwanese-gmail": "Desk <help@desk.example> 於 2026年3月3日 週二 上午9:15寫道：",
+    "korean-gmail": "2026년 3월 3일 (화) 오전 9:15, Desk <help@desk.example>님이 작성:",
+    "vietnamese-gmail": "Vào Th 3, 3 thg 3, 2026 vào lúc 09:15 Desk <help@desk.example> đã viết:",
+    "indonesian-gmail": "Pada tanggal Sel, 3 Mar 2026 pukul 09.15 Desk <h@desk.example> menulis:",
+    "hebrew-gmail": "‫בתאריך יום ג׳, 3 במרץ 2026 ב-9:15 מאת ‪Desk‬‏ <‪help@desk.example‬‏>:‬",
+    "arabic-gmail": "في الثلاثاء، 3 مارس 2026 في 9:15 ص تمت كتابة ما يلي بواسطة D <h@d.example>:",
+}
+
+
+@pytest.mark.parametrize("attribution", ATTRIBUTIONS.values(), ids=ATTRIBUTIONS)
+def test_announced_quote_below_the_answer_is_cut_with_its_announcement(attribution: str) -> None:
+    text = f"Friday suits me.\n\n{attribution}\n\n> When can you come?\n>\n> Desk\n"
+
+    assert strip_quotes(text) == "Friday suits me."
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, line in ATTRIBUTIONS.items() if "2026" in line and "@" in line]
+)
+def test_quote_without_marks_is_cut_below_a_line_that_only_programs_write(name: str) -> None:
+    text = f"Friday suits me.\n\n{ATTRIBUTIONS[name]}\n\nWhen can you come?\n"
+
+    assert strip_quotes(text) == "Friday suits me."
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "________________________________\nFrom: Desk <help@desk.example>\n"
+        "Sent: Tuesday, March 3, 2026 9:15 AM\nTo: Ann\nSubject: Your repair\n",
+        "*From:* Desk <help@desk.example>\n*Sent:* Tuesday, March 3, 2026 9:15 AM\n*To:* Ann\n"
+        "*Subject:* Your repair\n",
+        "Von: Desk <help@desk.example>\nGesendet: Dienstag, 3. März 2026 09:15\nAn: Ann\n"
+        "Betreff: Ihre Reparatur\n",
+        "De : Desk <help@desk.example>\nEnvoyé : mardi 3 mars 2026 09:15\nÀ : Ann\n"
+        "Objet : Votre réparation\n",
+        "De: Desk\nEnviado el: martes, 3 de marzo de 2026 9:15\nPara: Ann\nAsunto: Su bici\n",
+        "Da: Desk\nInviato: martedì 3 marzo 2026 09:15\nA: Ann\nOggetto: La bici\n",
+        "Van: Desk\nVerzonden: dinsdag 3 maart 2026 09:15\nAan: Ann\nOnderwerp: Uw fiets\n",
+        "Från: Desk\nSkickat: den 3 mars 2026 09:15\nTill: Ann\nÄmne: Cykeln\n",
+        "Fra: Desk\nSendt: 3. marts 2026 09:15\nTil: Ann\nEmne: Cyklen\n",
+        "Od: Desk\nWysłano: wtorek, 3 marca 2026 09:15\nDo: Ann\nTemat: Rower\n",
+        "Od: Desk\nOdesláno: úterý 3. března 2026 9:15\nKomu: Ann\nPředmět: Kolo\n",
+        "От: Desk\nОтправлено: 3 марта 2026 г. 9:15\nКому: Ann\nТема: Велосипед\n",
+        "差出人: Desk\n送信日時: 2026年3月3日 9:15\n宛先: Ann\n件名: 修理\n",
+        "发件人: Desk\n发送时间: 2026年3月3日 9:15\n收件人: Ann\n主题: 修理\n",
+        "-----Original Message-----\nFrom: Desk\n",
+        "-----Ursprüngliche Nachricht-----\nVon: Desk\n",
+        "----- Message d'origine -----\n",
+        "-----Mensaje original-----\n",
+        "-----Messaggio originale-----\n",
+        "-----Oorspronkelijk bericht-----\n",
+        "-----Исходное сообщение-----\n",
+        "##- Please type your reply above this line -##\n",
+        "## In replies all text above this line is added to the ticket ##\n"
+        "--- Please reply above this line ---\n",
+    ],
+    ids=lambda block: block.strip("_-*#\n ").split("\n")[0][:24],
+)
+def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
+    reply = strip_quotes(f"Friday suits me.\n\n{block}\nWhen can you come?\n")
+
+    assert reply.startswith("Friday suits me.")
+    assert "When can you come?" not in reply
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On Friday I wrote:\nplease call me. That still holds.\n",
+        "On 3 March 2026 at 9:15 your colleague wrote:\nWe come on Friday.\n\nNobody came.\n",
+        "> When can you come?\nFriday.\n\n> Which bike?\nThe red one.\n",
+        "Hello,\n\n> When can you come?\n\nFriday.\n",
+        "I tried these:\n> ls\n> cat\n",
+        "> 30 kg is what it carries, you said.\nIt broke under 20.\n",
+        "From: London\nTo: Paris\nDate: 3 March 2026\n\nIs a bike allowed on this train?\n",
+        "Name: Ann\nSubject: Brake\nMessage: it squeals\n",
+        "The original message said Friday.\n",
+        "Please type your reply above this line, it says, but where?\n",
+        "My phone is dead.\n\nSent from my desk I have three letters, and no answer to any.\n",
+        "Sent from my iPhone\n",
+        "-- \nAnn Reed\n",
+        "----------\nA line above all.\n",
+        "Here it is:\n--\nA\n\n" + "B\n" * 30,
+    ],
+    ids=lambda text: text.strip("> \n").split("\n")[0][:30],
+)
+def test_words_of_the_customer_are_all_kept(text: str) -> None:
+    assert strip_quotes(text) == text
+
+
+def test_answer_below_the_quote_is_kept_without_it() -> None:
+    text = "On Tue, Mar 3, 2026, Desk wrote:\n> When can you come?\n\nFriday suits me.\n"
+
+    assert strip_quotes(text) == "Friday suits me."
+
+
+def test_answers_between_quotes_keep_them_but_not_the_rest_of_the_mail() -> None:
+    text = "Desk wrote:\n> When?\nFriday.\n> Which?\nRed.\n\n> Yours,\n> Desk\n"
+
+    assert strip_quotes(text).endswith("> Which?\nRed.")
+
+
+def test_answers_announced_below_a_header_block_are_kept() -> None:
+    text = (
+        "See my answers below in red.\n\nFrom: Desk\nSent: Tuesday, March 3, 2026 9:15 AM\n"
+        "To: Ann\nSubject: Your repair\n\nWhen? FRIDAY\n"
+    )
+
+    assert strip_quotes(text) == text
+
+
+def test_answer_below_a_header_block_is_kept() -> None:
+    text = "From: Desk\nSent: 3 March 2026\nTo: Ann\nSubject: Your repair\n\nWhen?\n\nFriday.\n"
+
+    assert strip_quotes(text) == text
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "---------- Forwarded message ---------",
+        "-------- Weitergeleitete Nachricht --------",
+        "Begin forwarded message:",
+        "---------- Mensaje reenviado ---------",
+    ],
+)
+def test_forward_is_kept_whole(mark: str) -> None:
+    text = (
+        f"Can you handle this?\n\n{mark}\nFrom: Bo <bo@other.example>\nDate: 3 March 2026\n"
+        "Subject: Lamp\n\nMy lamp is broken.\n\nOn Monday Desk wrote:\n> Is it?\n"
+    )
+
+    assert strip_quotes(text) == text
+
+
+@pytest.mark.parametrize("subject", ["FW: Lamp", "Fwd: Lamp", "WG: Lampe", "TR: lampe", "RV: x"])
+def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
+    text = "Please see.\n\nFrom: Bo\nSent: 3 March 2026\nTo: Ann\nSubject: Lamp\n\nIt is broken.\n"
+
+    assert strip_quotes(text, subject=subject) == text
+    assert strip_quotes(text, subject="Re: " + subject) == "Please see."
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sent from my iPhone",
+        "Sent from my Samsung Galaxy smartphone.",
+        "Sent from Yahoo Mail on Android",
+        "Sent from Mail for Windows",
+        "Get Outlook for iOS<https://aka.ms/o0ukef>",
+        "Von meinem iPhone gesendet",
+        "Gesendet mit der GMX Mail App",
+        "Envoyé de mon iPhone",
+        "Enviado desde mi iPhone",
+        "Inviato da iPhone",
+        "Verstuurd vanaf mijn iPhone",
+        "Skickat från min iPhone",
+        "Sendt fra min iPhone",
+        "iPhoneから送信",
+        "发自我的iPhone",
+        "Отправлено с iPhone",
+    ],
+)
+@pytest.mark.parametrize("tail", ["", "\nOn 3 Mar 2026, Desk <h@desk.example> wrote:\n> When?\n"])
+def test_line_of_a_mobile_program_is_cut(line: str, tail: str) -> None:
+    assert strip_quotes(f"Friday suits me.\n\n{line}\n{tail}") == "Friday suits me."
+
+
+@pytest.mark.parametrize("mark", ["-- ", "--", "-- \r"], ids=repr)
+def test_signature_is_cut(mark: str) -> None:
+    assert strip_quotes(f"Friday suits me.\n\n{mark}\nAnn Reed\n+44 1632 960001\n") == (
+        "Friday suits me."
+    )
+
+
+def test_signature_above_and_below_the_quote_is_cut() -> None:
+    text = (
+        "Friday suits me.\n\n-- \nAnn\n\nOn 3 Mar 2026, Desk <h@desk.example> wrote:\n> When?\n\n"
+        "-- \nYou get this because you are on our list.\n"
+    )
+
+    assert strip_quotes(text) == "Friday suits me."
+
+
+@pytest.mark.parametrize("text", ["> When can you come?\n", "", "\n\n", ">\n" * 3])
+def test_whole_text_where_nothing_is_new(text: str) -> None:
+    assert strip_quotes(text) == text
+
+
+HOSTILE = {
+    "one-line": "squeals " * 125_000,
+    "quote-marks": ">" * 500_000 + "\n" + "> " * 250_000,
+    "spaces": "On " + " " * 500_000 + "wrote\n" + "-" * 500_000,
+    "inline": "> a\nb\n" * 150_000,
+    "attributions": "On 3 Mar 2026 a@b.example wrote:\n" * 30_000,
+    "labels": "From: a\n" * 120_000,
+    "signatures": "-- \n" * 250_000,
+    "rules": ("-" * 400 + "\n") * 2_500,
+    "blank": "\n" * 1_000_000,
+    "sent-from": "\n\nsent from " + "my " * 300_000,
+    "colons": ":\n" * 500_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_megabyte_of_anything_takes_a_moment(text: str) -> None:
+    started = time.perf_counter()
+
+    strip_quotes(text)
+
+    assert time.perf_counter() - started < 3
+
+
+LINES = st.sampled_from(
+    [
+        "",
+        "Friday suits me.",
+        "> quoted",
+        "-- ",
+        "On Tue, Mar 3, 2026 at 9:15 AM Desk <help@desk.example> wrote:",
+        "-----Original Message-----",
+        "From: Desk",
+        "Date: 3 March 2026",
+        "Subject: Brake",
+        "Sent from my iPhone",
+        "_______________",
+        "Desk schrieb:",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=15).map("\n".join) | st.text(max_size=200))
+def test_result_is_a_piece_of_the_text_and_never_empty(text: str) -> None:
+    reply = strip_quotes(text)
+
+    assert reply in text
+    assert reply.strip() or not text.strip()
+
+
+@given(st.lists(LINES, min_size=1, max_size=12))
+def test_what_the_writer_puts_first_is_never_cut(lines: list[str]) -> None:
+    assert strip_quotes("\n".join(["My own words.", *lines])).startswith("My own words.")
