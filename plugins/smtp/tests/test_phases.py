@@ -338,7 +338,7 @@ class TestBeforeAnyMessage:
 
         assert caught.value.code is codes.HOST_UNKNOWN
 
-    @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example.org", "a\0b"], ids=ascii)
+    @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example.org"], ids=ascii)
     def test_impossible_host_is_a_matter_of_settings(self, open_sender, letter, host):
         sender = open_sender(None, host=host, port=25, security="none")
 

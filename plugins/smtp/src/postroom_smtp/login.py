@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 AT: Final = "the log-in"
 PURPOSE: Final = "smtp"
 """Of `Context.token`."""
+MAX_COMMAND: Final = 510
+"""Bytes without line end, RFC 5321 section 4.5.3.1.4; the answer to a challenge may be longer."""
 _ON_VERIFIED_TLS: Final = ("PLAIN", "LOGIN", "CRAM-MD5")
 _IN_THE_OPEN: Final = ("CRAM-MD5", "PLAIN", "LOGIN")
 _NOT_THIS_WAY: Final = frozenset({500, 502, 504, 534})
@@ -68,7 +70,7 @@ class Login:
     def _plain(self) -> Reply:
         """RFC 4616, in UTF-8, with an initial response."""
         secret = b"\0".join([b"", self._username(), self._password()])
-        return self._say(_base64(secret), prefix="AUTH PLAIN ")
+        return self._begin("PLAIN", _base64(secret))
 
     def _login(self) -> Reply:
         """No RFC; draft-murchison-sasl-login: the server asks twice, the wording varies."""
@@ -108,13 +110,22 @@ class Login:
         account = self._settings.username or self._context.mailbox
         self._sent.append(token.value)
         line = f"user={account}\1auth=Bearer {token.value}\1\1"
-        reply = self._say(_base64(line.encode()), prefix="AUTH XOAUTH2 ")
+        reply = self._begin("XOAUTH2", _base64(line.encode()))
         return self._say("") if reply.code == 334 else reply
 
-    def _say(self, line: str, *, prefix: str = "") -> Reply:
-        if prefix or not line.startswith("AUTH "):
+    def _begin(self, mechanism: str, response: str) -> Reply:
+        """Send the initial response at once where the line may be so long, RFC 4954 section 4."""
+        command = f"AUTH {mechanism} {response}"
+        if len(command) <= MAX_COMMAND:
+            self._sent.append(response)
+            return self._wire.exchange(command, at=AT)
+        reply = self._say(f"AUTH {mechanism}")
+        return self._say(response) if reply.code == 334 else reply
+
+    def _say(self, line: str) -> Reply:
+        if not line.startswith("AUTH "):
             self._sent.append(line)
-        return self._wire.exchange(prefix + line, at=AT)
+        return self._wire.exchange(line, at=AT)
 
     def _username(self) -> bytes:
         return (self._settings.username or "").encode()

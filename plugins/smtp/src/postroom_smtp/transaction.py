@@ -143,10 +143,12 @@ class Transaction:
             reply = wire.read_reply(at=AT_DATA) if wire.has_spoken(at=AT_DATA) else None
         except TransientError as error:
             raise broken or error from (broken or error).__cause__
-        if reply is None and broken is None:
+        if reply is None:
+            if broken is not None:
+                raise broken
             return
-        if reply is None or reply.is_positive or reply.is_intermediate:
-            raise broken or unexpected(self._where, AT_DATA, reply)
+        if reply.is_positive or reply.is_intermediate:
+            raise unexpected(self._where, AT_DATA, reply) from broken
         if reply.is_transient:
             raise busy(self._where, AT_DATA, reply) from broken
         sentence = f"{self._where} refused the message: {reply.words}"

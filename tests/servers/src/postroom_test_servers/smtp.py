@@ -282,6 +282,8 @@ class _Handler:
         self, server: _Protocol, session: Session, envelope: Envelope
     ) -> str:
         """Keep the message, or do as the script says."""
+        if any(len(line) > 998 for line in (envelope.original_content or b"").split(b"\r\n")):
+            return "500 5.5.2 line too long"
         script = self._server._scripted("END")
         if script is None or script.accept:
             self._server._keep(_message(session, envelope, tls=server.is_encrypted))
@@ -305,7 +307,10 @@ class _Handler:
 
     async def auth_XOAUTH2(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802
         """Google's and Microsoft's: a refusal is a challenge that the client answers empty."""
-        said = base64.b64decode(args[1]).decode()
+        answer: Any = base64.b64decode(args[1]) if args[1:] else await server.challenge_auth("")
+        if answer is MISSING:
+            return AuthResult(success=False, handled=True)
+        said = answer.decode()
         found = re.fullmatch("user=(.*)\1auth=Bearer (.*)\1\1", said)
         if found and self._server.tokens.get(found[1]) == found[2]:
             data = LoginPassword(found[1].encode(), b"")
@@ -316,6 +321,8 @@ class _Handler:
 
 class _Protocol(SMTP):
     """One connection."""
+
+    line_length_limit = 1 << 16  # for log-ins; aiosmtpd has one limit for commands and content
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
@@ -340,6 +347,8 @@ class _Protocol(SMTP):
         if self._original_transport is None:
             self._server.connections += 1
             self._server._protocols.add(self)
+            connection: Any = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
