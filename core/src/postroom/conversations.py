@@ -20,10 +20,14 @@ from postroom.api.verdict import Verdict
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import rows
+from postroom.store.database import insert_rows, rows
 from postroom.store.models import Mailbox, Message, MessageKey, Question, Receipt, Topic
 
 _PAGE = 500
+_QUESTION_COLUMNS = (
+    "id segment mailbox contact subject status topic assignee created_at updated_at acted "
+    "linked_to conversation"
+).split()
 
 
 @dataclass(slots=True)
@@ -394,7 +398,12 @@ def _is_report(parsed: ParsedMessage) -> bool:
 
 
 def write(changes: Changes, instant: datetime) -> None:
-    """Write what a batch does to questions that were there before, in its transaction."""
+    """Write what a batch does to questions, in its transaction."""
+    insert_rows(
+        Question,
+        _QUESTION_COLUMNS,
+        ([q.__data__.get(name) for name in _QUESTION_COLUMNS] for q in changes.opened),
+    )
     if changes.demoted:
         Message.update(kind="reply").where(Message.id.in_(changes.demoted)).execute()
     for other, first in changes.merged:

@@ -126,7 +126,7 @@ def _next_try(
 
 def _doubling(bounds: tuple[timedelta, timedelta], failures: int) -> timedelta:
     first, last = bounds
-    return min(last, first * 2 ** min(failures - 1, 16))
+    return min(last, first * (1 << min(failures - 1, 16)))
 
 
 def _record(

@@ -177,10 +177,10 @@ def claim(
         values.extend(sides)
     values.append(limit)
     lock = "" if is_sqlite() else " FOR UPDATE OF s SKIP LOCKED"
-    statement = (
-        "UPDATE side SET generation = generation + 1, lease_owner = %s, leased_until = %s, "
+    statement = (  # the parts are ours, what comes from outside is bound
+        "UPDATE side SET generation = generation + 1, lease_owner = %s, leased_until = %s, "  # noqa: S608
         "give_way_at = NULL WHERE id IN (SELECT s.id FROM side s JOIN mailbox m "
-        f"ON m.id = s.mailbox_id WHERE {' AND '.join(conditions)} "  # noqa: S608 - no outside text
+        f"ON m.id = s.mailbox_id WHERE {' AND '.join(conditions)} "
         f"ORDER BY s.next_try_at LIMIT %s{lock}) RETURNING id, mailbox_id, generation"
     )
     if is_sqlite():
@@ -192,9 +192,9 @@ def claim(
 
 def free_dead() -> None:
     """Free what processes of this host held that are no more; nobody has to wait for those."""
-    held = Side.select(Side.lease_owner).where(Side.lease_owner.is_null(False)).distinct().tuples()
-    for (owner,) in list(held):
-        if is_dead(owner):
+    held = Side.select(Side.lease_owner).where(Side.lease_owner.is_null(False)).distinct()
+    for owner in [side.lease_owner for side in held]:
+        if owner and is_dead(owner):
             Side.update(leased_until=None, lease_owner=None).where(
                 Side.lease_owner == owner
             ).execute()

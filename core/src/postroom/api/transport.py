@@ -13,7 +13,6 @@ import mmap
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -226,7 +225,7 @@ class CheckStep:
     next_step: str = ""
 
 
-class Session(ABC, AbstractContextManager["Session"]):
+class Session(ABC):
     """An open conversation with a server. Every blocking call in it has a timeout.
 
     Opening one (`Transport.open_receiver`) connects nothing: the first call that needs the server

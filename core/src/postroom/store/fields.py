@@ -10,7 +10,7 @@ from peewee import BigIntegerField, TextField
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EMPTY = {list: "[]", tuple: "[]", dict: "{}"}
+_EMPTY: dict[type[Any], str] = {list: "[]", tuple: "[]", dict: "{}"}
 _MICROSECOND = timedelta(microseconds=1)
 
 

@@ -324,7 +324,6 @@ class Receipt(Table):
     created_at = InstantField()
     sha256 = TextField(null=True)
     fingerprint = TextField(null=True)
-    weak_key = TextField(null=True)
     raw_id = IntegerField(null=True)
     message = IntegerField(null=True, index=True)
     """The message it became, or its twin's."""

@@ -1,0 +1,624 @@
+"""The way of a message into a question: claim → list → fetch → parse → store → settle.
+
+Read from top to bottom. The order is the promise: nothing happens on the server before the
+message, its receipt, its question and the cursor are committed in one transaction (invariant 2).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event as Flag
+from typing import Any
+
+from peewee import OperationalError, PeeweeException
+
+from postroom import answers, contacts, sides
+from postroom.api import codes
+from postroom.api.errors import SettingsError, TransportError
+from postroom.api.events import Event
+from postroom.api.transport import (
+    Checkpoint,
+    Delivery,
+    Disposition,
+    Fetched,
+    Limits,
+    Listed,
+    Oversized,
+    Receiver,
+    Settled,
+    SpoolError,
+    Unavailable,
+    Unsettled,
+)
+from postroom.context import SessionContext
+from postroom.conversations import Conversations, Incoming, write
+from postroom.errors import DiskFullError, LeaseLostError, PostroomError, StoreError
+from postroom.leases import Lease
+from postroom.ledger import Ledger, Unfetched, close, ref_key
+from postroom.mail.large import understand
+from postroom.plugins import Plugins
+from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
+from postroom.secrets import installation_secret
+from postroom.store import raws
+from postroom.store.database import allocate_ids, is_sqlite, now, rows, transaction
+from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Side, Topic
+from postroom.views import view
+
+logger = logging.getLogger(__name__)
+
+BATCH_COUNT = 200
+BATCH_BYTES = 8 << 20
+SETTLE_COUNT = 2_000
+UNAVAILABLE_PAUSES = (1, 5, 30, 120, 720)
+"""Minutes until bytes that could not be had are asked for again; then a person decides."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one visit did."""
+
+    stored: int = 0
+    duplicate: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+    refused: int = 0
+    settled: int = 0
+    unsettled: int = 0
+    complete: bool = False
+    """Everything the server had was looked at."""
+
+    def count(self, outcome: str) -> None:
+        """Add one receipt of that outcome."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is committed together."""
+
+    fetched: list[Fetched] = field(default_factory=list)
+    unavailable: list[Unavailable] = field(default_factory=list)
+    oversized: list[Oversized] = field(default_factory=list)
+    cursor: str | None = None
+    bytes: int = 0
+
+    def is_full(self) -> bool:
+        """Say whether it is time to commit."""
+        return len(self.fetched) >= BATCH_COUNT or self.bytes >= BATCH_BYTES
+
+
+class Retrieval:
+    """One visit to the incoming side of one mailbox, under a lease.
+
+    :param stop: when set, the batch in flight is finished and the visit ends
+    :param progress: told the number of messages after each batch
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        plugins: Plugins,
+        *,
+        stop: Flag | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._lease = lease
+        self._plugins = plugins
+        self._stop = stop or Flag()
+        self._progress = progress
+        self.side: Side = Side.get_by_id(lease.side_id)
+        self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        self._view = view(self.mailbox)
+        self._ledger = Ledger(self.mailbox)
+        self._core_error: PostroomError | None = None
+        self.tally = Tally()
+
+    def run(self) -> Tally:
+        """Retrieve and settle.
+
+        :raises TransportError: the server or the settings are the trouble
+        :raises StoreError: the database or the disk is; nothing was settled
+        :raises LeaseLostError: another runner took over; nothing was settled
+        """
+        transport = self._plugins.transport(self.side.transport)
+        settings = sides.load(self.side, self._plugins)
+        context = SessionContext(self.mailbox.address, transport.name)
+        self._lease.check()
+        with transport.open_receiver(settings, context) as receiver:
+            self._lease.on_lost = receiver.interrupt
+            trouble = self._fetch(receiver)
+            self._settle(receiver)
+        if trouble is not None:
+            raise trouble
+        return self.tally
+
+    # ------------------------------------------------------------------ fetch
+
+    def _fetch(self, receiver: Receiver) -> SettingsError | None:
+        """Retrieve all there is, or up to the next batch when asked to stop.
+
+        :returns: a trouble with the settings (one of several folders is missing, say) that does
+            not keep what was retrieved from being settled
+        """
+        cursor = None if self._has_due_unavailable() else self.mailbox.cursor or None
+        batch = Batch()
+        trouble: SettingsError | None = None
+        deliveries = self._deliveries(receiver, cursor)
+        try:
+            for delivery in deliveries:
+                self._take(delivery, batch)
+                if batch.is_full():
+                    batch = self._commit(batch)
+                    if self._is_asked_to_stop():
+                        return None
+            self.tally.complete = True
+        except SettingsError as error:
+            trouble = error
+        except TransportError:
+            self._commit(batch)  # what came whole before the connection broke is kept
+            raise
+        finally:
+            deliveries.close()
+        self._commit(batch)
+        if self.tally.complete:
+            self._finish_listing(was_complete=cursor is None)
+        return trouble
+
+    def _deliveries(
+        self, receiver: Receiver, cursor: str | None
+    ) -> Generator[Delivery, None, None]:
+        limits = Limits(
+            max_message_bytes=self.mailbox.max_message_bytes,
+            received_dates=self.mailbox.start_at is not None,
+        )
+        try:
+            yield from receiver.fetch(cursor, limits=limits, wanted=self._wanted)
+        except SpoolError as error:
+            raise DiskFullError(str(error)) from error
+        except Exception:
+            if self._core_error is not None:  # our own, on its way through the plugin
+                raise self._core_error from None
+            raise
+
+    def _wanted(self, page: Sequence[Listed]) -> Collection[str]:
+        try:
+            return self._ledger.wanted(page)
+        except PostroomError as error:
+            self._core_error = error
+            raise
+        except OperationalError as error:
+            self._core_error = StoreError(str(error))
+            raise
+
+    def _take(self, delivery: Delivery, batch: Batch) -> None:
+        match delivery:
+            case Fetched():
+                batch.fetched.append(delivery)
+                batch.bytes += len(delivery.raw)
+            case Unavailable():
+                batch.unavailable.append(delivery)
+            case Oversized():
+                batch.oversized.append(delivery)
+            case Checkpoint():
+                batch.cursor = delivery.cursor
+
+    def _is_asked_to_stop(self) -> bool:
+        return self._stop.is_set() or self._lease.wanted_by_another()
+
+    def _has_due_unavailable(self) -> bool:
+        return bool(
+            Receipt.select()
+            .where(
+                (Receipt.mailbox == self.mailbox.id)
+                & (Receipt.outcome == "quarantined")
+                & Receipt.raw_id.is_null()
+                & Receipt.gone_at.is_null()
+                & (Receipt.next_try_at <= now())
+            )
+            .exists()
+        )
+
+    def _finish_listing(self, *, was_complete: bool) -> None:
+        if was_complete:
+            self._ledger.close_gone()
+        if self.mailbox.baseline_at is None:
+            self.mailbox.baseline_at = now()
+            Mailbox.update(baseline_at=self.mailbox.baseline_at).where(
+                Mailbox.id == self.mailbox.id
+            ).execute()
+
+    # ------------------------------------------------------------------ parse
+
+    def _prepare(self, fetched: Fetched) -> Prepared:
+        """Understand a message and pack its bytes; nothing in here touches the database."""
+        parsed, fingerprint = understand(fetched.raw)
+        verdict, complaints = self._plugins.classify(parsed, self._view)
+        key = ref_key(fetched.ref)
+        return Prepared(
+            fetched=fetched,
+            listed=self._ledger.listings.pop(key, Listed(fetched.ref)),
+            ref_key=key,
+            packed=raws.pack(fetched.raw),
+            incoming=Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation),
+            complaints=complaints,
+        )
+
+    # ------------------------------------------------------------------ store
+
+    def _commit(self, batch: Batch) -> Batch:
+        """Store a batch in one transaction; return a new, empty one."""
+        prepared = [self._prepare(fetched) for fetched in batch.fetched]
+        unfetched, self._ledger.unfetched = self._ledger.unfetched, []
+        if not (prepared or unfetched or batch.unavailable or batch.oversized or batch.cursor):
+            return batch
+        try:
+            stored = self._store(prepared, batch, unfetched)
+        except PeeweeException as error:
+            from postroom.store.database import explain
+
+            raise explain(error) from error
+        finally:
+            for item in prepared:
+                item.release()
+        self._ledger.replaced.clear()
+        self._report(stored)
+        self._progress(len(prepared))
+        return Batch()
+
+    def _store(
+        self, prepared: list[Prepared], batch: Batch, unfetched: list[Unfetched]
+    ) -> list[Prepared]:
+        with transaction():
+            self._lease.hold()
+            self._lock_segment()
+            stored = self._write_all(prepared)
+            self._write_unfetched(batch, unfetched)
+            if batch.cursor is not None and batch.cursor != self.mailbox.cursor:
+                self.mailbox.cursor = batch.cursor
+                Mailbox.update(cursor=batch.cursor).where(Mailbox.id == self.mailbox.id).execute()
+        return stored
+
+    def _lock_segment(self) -> None:
+        """Let one runner at a time look for conversations of a segment and add to them.
+
+        On SQLite the transaction has the write lock of the whole database anyway.
+        """
+        if not is_sqlite():
+            Segment.select(Segment.id).where(
+                Segment.id == self.mailbox.segment_id
+            ).for_update().execute()
+
+    def _write_all(self, prepared: list[Prepared]) -> list[Prepared]:
+        """Write the batch at once; if that fails, one by one, and what fails alone is
+        quarantined alone (invariant 5)."""
+        try:
+            with transaction():
+                return self._write(prepared)
+        except (LeaseLostError, StoreError):
+            raise
+        except Exception as error:
+            if isinstance(error, OperationalError):
+                raise
+            logger.warning(
+                "A batch of %s is stored one by one", self.mailbox.address, exc_info=True
+            )
+        done: list[Prepared] = []
+        for item in prepared:
+            try:
+                with transaction():
+                    done += self._write([item])
+            except (LeaseLostError, StoreError, OperationalError):
+                raise
+            except Exception as error:
+                logger.exception("A message of %s cannot be stored", self.mailbox.address)
+                self._write_quarantined(item, error)
+        return done
+
+    def _write(self, prepared: list[Prepared]) -> list[Prepared]:
+        """Decide every outcome and write all rows; return what became messages."""
+        if not prepared:
+            return []
+        instant = now()
+        for item in prepared:  # a second try must not see what the first one decided
+            item.outcome, item.reason, item.twin = "stored", None, None
+            item.keep_bytes, item.placement = True, None
+        self._close_replaced(item.ref_key for item in prepared)
+        self._decide(prepared)
+        stored = [item for item in prepared if item.outcome == "stored"]
+        self._place(stored)
+        kept = [item for item in prepared if item.keep_bytes]
+        for item, raw_id in zip(kept, allocate_ids(Raw, len(kept)), strict=True):
+            item.raw_id = raw_id
+        raws.insert([(item.raw_id, item.packed) for item in kept if item.raw_id is not None])
+        insert_messages(self.mailbox.id, stored, instant)
+        insert_receipts(self.mailbox.id, (self._receipt(item) for item in prepared), instant)
+        for item in stored:
+            self._acknowledge(item)
+        for item in prepared:
+            self.tally.count(item.outcome)
+        return stored
+
+    def _close_replaced(self, keys: Iterator[str]) -> None:
+        replaced = [self._ledger.replaced[key] for key in keys if key in self._ledger.replaced]
+        if replaced:
+            close(replaced)
+
+    def _decide(self, prepared: list[Prepared]) -> None:
+        """Say of each message whether it is new, a duplicate, or to be ignored."""
+        twins = self._stored_twins([item.incoming.fingerprint for item in prepared])
+        new: dict[str, Prepared] = {}
+        message_ids = iter(allocate_ids(Message, len(prepared)))
+        for item in prepared:
+            fingerprint = item.incoming.fingerprint
+            if self._ledger.is_before_start(item.received_at):
+                item.outcome, item.reason, item.keep_bytes = "ignored", "before-start", False
+            elif item.incoming.verdict.ignore is not None:
+                item.outcome, item.reason = "ignored", item.incoming.verdict.ignore
+            elif fingerprint in twins:
+                item.outcome, (item.twin, sha256) = "duplicate", twins[fingerprint]
+                item.keep_bytes = item.packed.sha256 != sha256
+            elif fingerprint in new:
+                twin = new[fingerprint]
+                item.outcome, item.twin = "duplicate", twin.message_id
+                item.keep_bytes = item.packed.sha256 != twin.packed.sha256
+            else:
+                item.message_id = next(message_ids)
+                new[fingerprint] = item
+
+    def _stored_twins(self, fingerprints: list[str]) -> dict[str, tuple[int, str]]:
+        query = Receipt.select(Receipt.fingerprint, Receipt.message, Receipt.sha256).where(
+            (Receipt.mailbox == self.mailbox.id)
+            & (Receipt.outcome == "stored")
+            & Receipt.fingerprint.in_(fingerprints)
+        )
+        return {fingerprint: (message, sha256) for fingerprint, message, sha256 in rows(query)}
+
+    def _place(self, stored: list[Prepared]) -> None:
+        """Find or open the question of each message."""
+        if not stored:
+            return
+        instant = now()
+        segment_id = self.mailbox.segment_id
+        siblings = Mailbox.select(Mailbox.id).where(
+            (Mailbox.segment == segment_id) & (Mailbox.id != self.mailbox.id)
+        )
+        conversations = Conversations(
+            self.mailbox,
+            own_addresses=self._view.own_addresses,
+            tag_secret=installation_secret(),
+            topics={t.name_key: t for t in Topic.select().where(Topic.segment == segment_id)},
+            siblings=[row[0] for row in rows(siblings)],
+            instant=instant,
+        )
+        conversations.load([item.incoming for item in stored])
+        for item in stored:
+            item.placement = conversations.place(item.incoming)
+        people = contacts.ensure(
+            item.incoming.parsed.from_ for item in stored if item.incoming.parsed.from_
+        )
+        opened = conversations.changes.opened
+        for question, number in zip(opened, allocate_ids(Question, len(opened)), strict=True):
+            question.id = number
+        for item in stored:
+            assert item.placement is not None  # noqa: S101 - set above
+            question = item.placement.question = conversations.final(item.placement.question)
+            sender = item.incoming.parsed.from_
+            if item.placement.kind == "question" and sender is not None:
+                question.contact_id = people[contacts.contact_key(sender.address)]
+        write(conversations.changes, instant)
+
+    def _receipt(self, item: Prepared) -> ReceiptRow:
+        settle = self.mailbox.disposition != "leave" and item.reason != "before-start"
+        return ReceiptRow(
+            ref=item.fetched.ref,
+            ref_key=item.ref_key,
+            outcome=item.outcome,
+            listed_size=item.listed.size,
+            received_at=item.received_at,
+            reason=item.reason,
+            because=item.incoming.verdict.because,
+            sha256=item.packed.sha256,
+            fingerprint=item.incoming.fingerprint,
+            raw_id=item.raw_id if item.keep_bytes else None,
+            message=item.message_id if item.outcome == "stored" else item.twin,
+            settle=settle,
+            is_settled=self.mailbox.disposition == "leave",
+        )
+
+    def _acknowledge(self, item: Prepared) -> None:
+        template = item.incoming.verdict.acknowledgement
+        placement = item.placement
+        if template is None or placement is None or not placement.opened:
+            return
+        if not item.incoming.parsed.may_auto_reply or item.incoming.verdict.may_auto_reply is False:
+            return
+        received_at = item.received_at or item.incoming.parsed.received_at
+        if received_at is None or received_at < self.mailbox.created_at.replace(microsecond=0):
+            return  # first contact is safe (invariant 10)
+        with transaction():
+            message = Message.get_by_id(item.message_id)
+            answers.queue_acknowledgement(placement.question, message, template)
+
+    def _write_quarantined(self, item: Prepared, error: Exception) -> None:
+        """Keep a message that cannot be turned into a question: bytes, cause, tries."""
+        instant = now()
+        self._close_replaced(iter([item.ref_key]))
+        if not isinstance(item.fetched.raw, bytes):
+            item.packed = raws.pack(item.fetched.raw)  # its pieces were used up by the first try
+        item.raw_id = allocate_ids(Raw, 1)[0]
+        raws.insert([(item.raw_id, item.packed)])
+        row = ReceiptRow(
+            ref=item.fetched.ref,
+            ref_key=item.ref_key,
+            outcome="quarantined",
+            listed_size=item.listed.size,
+            received_at=item.received_at,
+            reason=f"{codes.MESSAGE_UNSTORABLE.meaning} ({type(error).__name__})",
+            because=codes.MESSAGE_UNSTORABLE.name,
+            sha256=item.packed.sha256,
+            fingerprint=item.incoming.fingerprint,
+            raw_id=item.raw_id,
+            settle=self.mailbox.disposition not in ("leave", "delete"),
+            is_settled=self.mailbox.disposition == "leave",
+            tries=1,
+        )
+        insert_receipts(self.mailbox.id, [row], instant)
+        self.tally.count("quarantined")
+
+    def _write_unfetched(self, batch: Batch, unfetched: list[Unfetched]) -> None:
+        """Write receipts of what was listed but not downloaded."""
+        receipts: list[ReceiptRow] = []
+        for item in batch.oversized:
+            listed = self._ledger.listings.pop(ref_key(item.ref), Listed(item.ref))
+            size = listed.size if listed.size is not None else item.size
+            unfetched.append(
+                Unfetched(
+                    Listed(item.ref, listed.received_at or item.received_at, size),
+                    "refused",
+                    "too large",
+                )
+            )
+        for one in unfetched:
+            key = ref_key(one.listed.ref)
+            self._close_replaced(iter([key]))
+            receipts.append(
+                ReceiptRow(
+                    ref=one.listed.ref,
+                    ref_key=key,
+                    outcome=one.outcome,
+                    listed_size=one.listed.size,
+                    received_at=one.listed.received_at,
+                    reason=one.reason,
+                    because=codes.TOO_LARGE.name if one.outcome == "refused" else None,
+                )
+            )
+            self.tally.count(one.outcome)
+        receipts += [row for item in batch.unavailable if (row := self._unavailable(item))]
+        if receipts:
+            insert_receipts(self.mailbox.id, receipts, now())
+
+    def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
+        """Return the receipt of a message that cannot be read; None where it had one already."""
+        key = ref_key(item.ref)
+        listed = self._ledger.listings.pop(key, Listed(item.ref, item.received_at, item.size))
+        earlier = self._ledger.replaced.get(key)
+        receipt = None if earlier is None else Receipt.get_by_id(earlier)
+        same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
+        tries = (receipt.tries if receipt is not None and same else 0) + 1
+        due = None
+        if tries <= len(UNAVAILABLE_PAUSES):
+            due = now() + timedelta(minutes=UNAVAILABLE_PAUSES[tries - 1])
+        if receipt is not None and same:
+            Receipt.update(
+                tries=tries,
+                reason=item.error.sentence,
+                because=item.error.code.name,
+                next_try_at=due,
+            ).where(Receipt.id == receipt.id).execute()
+            return None
+        self._close_replaced(iter([key]))
+        self.tally.count("quarantined")
+        return ReceiptRow(
+            ref=item.ref,
+            ref_key=key,
+            outcome="quarantined",
+            listed_size=listed.size,
+            received_at=listed.received_at,
+            reason=item.error.sentence,
+            because=item.error.code.name,
+            tries=tries,
+            next_try_at=due,
+        )
+
+    def _report(self, stored: list[Prepared]) -> None:
+        for item in stored:
+            if item.placement is not None:
+                details = {
+                    "question": item.placement.question.id,
+                    "message": item.message_id,
+                    "kind": item.placement.kind,
+                }
+                self._plugins.tell(Event("stored", now(), self.mailbox.address, details))
+
+    # ------------------------------------------------------------------ settle
+
+    def _settle(self, receiver: Receiver) -> None:
+        """Apply the disposition to what is stored, and note what the server confirmed."""
+        action: Any = self.mailbox.disposition
+        disposition = Disposition(action, self.mailbox.disposition_folder)
+        last_id = 0
+        while not self._stop.is_set():
+            due = rows(
+                Receipt.select(Receipt.id, Receipt.ref)
+                .where(
+                    (Receipt.mailbox == self.mailbox.id)
+                    & Receipt.settle
+                    & Receipt.gone_at.is_null()
+                    & (Receipt.id > last_id)
+                )
+                .order_by(Receipt.id)
+                .limit(SETTLE_COUNT)
+            )
+            if not due:
+                return
+            last_id = due[-1][0]
+            self._lease.check()
+            self._settle_some(receiver, {ref: row_id for row_id, ref in due}, disposition)
+
+    def _settle_some(
+        self, receiver: Receiver, due: dict[str, int], disposition: Disposition
+    ) -> None:
+        settled: list[Settled] = []
+        try:
+            for result in receiver.settle(list(due), disposition):
+                if isinstance(result, Settled):
+                    settled.append(result)
+                else:
+                    self._note_unsettled(result)
+        finally:  # what was confirmed is confirmed, also if the connection broke after it
+            with transaction():
+                self._lease.hold()
+                self._write_settled(settled, due, disposition)
+            self.tally.settled += len(settled)
+
+    def _note_unsettled(self, result: Unsettled) -> None:
+        self.tally.unsettled += 1
+        logger.warning(
+            "%s: a message stays as it is on the server for now: %s",
+            self.mailbox.address,
+            result.error.sentence,
+            extra={"mailbox": self.mailbox.address, "ref": result.ref},
+        )
+
+    def _write_settled(
+        self, settled: list[Settled], due: dict[str, int], disposition: Disposition
+    ) -> None:
+        instant = now()
+        ids = [due[one.ref] for one in settled if one.ref in due]
+        gone = instant if disposition.action in ("move", "delete") else None
+        for i in range(0, len(ids), 500):
+            Receipt.update(settle=False, settled_at=instant, gone_at=gone).where(
+                Receipt.id.in_(ids[i : i + 500])
+            ).execute()
+        for one in settled:
+            if one.new_ref is not None and one.ref in due:
+                self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)
+
+    def _follow(self, receipt: Receipt, new_ref: str) -> None:
+        """A message moved within what is watched: it is known under its new name too."""
+        row = ReceiptRow(
+            ref=new_ref,
+            ref_key=ref_key(new_ref),
+            outcome="duplicate",
+            listed_size=receipt.listed_size,
+            received_at=receipt.received_at,
+            because="moved",
+            sha256=receipt.sha256,
+            fingerprint=receipt.fingerprint,
+            message=receipt.message,
+            is_settled=True,
+        )
+        insert_receipts(self.mailbox.id, [row], now())

@@ -1,0 +1,291 @@
+"""The runner: takes due mailboxes, in and out, until it is told to stop; or all of them once.
+
+Blocking libraries, so threads: a bounded pool for visits; a waiting mailbox costs a thread only
+where its server can push. Any number of runners share the mailboxes through leases.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from peewee import OperationalError, fn
+
+from postroom import health
+from postroom.errors import KeyUnusableError, PostroomError, StoreError
+from postroom.intake import Tally
+from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
+from postroom.plugins import Plugins
+from postroom.store.database import connection, explain, now
+from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
+from postroom.visits import visit_incoming, visit_outgoing
+from postroom.watch import Watchers
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 8
+LOOK_SECONDS = 1.0
+"""How often the database is asked for what is due."""
+GRACE_SECONDS = 7.0
+"""After SIGTERM the batch in flight may take that long before it is interrupted."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What `run --once` found; `exit_code` is what DESIGN section 8 says."""
+
+    needs_person: bool = False
+    try_later: bool = False
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    sent: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """Return 3 if something needs a person, else 75 if something waits, else 0."""
+        return 3 if self.needs_person else 75 if self.try_later else 0
+
+
+class Runner:
+    """Works on mailboxes through leases.
+
+    :param progress: told the mailbox and the number of messages after each batch
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        *,
+        workers: int = WORKERS,
+        progress: Callable[[str, int], None] = lambda _address, _count: None,
+    ) -> None:
+        self._plugins = plugins
+        self._workers = workers
+        self._progress = progress
+        self._owner = new_owner()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._working: dict[Future[None], Lease] = {}
+        self._core_error: PostroomError | None = None
+        self.outcome = Outcome()
+
+    def stop(self) -> None:
+        """Finish the batches in flight and end; from any thread or signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    # ------------------------------------------------------------------ for ever
+
+    def run(self) -> None:
+        """Work until `stop`. A database that goes away is waited for."""
+        watchers = Watchers(self._plugins, self._wake)
+        keeper = Keeper()
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="visit") as pool:
+            try:
+                while not self._stop.is_set():
+                    self._look(pool, keeper, watchers)
+                    self._wake.wait(LOOK_SECONDS)
+                    self._wake.clear()
+            finally:
+                watchers.close()
+                self._finish()
+                keeper.close()
+
+    def _look(self, pool: ThreadPoolExecutor, keeper: Keeper, watchers: Watchers) -> None:
+        self._reap()
+        try:
+            with connection():
+                free_dead()
+                self._start_due(pool, keeper, "in")
+                self._start_due(pool, keeper, "out")
+                watchers.adjust()
+        except (StoreError, OperationalError) as error:
+            self._wait_for_database(error)
+
+    def _start_due(self, pool: ThreadPoolExecutor, keeper: Keeper, direction: str) -> None:
+        free = self._workers - len(self._working)
+        if free > 0:
+            for lease in claim(self._owner, direction, limit=free):
+                self._start(pool, keeper, lease, direction)
+
+    def _wait_for_database(self, error: Exception) -> None:
+        core = error if isinstance(error, PostroomError) else explain(error)
+        logger.error("%s %s", core.sentence, core.next_step)
+        begun = time.monotonic()
+        while not self._stop.wait(2.0):
+            try:
+                with connection():
+                    now()
+                    Mailbox.select(Mailbox.id).first()
+            except (StoreError, OperationalError):
+                continue
+            logger.error("The database works again, after %.0f s.", time.monotonic() - begun)
+            return
+
+    # ------------------------------------------------------------------ once
+
+    def run_once(self) -> Outcome:
+        """Take every enabled mailbox until its server has no more, send what is due, and end.
+
+        :raises StoreError, KeyUnusableError: it could not work at all
+        """
+        keeper = Keeper()
+        with connection(), ThreadPoolExecutor(self._workers, thread_name_prefix="visit") as pool:
+            try:
+                before = self._person_count()
+                self._take_all(pool, keeper, "in", self._enabled_sides)
+                self._take_all(pool, keeper, "out", self._sides_with_mail)
+                self._judge(before)
+            finally:
+                self._finish()
+                keeper.close()
+        return self.outcome
+
+    def _enabled_sides(self) -> list[int]:
+        """Return the incoming sides to take: not those that the server, or a refused password,
+        told us to leave alone for a while."""
+        sides = (
+            Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
+            .join(Mailbox)
+            .where((Side.direction == "in") & Mailbox.enabled)
+        )
+        instant = now()
+        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+
+    def _sides_with_mail(self) -> list[int]:
+        instant = now()
+        sides = (
+            Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
+            .join(Mailbox)
+            .join(Outbox, on=(Outbox.mailbox == Mailbox.id))
+            .where(
+                (Side.direction == "out")
+                & (
+                    Outbox.state.in_(["sending", "unknown"])
+                    | (
+                        (Outbox.state == "queued")
+                        & (Outbox.next_try_at.is_null() | (Outbox.next_try_at <= instant))
+                    )
+                )
+            )
+            .distinct()
+        )
+        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+
+    def _take_all(
+        self,
+        pool: ThreadPoolExecutor,
+        keeper: Keeper,
+        direction: str,
+        find: Callable[[], list[int]],
+    ) -> None:
+        """Visit each side once; what another process holds is waited for, one lease at most."""
+        waiting = set(find())
+        deadline = time.monotonic() + LEASE_SECONDS + 5
+        while waiting and not self._stop.is_set() and self._core_error is None:
+            free_dead()
+            free = self._workers - len(self._working)
+            leases = (
+                claim(self._owner, direction, limit=free, sides=sorted(waiting), only_due=False)
+                if free > 0
+                else []
+            )
+            for lease in leases:
+                waiting.discard(lease.side_id)
+                self._start(pool, keeper, lease, direction)
+            if not leases:
+                if not self._working and time.monotonic() > deadline:
+                    self.outcome.try_later = True
+                    break
+                self._wake.wait(0.1)
+                self._wake.clear()
+            self._reap()
+        wait(list(self._working))
+        self._reap()
+        if self._core_error is not None:
+            raise self._core_error
+
+    def _person_count(self) -> int:
+        """Count what was quarantined or refused so far."""
+        return int(
+            Receipt.select(fn.COUNT(Receipt.id))
+            .where(Receipt.outcome.in_(["quarantined", "refused"]) & Receipt.gone_at.is_null())
+            .scalar()
+        )
+
+    def _judge(self, before: int) -> None:
+        instant = now()
+        outcome = self.outcome
+        outcome.needs_person |= self._person_count() > before
+        outcome.needs_person |= (
+            Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).exists()
+        )
+        waiting = Outbox.select().where(Outbox.state == "queued").exists()
+        outcome.try_later |= waiting
+        for trouble in (
+            Trouble.select(Trouble, Side, Mailbox)
+            .join(Side)
+            .join(Mailbox)
+            .where(Trouble.cleared_at.is_null())
+        ):
+            if trouble.side.direction == "in" and not trouble.side.mailbox.enabled:
+                continue
+            since = trouble.side.down_since or trouble.first_seen_at
+            if health.needs_attention(trouble.kind, since, instant):
+                outcome.needs_person = True
+            else:
+                outcome.try_later = True
+
+    # ------------------------------------------------------------------ visits
+
+    def _start(
+        self, pool: ThreadPoolExecutor, keeper: Keeper, lease: Lease, direction: str
+    ) -> None:
+        future = pool.submit(self._visit, keeper, lease, direction)
+        self._working[future] = lease
+        future.add_done_callback(lambda _: self._wake.set())
+
+    def _visit(self, keeper: Keeper, lease: Lease, direction: str) -> None:
+        try:
+            with connection():
+                if direction == "in":
+                    self._visit_incoming(keeper, lease)
+                else:
+                    result = visit_outgoing(lease, self._plugins, keeper, stop=self._stop)
+                    self.outcome.sent += result if isinstance(result, int) else 0
+        except (StoreError, KeyUnusableError) as error:
+            self._core_error = error
+            logger.error("%s %s", error.sentence, error.next_step)
+        except OperationalError as error:
+            self._core_error = explain(error)
+            logger.error("%s", self._core_error.sentence)
+        except Exception:
+            logger.exception("A visit failed in a way it should not")
+
+    def _visit_incoming(self, keeper: Keeper, lease: Lease) -> None:
+        address = Mailbox.get_by_id(lease.mailbox_id).address
+        result = visit_incoming(
+            lease,
+            self._plugins,
+            keeper,
+            stop=self._stop,
+            progress=lambda count: self._progress(address, count),
+        )
+        if isinstance(result, Tally):
+            self.outcome.tallies[address] = result
+
+    def _reap(self) -> None:
+        for future in [f for f in self._working if f.done()]:
+            del self._working[future]
+
+    def _finish(self) -> None:
+        """Wait for what is in flight; interrupt what takes too long to end by itself."""
+        if not self._stop.is_set():
+            return
+        _, late = wait(list(self._working), timeout=GRACE_SECONDS)
+        for future in late:
+            self._working[future].on_lost()
+        wait(late, timeout=GRACE_SECONDS)

@@ -1,0 +1,126 @@
+"""One visit to one side of a mailbox, with what belongs around it: health, lease, events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Event as Flag
+from typing import TypeVar
+
+from postroom import health
+from postroom.errors import BusyError, KeyUnusableError, LeaseLostError, StoreError
+from postroom.intake import Retrieval, Tally
+from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
+from postroom.outbox import Dispatch
+from postroom.plugins import Plugins
+from postroom.store.database import now
+from postroom.store.models import Mailbox, Side
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+def visit_incoming(
+    lease: Lease,
+    plugins: Plugins,
+    keeper: Keeper,
+    *,
+    stop: Flag | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Tally | BaseException:
+    """Retrieve under the lease, note how it went, release the lease.
+
+    :returns: what was done, or the error that ended it, which was recorded
+    :raises StoreError: the database is the trouble: nothing can be recorded
+    """
+
+    def work() -> Tally:
+        return Retrieval(lease, plugins, stop=stop, progress=progress).run()
+
+    def next_visit(tally: Tally) -> datetime:
+        if not tally.complete:
+            return now()
+        mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        return now() + timedelta(seconds=mailbox.poll_seconds)
+
+    return _visit(lease, plugins, keeper, stop, work, next_visit)
+
+
+def visit_outgoing(
+    lease: Lease, plugins: Plugins, keeper: Keeper, *, stop: Flag | None = None
+) -> int | BaseException:
+    """Send under the lease, note how it went, release the lease; else as `visit_incoming`."""
+
+    def work() -> int:
+        return Dispatch(lease, plugins, stop=stop).run()
+
+    return _visit(lease, plugins, keeper, stop, work, lambda _: now())
+
+
+def _visit(
+    lease: Lease,
+    plugins: Plugins,
+    keeper: Keeper,
+    stop: Flag | None,
+    work: Callable[[], Result],
+    next_visit: Callable[[Result], datetime],
+) -> Result | BaseException:
+    side = Side.get_by_id(lease.side_id)
+    keeper.keep(lease)
+    try:
+        result = work()
+    except (StoreError, KeyUnusableError):
+        raise
+    except LeaseLostError as error:
+        logger.info("%s: %s", side.transport, error.sentence)
+        return error
+    except (Exception, SystemExit) as error:
+        if lease.lost or (stop is not None and stop.is_set()):
+            return error  # we interrupted it ourselves
+        event = health.note_failure(side, error)
+        if event is not None:
+            plugins.tell(event)
+        return error
+    else:
+        event = health.note_success(side, next_visit(result))
+        if event is not None:
+            plugins.tell(event)
+        return result
+    finally:
+        keeper.drop(lease)
+        lease.on_lost = lambda: None
+        if not lease.lost:
+            _release(lease)
+
+
+def _release(lease: Lease) -> None:
+    try:
+        lease.release()
+    except Exception:  # the database is gone; the lease ends by itself
+        logger.debug("A lease could not be released", exc_info=True)
+
+
+def claim_for_command(owner: str, side_id: int, patience_seconds: float = 75.0) -> Lease:
+    """Claim a side for a command, asking its holder to give way.
+
+    :raises BusyError: the holder did not give way in time
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        free_dead()
+        leases = claim(owner, _direction(side_id), sides=[side_id], only_due=False)
+        if leases:
+            return leases[0]
+        if time.monotonic() >= deadline:
+            raise BusyError(
+                "Another process works on this mailbox and did not give way.",
+                next_step="Try again in a minute.",
+            )
+        ask_to_give_way(side_id)
+        time.sleep(0.25)
+
+
+def _direction(side_id: int) -> str:
+    return str(Side.get_by_id(side_id).direction)
