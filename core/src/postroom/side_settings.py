@@ -1,0 +1,120 @@
+"""Settings of a transport against its model: problems in plain words, secrets told from the rest.
+
+pydantic is imported when it is needed; it takes a third of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from postroom import names
+from postroom.api.errors import Problem
+from postroom.api.transport import Transport
+from postroom.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from postroom.api.settings import TransportSettings
+
+WORDS: Final = {"in": "incoming", "out": "outgoing"}
+
+
+def model_of(transport: Transport, direction: str) -> type[TransportSettings]:
+    """Return the settings model of a transport for ``in`` or ``out``.
+
+    :raises InputError: the transport does not go that way
+    """
+    incoming = direction == "in"
+    model = transport.receiver_settings() if incoming else transport.sender_settings()
+    if model is None:
+        verb = "receive" if incoming else "send"
+        problem = Problem("transport", f'"{transport.name}" cannot {verb} mail')
+        raise InputError(f'The transport "{transport.name}" cannot {verb} mail.', [problem])
+    return model
+
+
+def validate(transport: Transport, direction: str, values: Mapping[str, Any]) -> TransportSettings:
+    """Return the settings, validated.
+
+    :raises InputError: with every problem, by field, in plain words
+    """
+    from pydantic import ValidationError
+
+    model = model_of(transport, direction)
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        problems = [_explain(one, model) for one in error.errors(include_url=False)]
+        raise InputError(
+            f"The {WORDS[direction]} settings for {transport.name} are not right.",
+            problems,
+            next_step="Correct what is named; nothing was changed.",
+        ) from error  # hide_input_in_errors: no value is in it
+
+
+# ---------------------------------------------------------------------------- secret fields
+
+
+def secret_fields(model: type[TransportSettings]) -> list[str]:
+    """Return the names of the secret settings of a model."""
+    return [name for name, field in model.model_fields.items() if is_secret(field)]
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Say whether a setting is secret."""
+    from pydantic import SecretBytes, SecretStr
+
+    def mentions(kind: Any) -> bool:
+        return kind in (SecretStr, SecretBytes) or any(mentions(part) for part in get_args(kind))
+
+    return mentions(field.annotation)
+
+
+def split(settings: TransportSettings) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the public settings, and the secret ones that are set in clear."""
+    hidden = secret_fields(type(settings))
+    clear = {
+        name: value.get_secret_value()
+        for name in hidden
+        if (value := getattr(settings, name)) is not None
+    }
+    return settings.model_dump(mode="json", exclude=set(hidden)), clear
+
+
+# ---------------------------------------------------------------------------- plain words
+
+_PLAIN: Final = {
+    "missing": "is missing",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entries",
+}
+
+
+def _explain(error: Mapping[str, Any], model: type[TransportSettings]) -> Problem:
+    """Put one of pydantic's errors into plain words."""
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return Problem(field, f"is unknown; {names.nearest(field, model.model_fields)}")
+    pattern = _PLAIN.get(error["type"])
+    if pattern is not None:
+        return Problem(field, pattern.format(**error.get("ctx", {})))
+    sentence = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return Problem(field, sentence)

@@ -1,0 +1,270 @@
+"""The two sides of a mailbox as they are stored: the transport and its settings, secrets sealed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from postroom import names, secrets
+from postroom.api import codes
+from postroom.api.errors import Problem, SettingsError
+from postroom.api.transport import Capability, Disposition, Transport
+from postroom.errors import InputError
+from postroom.plugins import Plugins
+from postroom.plugins import load as load_plugins
+from postroom.side_settings import WORDS, secret_fields, split, validate
+from postroom.store.database import transaction
+from postroom.store.models import Mailbox, Side
+
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
+
+__all__ = [
+    "MASK",
+    "WORDS",
+    "check_disposition",
+    "disposition_of",
+    "find",
+    "forget_cursor",
+    "load",
+    "put",
+    "remove",
+    "save",
+    "shown",
+    "stored_values",
+    "validate",
+]
+
+MASK: Final = "********"
+_WHERE_TO_FETCH: Final = ("host", "port", "username", "mailbox", "folders", "base_url", "url")
+"""A change of these makes the cursor worthless."""
+_NEEDS: Final = {
+    "seen": Capability.SEEN,
+    "move": Capability.MOVE,
+    "delete": Capability.DELETE,
+}
+
+
+# ---------------------------------------------------------------------------- disposition
+
+
+def disposition_of(mailbox: Mailbox) -> Disposition:
+    """Return what is to happen on the server with what is stored."""
+    return Disposition(mailbox.disposition, mailbox.disposition_folder)  # type: ignore[arg-type]
+
+
+def check_disposition(
+    transport: Transport, disposition: Disposition, settings: TransportSettings
+) -> list[Problem]:
+    """Return what speaks against a disposition with this incoming side."""
+    needed = _NEEDS.get(disposition.action)
+    if needed is not None and needed not in transport.capabilities:
+        able = ", ".join(["leave", *(a for a, c in _NEEDS.items() if c in transport.capabilities)])
+        return [Problem("disposition", f"{transport.name} cannot do that, only: {able}")]
+    watched = getattr(settings, "folders", None) or []
+    if disposition.folder is not None and _folder_key(disposition.folder) in map(
+        _folder_key, watched
+    ):
+        return [Problem("disposition", f"the folder {disposition.folder} is watched itself")]
+    return []
+
+
+def _folder_key(folder: str) -> str:
+    """INBOX is the one name without case (RFC 9051 section 5.1)."""
+    return folder.upper() if folder.upper() == "INBOX" else folder
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def save(
+    mailbox: Mailbox,
+    direction: str,
+    transport_name: str,
+    values: Mapping[str, Any],
+    *,
+    send_as: str | None = None,
+    reply_to: str | None = None,
+    save_to_sent: bool = True,
+) -> Side:
+    """Set up a side from all its settings; what is absent gets its default.
+
+    What is equal already changes nothing. A change ends any back-off, so that it is tried at once.
+
+    :param values: as an administrator wrote them, secrets in clear
+    :raises InputError: a setting is wrong, or the mailbox's disposition does not go with it
+    :raises SettingsError: the transport is not installed
+    """
+    own = {"send_as": send_as, "reply_to": reply_to, "save_to_sent": save_to_sent}
+    return put(mailbox, direction, transport_name, values, own)[0]
+
+
+def put(
+    mailbox: Mailbox,
+    direction: str,
+    transport_name: str,
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+    *,
+    seal: Callable[[bytes], bytes] = secrets.seal,
+) -> tuple[Side, list[str]]:
+    """Do what `save` does; return the side and the names of what changed.
+
+    :param own: ``send_as``, ``reply_to``, ``save_to_sent``: the core's settings of a side
+    """
+    plugins = load_plugins()
+    transport = plugins.transport(transport_name)
+    settings = validate(transport, direction, values)
+    own = _checked_own(own)
+    if direction == "in":
+        problems = check_disposition(transport, disposition_of(mailbox), settings)
+        if problems:
+            raise InputError("The disposition does not go with the incoming side.", problems)
+    with transaction():
+        side = find(mailbox, direction)
+        changed = _differences(side, transport, settings, own, plugins)
+        if side is not None and not changed:
+            return side, []
+        public, hidden = split(settings)
+        columns = {
+            "transport": transport.name,
+            "settings_version": transport.settings_version,
+            "settings": public,
+            "secret_fields": secret_fields(type(settings)),
+            "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+            **own,
+            "failures": 0,
+            "next_try_at": 0,
+            "paused_by_server": False,
+        }
+        if side is None:
+            Side.create(mailbox=mailbox.id, direction=direction, **columns)
+        else:
+            Side.update(columns).where(Side.id == side.id).execute()
+        if direction == "in" and (side is None or {"transport", *_WHERE_TO_FETCH} & {*changed}):
+            forget_cursor(mailbox)
+    saved = find(mailbox, direction)
+    assert saved is not None  # noqa: S101 - it was just written
+    return saved, changed
+
+
+def remove(mailbox: Mailbox, direction: str) -> bool:
+    """Take a side away; what was received and what waits to be sent stays."""
+    matches = (Side.mailbox == mailbox.id) & (Side.direction == direction)
+    return bool(Side.delete().where(matches).execute())
+
+
+def forget_cursor(mailbox: Mailbox) -> None:
+    """Make the next visit list everything; one that is under way loses its lease, so that it
+    cannot store a cursor of before."""
+    with transaction():
+        Mailbox.update(cursor=None).where(Mailbox.id == mailbox.id).execute()
+        Side.update(
+            generation=Side.generation + 1,
+            lease_owner=None,
+            leased_until=None,
+            give_way_at=None,
+            next_try_at=0,
+        ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
+
+
+def _checked_own(own: Mapping[str, Any]) -> dict[str, Any]:
+    problems = []
+    checked: dict[str, Any] = {"save_to_sent": own.get("save_to_sent", True)}
+    if not isinstance(checked["save_to_sent"], bool):
+        problems.append(Problem("save_to_sent", "must be true or false"))
+    for name in ("send_as", "reply_to"):
+        checked[name] = None
+        if own.get(name) is not None:
+            try:
+                checked[name] = names.checked_address(own[name])
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+    if problems:
+        raise InputError("The outgoing settings are not right.", problems)
+    return checked
+
+
+def _differences(
+    side: Side | None,
+    transport: Transport,
+    settings: TransportSettings,
+    own: Mapping[str, Any],
+    plugins: Plugins,
+) -> list[str]:
+    """Return the names of what is not yet as it should be."""
+    if side is None or side.transport != transport.name:
+        return ["transport"]
+    changed = [name for name, value in own.items() if getattr(side, name) != value]
+    try:
+        old = load(side, plugins)
+    except SettingsError:  # what is stored is no longer valid: everything is new
+        return [*changed, *type(settings).model_fields]
+    changed += [
+        name
+        for name in type(settings).model_fields
+        if getattr(old, name) != getattr(settings, name)
+    ]
+    if not changed and side.settings_version != transport.settings_version:
+        changed.append("settings_version")
+    return changed
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def find(mailbox: Mailbox, direction: str) -> Side | None:
+    """Return the side, None if it is not set up."""
+    side: Side | None = Side.get_or_none(
+        (Side.mailbox == mailbox.id) & (Side.direction == direction)
+    )
+    return side
+
+
+def load(side: Side, plugins: Plugins) -> TransportSettings:
+    """Return the settings of a side, brought up to date and validated.
+
+    :raises SettingsError: the plugin is missing or older, or what is stored does not do
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    transport = plugins.transport(side.transport)
+    values = stored_values(side)
+    if side.settings_version > transport.settings_version:
+        raise SettingsError(
+            codes.SETTINGS_INVALID,
+            f"The {WORDS[side.direction]} settings are of a newer plugin for {side.transport}.",
+            next_step="Upgrade the plugin here too.",
+        )
+    if side.settings_version < transport.settings_version:
+        values = transport.migrate_settings(side.settings_version, values)
+    try:
+        return validate(transport, side.direction, values)
+    except InputError as error:
+        raise SettingsError(
+            codes.SETTINGS_INVALID, error.sentence, problems=error.problems
+        ) from error
+
+
+def stored_values(side: Side) -> dict[str, Any]:
+    """Return what is stored, secrets in clear.
+
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    values = dict(side.settings)
+    if side.sealed is not None:
+        values.update(json.loads(secrets.unseal(side.sealed)))
+    return values
+
+
+def shown(side: Side) -> dict[str, Any]:
+    """Return a side for people and programs, secrets masked; needs neither plugin nor key."""
+    values: dict[str, Any] = {"transport": side.transport, **side.settings}
+    hidden: dict[str, Any] = {name: MASK for name in side.secret_fields if side.sealed is not None}
+    if side.direction == "out":
+        hidden |= {
+            "send_as": side.send_as,
+            "reply_to": side.reply_to,
+            "save_to_sent": side.save_to_sent,
+        }
+    return values | hidden
