@@ -1,0 +1,1 @@
+"""What is built in, on the same hooks as any plugin; each can be switched off by its name."""

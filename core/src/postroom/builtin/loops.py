@@ -1,0 +1,53 @@
+"""Never answer ourselves by machine. These rules stop answers; they never drop mail.
+
+What any mail says of itself (RFC 3834, lists, bulk, no-reply senders) is in
+`ParsedMessage.may_auto_reply` already; here is what takes knowing which addresses are ours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from postroom.api.hookspecs import hookimpl
+from postroom.api.verdict import MailboxView, Verdict
+from postroom.mail.domains import address_key, is_own
+
+if TYPE_CHECKING:
+    from postroom.mail import ParsedMessage
+
+MAX_HOPS = 50
+"""More Received lines than an honest route has; Postfix gives up at as many."""
+
+
+@hookimpl
+def postroom_classify(message: ParsedMessage, mailbox: MailboxView) -> Verdict | None:
+    """Forbid an automatic answer to what is, or may be, our own mail."""
+    return Verdict(may_auto_reply=False) if _may_loop(message, mailbox.own_addresses) else None
+
+
+def _may_loop(message: ParsedMessage, own: frozenset[str]) -> bool:
+    if is_own((message.from_, *message.reply_to), own):
+        return True
+    if message.return_path and address_key(message.return_path) in own:
+        return True
+    return (
+        _names_one(message.all_headers("X-Loop"), own)
+        or _names_one(message.all_headers("Sender"), own)
+        or _names_one(message.all_headers("Resent-From"), own)
+        or _was_here_before(message, own)
+        or len(message.all_headers("Received")) > MAX_HOPS
+    )
+
+
+def _names_one(values: Iterable[str], own: frozenset[str]) -> bool:
+    from postroom.mail.addresses import parse_addresses
+
+    return any(is_own(parse_addresses(value), own) for value in values)
+
+
+def _was_here_before(message: ParsedMessage, own: frozenset[str]) -> bool:
+    """Tell if one of our addresses already delivered it (Postfix and qmail see a loop in it)."""
+    passed = Counter(address_key(value) for value in message.all_headers("Delivered-To"))
+    return any(count > 1 and key in own for key, count in passed.items())
