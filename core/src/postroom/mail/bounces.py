@@ -83,7 +83,7 @@ def _structured_is_bounce(message: Recognisable, kind: str) -> bool:
         return _status_is_bounce(message)
     if any(one in _OTHER_REPORTS for one, _ in message.report_parts):
         return False
-    return BOUNCE_SUBJECT.search(message.subject[:300]) is not None
+    return BOUNCE_SUBJECT.match(message.subject[:300]) is not None
 
 
 _ACTION = re.compile(rb"^action[ \t]*:[ \t]*([a-z]+)", re.IGNORECASE | re.MULTILINE)
@@ -159,10 +159,10 @@ def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -
     if "x-failed-recipients" in marks and _is_from_machine(message):
         return True
     if is_daemon or is_postmaster or message.return_path == "":
-        if BOUNCE_SUBJECT.search(message.subject[:300]):
+        if BOUNCE_SUBJECT.match(message.subject[:300]):
             return True
         return is_daemon and BOUNCE_TEXT.search(message.text[:4_000]) is not None
-    if not BOUNCE_SUBJECT.search(message.subject[:300]):
+    if not BOUNCE_SUBJECT.match(message.subject[:300]):
         return False
     if BOUNCE_OPENING.match(message.text[:1_000]):
         return True

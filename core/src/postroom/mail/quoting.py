@@ -50,9 +50,9 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
     if FORWARD_SUBJECT.match(subject[:50]):
         return text
     lines = text.split("\n")
-    is_quoting, candidates = _scan(lines)
+    quoted, candidates = _scan(lines)
     start, end = 0, len(lines)
-    announcements: dict[int, int] = {}
+    announced: set[int] = set()
     for index in candidates[:_MAX_CANDIDATES]:
         if FORWARDED.match(lines[index]):
             return text
@@ -61,35 +61,36 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
             if _has_own_text(lines, cut) and not _says_more_below(lines, cut):
                 end = cut
             break
-        if is_quoting:
+        if quoted:
             first = _attribution(lines, index, followed_by_quote=True)
             if first is not None:
-                announcements[first] = index
+                announced.update(range(first, index + 1))
     end = _without_signature(lines, end)
-    if is_quoting:
-        start, below = _own_range(lines, end, announcements)
+    if quoted:
+        start, below = _own_range(lines, end, quoted, announced)
         end = below if below == end else _without_signature(lines, below)
     if start == 0 and end == len(lines):
         return text
     return "\n".join(lines[start:end]).strip() or text
 
 
-def _scan(lines: Sequence[str]) -> tuple[bool, list[int]]:
-    """Return whether any line begins with `>`, and which lines may announce a quote."""
-    is_quoting = False
+def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return which lines begin with `>`, and which may announce a quote."""
+    quoted = []
     candidates = []
     for index, line in enumerate(lines):
         if len(line) > MAX_MARK:
-            is_quoting = is_quoting or _is_quoted(line)
+            if _is_quoted(line):
+                quoted.append(index)
         elif bare := line.strip():
             if bare[-1] > "\u1fff":
                 bare = bare.strip(INVISIBLE) or "."
             first = bare[0]
             if first == ">":
-                is_quoting = True
+                quoted.append(index)
             elif first in RULES or ":" in bare[:26] or bare[-1] in ":：" or "：" in bare[:26]:
                 candidates.append(index)
-    return is_quoting, candidates
+    return quoted, candidates
 
 
 def _is_quoted(line: str) -> bool:
@@ -207,24 +208,26 @@ def _says_more_below(lines: Sequence[str], end: int) -> bool:
     return ANSWERS_BELOW.search(own) is not None
 
 
-def _own_range(lines: Sequence[str], end: int, announcements: dict[int, int]) -> tuple[int, int]:
-    """Return the range of lines without the quotes announced above it and those below it.
+def _own_range(
+    lines: Sequence[str], end: int, quoted: Sequence[int], announced: set[int]
+) -> tuple[int, int]:
+    """Return the range of lines without the quote announced above it and that below it.
 
     Quotes between the writer's own lines stay: without them the answers make no sense.
     """
-    quoted = {index for index in range(end) if _is_quoted(lines[index])}
-    announced = {index for first, last in announcements.items() for index in range(first, last + 1)}
-    own = [
-        index
-        for index in range(end)
-        if index not in quoted and index not in announced and lines[index].strip()
-    ]
-    if not own or not quoted:
+    marks = announced.union(quoted)
+    last = end - 1
+    while last >= 0 and (last in marks or not lines[last].strip()):
+        last -= 1
+    first = 0
+    while first < last and (first in marks or not lines[first].strip()):
+        first += 1
+    inside = [index for index in quoted if index < end]
+    if last < 0 or not inside:
         return 0, end
-    first, last = own[0], own[-1]
-    if max(quoted) > last and _may_cut_below(lines, last, announced):
+    if inside[-1] > last and _may_cut_below(lines, last, announced):
         end = last + 1
-    is_inline = any(index > first for index in quoted if index < end)
+    is_inline = inside[-1] > first and any(first < index < end for index in inside)
     is_announced = any(index < first for index in announced)
     return (first if is_announced and not is_inline else 0), end
 
