@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
+import time
+
 import pytest
 from postroom.api import (
     AuthError,
@@ -360,3 +365,22 @@ class TestBeforeAnyMessage:
             open_sender(smtp_server).send(letter(), None)
 
         assert caught.value.code is codes.PROTOCOL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog behaves differs")
+def test_interrupt_ends_a_waiting_connect_at_once(open_sender, letter, soon):
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = listener.getsockname()[1]
+        for _ in range(3):  # fill the backlog: the next handshake gets no answer
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        sender = open_sender(None, host="127.0.0.1", port=port, timeout_seconds=60)
+        began = time.monotonic()
+        soon(sender.interrupt)
+
+        with pytest.raises(TransientError, match="interrupted"):
+            sender.send(letter(), None)
+
+        assert time.monotonic() - began < 10

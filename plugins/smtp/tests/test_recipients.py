@@ -119,24 +119,9 @@ class TestTooMany:
     ALL = tuple(f"r{number}@example.org" for number in range(7))
 
     @pytest.fixture(params=["452 4.5.3 too many recipients", "552 5.5.3 too many", "452 Too many"])
-    def limited(self, request, smtp_server):
+    def limited(self, request, start_smtp):
         """A server that takes three."""
-        original = smtp_server._scripted
-        taken = []
-
-        def scripted(stage, address=None):
-            from postroom_test_servers.smtp import _Script
-
-            if stage == "MAIL":
-                taken.clear()
-            if stage == "RCPT":
-                taken.append(address)
-                if len(taken) > 3:
-                    return _Script("RCPT", request.param)
-            return original(stage, address)
-
-        smtp_server._scripted = scripted
-        return smtp_server
+        return start_smtp(max_recipients=3, too_many=request.param)
 
     def test_the_rest_is_sent_at_once(self, limited, open_sender, letter):
         result = open_sender(limited).send(letter(*self.ALL), None)
@@ -150,8 +135,7 @@ class TestTooMany:
         ]
 
     def test_trouble_with_the_rest_leaves_the_first_accepted(self, limited, open_sender, letter):
-        limited.answer("END", "250 ok")
-        limited.answer("END", "451 4.3.0 queue full", times=None)
+        limited.answer("END", "451 4.3.0 queue full", times=None, skip=1)
 
         result = open_sender(limited).send(letter(*self.ALL), None)
 
@@ -159,31 +143,16 @@ class TestTooMany:
         assert {problem.address for problem in result.deferred} == set(self.ALL[3:])
 
     def test_cut_in_the_rest_leaves_the_first_accepted(self, limited, open_sender, letter):
-        limited.answer("DATA", "354 go on", times=0)
-        sender = open_sender(limited)
-        original = limited._scripted
-        count = []
+        limited.cut("MAIL", skip=1)
 
-        def scripted(stage, address=None):
-            from postroom_test_servers.smtp import _Script
-
-            if stage == "MAIL":
-                count.append(1)
-                if len(count) == 2:
-                    return _Script("MAIL", cut=True)
-            return original(stage, address)
-
-        limited._scripted = scripted
-
-        result = sender.send(letter(*self.ALL), None)
+        result = open_sender(limited).send(letter(*self.ALL), None)
 
         assert result.accepted == self.ALL[:3]
         assert {problem.address for problem in result.deferred} == set(self.ALL[3:])
         assert {problem.code for problem in result.deferred} == {"CONNECTION-LOST"}
 
     def test_unknown_outcome_of_the_rest_says_who_has_it(self, limited, open_sender, letter):
-        limited.answer("END", "250 ok")
-        limited.cut("END", accept=True)
+        limited.cut("END", accept=True, skip=1)
 
         with pytest.raises(OutcomeUnknown, match=r"Accepted before for r0@example.org, r1"):
             open_sender(limited).send(letter(*self.ALL), None)

@@ -55,7 +55,13 @@ def _passed(name: str, detail: str, settings: SmtpSettings) -> CheckStep:
 
 def _may_send(connection: Connection, mailbox: str) -> str:
     """Name the mailbox as the sender, and take it back: RFC 5321 section 4.1.1.5."""
-    reply = connection.command(f"MAIL FROM:<{path_of(mailbox).wire}>", at="MAIL FROM")
+    try:
+        path = path_of(mailbox)
+    except ValueError as error:
+        sentence = f"The mailbox's address cannot be used: it {error}."
+        raise Rejected(codes.SENDER_REFUSED, sentence) from error
+    parameter = " SMTPUTF8" if path.needs_utf8 and "SMTPUTF8" in connection.offered else ""
+    reply = connection.command(f"MAIL FROM:<{path.wire}>{parameter}", at="MAIL FROM")
     if not reply.is_positive:
         sentence = f"{connection.where} refused the sender <{mailbox}>: {reply.words}"
         raise Rejected(codes.SENDER_REFUSED, sentence)

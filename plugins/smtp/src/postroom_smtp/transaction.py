@@ -82,7 +82,7 @@ class Transaction:
         if not reply.is_permanent:
             raise unexpected(self._where, "MAIL FROM", reply)
         code, what = codes.SENDER_REFUSED, f"the sender <{self._sender.address}>"
-        if reply.code == 552 or reply.enhanced == "5.3.4":
+        if _means_too_large(reply):
             code, what = codes.MESSAGE_TOO_LARGE, "the message"
         sentence = f"{self._where} refused {what}: {reply.words}"
         raise self._rejected(code, sentence, recipients, reply)
@@ -152,7 +152,7 @@ class Transaction:
         if reply.is_transient:
             raise busy(self._where, AT_DATA, reply) from broken
         sentence = f"{self._where} refused the message: {reply.words}"
-        raise self._rejected(codes.MESSAGE_REFUSED, sentence, self._taken, reply) from broken
+        raise self._rejected(_code_of(reply), sentence, self._taken, reply) from broken
 
     def _after_the_dot(self) -> None:
         """Write the final dot and heed the answer; from here on nothing is tried again."""
@@ -176,13 +176,11 @@ class Transaction:
 
     def _refused_as_a_whole(self, reply: Reply) -> None:
         """The server took none of it: all recipients of this transaction share the answer."""
-        too_large = reply.code == 552 or reply.enhanced == "5.3.4"
-        code = codes.MESSAGE_TOO_LARGE if too_large else codes.MESSAGE_REFUSED
         for path in self._taken:
             if reply.is_transient:
                 self._outcome.defer(path.address, codes.SERVER_BUSY, reply.words)
             else:
-                self._outcome.refuse(path.address, code, reply.words)
+                self._outcome.refuse(path.address, _code_of(reply), reply.words)
 
     def _settle_overflow(self) -> None:
         """Where nobody was accepted another transaction would do no better."""
@@ -211,3 +209,13 @@ class Transaction:
         count = len(self._taken)
         whom = shown(self._taken[0].address) if count == 1 else f"{count} recipients"
         return OutcomeUnknown(f"{self._where} may have accepted the message for {whom}: {what}")
+
+
+def _means_too_large(reply: Reply) -> bool:
+    """RFC 1870 section 6, RFC 3463 section 3.4."""
+    return reply.code == 552 or reply.enhanced == "5.3.4"
+
+
+def _code_of(reply: Reply) -> Code:
+    """The code of a refusal of the whole message."""
+    return codes.MESSAGE_TOO_LARGE if _means_too_large(reply) else codes.MESSAGE_REFUSED
