@@ -189,8 +189,11 @@ def test_evidence_that_makes_the_subject_count(facts: dict[str, Any]) -> None:
         ("failure notice", "Hi. I keep getting these when I write to you. Unable to deliver."),
     ],
 )
-def test_words_alone_make_no_machine(subject: str, text: str) -> None:
-    found = seen(subject=subject, text=text, in_reply_to=("out1@desk.example",))
+@pytest.mark.parametrize("local", ["ann", "mail", "info", "admin", "administrator"])
+def test_words_alone_make_no_machine(subject: str, text: str, local: str) -> None:
+    sender = Address(f"{local}@customer.example", "Ann Reed")
+
+    found = seen(from_=sender, subject=subject, text=text, in_reply_to=("out1@desk.example",))
 
     assert found == Recognition(False, False, True, ())
 

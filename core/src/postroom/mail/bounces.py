@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from postroom.mail.automatic import Recognisable
 
 MAX_IDS = 20
+PARENT_HEADERS = (
+    "x-ms-exchange-parent-message-id",
+    "x-original-message-id",
+    "original-message-id",
+)
+"""Headers in which a machine notes the id of the mail it answers."""
 _BYTES_LOOKED_AT = 256 * 1024
 _TEXT_LOOKED_AT = 64 * 1024
 
@@ -113,7 +119,7 @@ _DAEMON = re.compile(r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?sy
 """Local parts that no person has."""
 _ROLE = re.compile(
     r"""(?: post[._-]?mast | bounce | system\b | exchange | microsoftexchange | ms-?exchange | smtp
-      | mailer | mmdf | mail$ | (?:mail[._-]?)?admin | "?system\sadministrator
+      | mailer | mmdf | mail[._-]?admin | "?system\sadministrator
       | root$ | uucp | ndr\b
       | imss | interscan | inetgw
       | \S{0,60}(?:smtp|antivirus)
@@ -200,6 +206,6 @@ def _reported_id_values(message: Recognisable, marks: Mapping[str, Sequence[str]
         if kind in _ORIGINAL_TYPES:
             text = re.split(r"\r?\n\r?\n", text.lstrip("\r\n"), maxsplit=1)[0]
         yield from _ID_LINE.findall(text)
-    for name in ("x-ms-exchange-parent-message-id", "x-original-message-id", "original-message-id"):
+    for name in PARENT_HEADERS:
         yield from marks.get(name, ())
     yield from _ID_LINE.findall(message.text[:_TEXT_LOOKED_AT])

@@ -1,8 +1,10 @@
 """What is new in a reply: its text without quoted text and without the signature.
 
-Libraries were tried first, on the replies of the corpus (group j), on its 2 MB lines (a28-a30) and
-on ordinary mail: see `docs/architecture.md`. What they cut and how long they take made us write
-this: a few passes over the lines, patterns only on short lines, so the cost is linear.
+Why no library: `mail-parser-reply` 1.36 needs 1.9 ms for a mail of 3 KB and gave no answer within
+20 s on a body of a million spaces (corpus a30); it leaves "-- " signatures and the helpdesks'
+"type your reply above this line" (j08, j13). `email-reply-parser` 0.5 empties what is only prose
+(j11) and returns nothing for a mail that is all quote (j10). This needs 0.03 ms, is linear (a few
+passes over the lines, patterns only on short ones), and knows some forty languages.
 
 The rule above all others: **the customer's own words are never cut away**. Text is cut only where
 a mail program announced that the rest is quoted, and nothing of the writer's own follows it.
