@@ -23,6 +23,7 @@ ATTRIBUTIONS = {
     "german-gmail": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk <help@desk.example>:",
     "german-wrapped": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk (lang)\n<h@desk.example>:",
     "german-thunderbird": "Am 03.03.26 um 09:15 schrieb Desk:",
+    "german-name-first": "Desk <help@desk.example>\nschrieb am Di., 3. März 2026, 09:15:",
     "german-web-de": "Desk schrieb am 03.03.2026 09:15:",
     "french-gmail": "Le mar. 3 mars 2026 à 09:15, Desk <help@desk.example> a écrit :",
     "spanish-gmail": "El mar, 3 mar 2026 a las 9:15, Desk (<help@desk.example>) escribió:",

@@ -166,6 +166,10 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     return first if is_certain and is_typical else None
 
 
+def _begins_with_verb(line: str) -> bool:
+    return not WROTE.isdisjoint(line[:40].lower().split()[:1])
+
+
 def _has_verb(line: str) -> bool:
     words = line.lower().replace(":", " ").replace(",", " ").split()
     return not WROTE.isdisjoint(words) or any(word in line for word in WROTE_UNSPACED)
@@ -195,7 +199,7 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
         ):
             break
         joined = f"{above} {joined}"
-        if OPENER.match(above):
+        if OPENER.match(above) or (above[-1] == ">" and _begins_with_verb(lines[first + 1])):
             best = first, joined
     return best
 
