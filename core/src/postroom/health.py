@@ -97,6 +97,17 @@ def state_of(side: Side | None, *, enabled: bool = True) -> str:
     return "ok" if side.last_success_at else "never"
 
 
+def open_trouble(side: Side) -> Trouble | None:
+    """Return what is wrong with a side now."""
+    trouble: Trouble | None = (
+        Trouble.select()
+        .where((Trouble.side == side.id) & Trouble.cleared_at.is_null())
+        .order_by(Trouble.last_seen_at.desc())
+        .first()
+    )
+    return trouble
+
+
 def _describe(side: Side, error: BaseException) -> tuple[str, Code, str, str]:
     if isinstance(error, TransportError):
         kind = "transient"

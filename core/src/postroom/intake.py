@@ -35,10 +35,10 @@ from postroom.api.transport import (
 )
 from postroom.context import SessionContext
 from postroom.conversations import Conversations, Incoming, write
-from postroom.errors import DiskFullError, LeaseLostError, PostroomError, StoreError
+from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
 from postroom.ledger import Ledger, Unfetched, close, ref_key
-from postroom.mail.large import understand
+from postroom.mail.large import understand, unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
 from postroom.secrets import installation_secret
@@ -111,7 +111,7 @@ class Retrieval:
         self._progress = progress
         self.side: Side = Side.get_by_id(lease.side_id)
         self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
-        self._view = view(self.mailbox)
+        self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
         self.tally = Tally()
@@ -235,7 +235,7 @@ class Retrieval:
     def _prepare(self, fetched: Fetched) -> Prepared:
         """Understand a message and pack its bytes; nothing in here touches the database."""
         parsed, fingerprint = understand(fetched.raw)
-        verdict, complaints = self._plugins.classify(parsed, self._view)
+        verdict, complaints = self._plugins.classify(parsed, self.view)
         key = ref_key(fetched.ref)
         return Prepared(
             fetched=fetched,
@@ -387,7 +387,7 @@ class Retrieval:
         )
         conversations = Conversations(
             self.mailbox,
-            own_addresses=self._view.own_addresses,
+            own_addresses=self.view.own_addresses,
             tag_secret=installation_secret(),
             topics={t.name_key: t for t in Topic.select().where(Topic.segment == segment_id)},
             siblings=[row[0] for row in rows(siblings)],
@@ -532,6 +532,52 @@ class Retrieval:
             tries=tries,
             next_try_at=due,
         )
+
+    def replace(self, receipt: Receipt, item: Prepared, *, bare: bool) -> str:
+        """Make a question of a quarantined message; return what it became, as a sentence.
+
+        :param bare: if it still cannot be converted, make one that only carries the raw bytes
+        :raises InputError: it still cannot be converted
+        """
+        failure: Exception | None = None
+        with transaction():
+            self._lease.hold()
+            self._lock_segment()
+            self._ledger.replaced[item.ref_key] = receipt.id
+            try:
+                with transaction():
+                    self._write([item])
+            except (StoreError, LeaseLostError, OperationalError):
+                raise
+            except Exception as error:
+                failure = error
+            if failure is not None and bare:
+                item.incoming.parsed = unreadable(item.incoming.parsed)
+                self._write([item])
+            if failure is None or bare:
+                self._take_over(receipt, item)
+            else:
+                Receipt.update(tries=Receipt.tries + 1).where(Receipt.id == receipt.id).execute()
+        if failure is not None and not bare:
+            raise InputError(
+                f"The message still cannot be converted ({type(failure).__name__}).",
+                next_step="`postroom quarantine release` makes a question of its raw bytes.",
+            )
+        if item.placement is None:
+            return f"It is {item.outcome}."
+        return f"It belongs to question {item.placement.question.id}."
+
+    def _take_over(self, receipt: Receipt, item: Prepared) -> None:
+        """What was settled stays settled; the bytes are kept once."""
+        if receipt.settled_at is not None:
+            Receipt.update(settle=False, settled_at=receipt.settled_at).where(
+                (Receipt.mailbox == self.mailbox.id)
+                & (Receipt.ref_key == item.ref_key)
+                & Receipt.gone_at.is_null()
+            ).execute()
+        if receipt.raw_id is not None:
+            Receipt.update(raw_id=None).where(Receipt.id == receipt.id).execute()
+            raws.delete([receipt.raw_id])
 
     def _report(self, stored: list[Prepared]) -> None:
         for item in stored:

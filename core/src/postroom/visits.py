@@ -10,7 +10,7 @@ from threading import Event as Flag
 from typing import TypeVar
 
 from postroom import health
-from postroom.errors import BusyError, KeyUnusableError, LeaseLostError, StoreError
+from postroom.errors import BusyError, InputError, KeyUnusableError, LeaseLostError, StoreError
 from postroom.intake import Retrieval, Tally
 from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
 from postroom.outbox import Dispatch
@@ -100,6 +100,20 @@ def _release(lease: Lease) -> None:
         lease.release()
     except Exception:  # the database is gone; the lease ends by itself
         logger.debug("A lease could not be released", exc_info=True)
+
+
+def incoming_side(mailbox: Mailbox) -> Side:
+    """Return the incoming side.
+
+    :raises InputError: it has none
+    """
+    side: Side | None = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == "in"))
+    if side is None:
+        raise InputError(
+            f"{mailbox.address} has no incoming side.",
+            next_step=f"Configure it with `postroom mailbox incoming {mailbox.address} TRANSPORT`.",
+        )
+    return side
 
 
 def claim_for_command(owner: str, side_id: int, patience_seconds: float = 75.0) -> Lease:

@@ -1,0 +1,101 @@
+"""The `mailbox` commands that talk to a server: poll, audit, test, preview."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Any
+
+import click
+
+from postroom.cli.output import json_option, print_json, print_one, print_rows, say
+from postroom.cli.session import open_store
+
+
+@click.command(epilog="Example: postroom mailbox poll info@example.org")
+@click.argument("address", metavar="ADDRESS")
+@json_option
+def poll(address: str, as_json: bool) -> None:
+    """Retrieve from a mailbox now, also from a disabled one."""
+    with open_store():
+        from postroom import mailboxes, plugins
+        from postroom.leases import Keeper, new_owner
+        from postroom.visits import claim_for_command, incoming_side, visit_incoming
+
+        side = incoming_side(mailboxes.find(address))
+        keeper = Keeper()
+        try:
+            lease = claim_for_command(new_owner(), side.id)
+            result = visit_incoming(lease, plugins.load(), keeper)
+        finally:
+            keeper.close()
+        if isinstance(result, BaseException):
+            raise result
+        names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
+        print_one({name: getattr(result, name) for name in names}, as_json=as_json)
+
+
+@click.command(epilog="Example: postroom mailbox audit info@example.org --json")
+@click.argument("address", metavar="ADDRESS")
+@click.option("--no-poll", is_flag=True, help="Compare only; do not retrieve before.")
+@json_option
+def audit(address: str, no_poll: bool, as_json: bool) -> None:
+    """Hold what the server has against the ledger. Exit code 3: something is unaccounted for."""
+    with open_store():
+        from postroom import mailboxes, plugins
+        from postroom.audit import audit as run_audit
+
+        result = run_audit(mailboxes.find(address), plugins.load(), poll=not no_poll)
+    print_one(result.shown(), as_json=as_json)
+    if result.unaccounted:
+        sys.exit(3)
+
+
+@click.command(epilog="Example: postroom mailbox test info@example.org")
+@click.argument("address", metavar="ADDRESS")
+@json_option
+def test(address: str, as_json: bool) -> None:
+    """Try both sides of a mailbox step by step; changes nothing anywhere."""
+    with open_store():
+        from postroom import mailboxes, plugins
+        from postroom.doctor import check_mailbox
+
+        steps = list(check_mailbox(mailboxes.find(address), plugins.load()))
+    print_steps(steps, as_json=as_json)
+
+
+def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print the steps of a check; exit with 1 if one failed."""
+    print_rows(
+        steps, as_json=as_json, columns=["mailbox", "direction", "step", "outcome", "detail"]
+    )
+    failed = [step for step in steps if step["outcome"] == "fail"]
+    if not as_json:
+        for step in failed:
+            say(f"{step['mailbox']} ({step['direction']}): {step['next_step']}")
+    if failed:
+        sys.exit(1)
+
+
+@click.command(epilog="Example: postroom mailbox preview info@example.org --limit 5")
+@click.argument("address", metavar="ADDRESS")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100),
+    default=10,
+    show_default=True,
+    help="How many messages to show.",
+)
+@json_option
+def preview(address: str, limit: int, as_json: bool) -> None:
+    """Show what would be retrieved; stores nothing, changes nothing."""
+    with open_store():
+        from postroom import mailboxes, plugins
+        from postroom.doctor import preview as look
+
+        rows = itertools.islice(look(mailboxes.find(address), plugins.load(), limit=limit), limit)
+        if as_json:
+            for row in rows:
+                print_json(row)
+        else:
+            print_rows(rows, as_json=False, columns=["received_at", "from", "subject", "size"])

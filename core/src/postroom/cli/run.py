@@ -1,0 +1,98 @@
+"""`postroom run`: the runner."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from postroom.cli.output import say
+from postroom.cli.session import open_store
+
+_LEVELS = ["debug", "info", "warning", "error"]
+
+
+@click.command(epilog="Example, for cron: postroom run --once")
+@click.option("--once", is_flag=True, help="Take every mailbox once, send what is due, and end.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=8,
+    show_default=True,
+    help="Mailboxes worked on at the same time.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS),
+    default="info",
+    show_default=True,
+    envvar="POSTROOM_LOG_LEVEL",
+    help="How much to log, on standard error.",
+)
+def run(once: bool, workers: int, log_level: str) -> None:
+    """Watch all enabled mailboxes and send what is queued, until SIGTERM."""
+    _log_to_stderr(log_level)
+    with open_store():
+        from postroom import plugins, secrets
+        from postroom.runner import Runner
+
+        secrets.installation_secret()  # a wrong key is told before anything is fetched
+        with _progress(shown=once) as progress:
+            runner = Runner(plugins.load(), workers=workers, progress=progress)
+            _stop_on_signals(runner)
+            if not once:
+                runner.run()
+                return
+            outcome = runner.run_once()
+    for address, tally in sorted(outcome.tallies.items()):
+        say(f"{address}: {_sentence(tally)}")
+    say(f"{outcome.sent} sent.")
+    if outcome.exit_code:
+        sys.exit(outcome.exit_code)
+
+
+def _sentence(tally: Any) -> str:
+    names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled")
+    counts = [f"{getattr(tally, name)} {name}" for name in names if getattr(tally, name)]
+    return ", ".join(counts) or "nothing new"
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    # Libraries' own debug lines may hold what a server or a login said.
+    for name in ("imapclient", "peewee", "httpx", "httpcore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _stop_on_signals(runner: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        runner.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Any]:
+    """Count messages on a terminal; the total is not known before the server was listed."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _address, _count: None
+        return
+    counts: dict[str, int] = {}
+
+    def show(address: str, count: int) -> None:
+        counts[address] = counts.get(address, 0) + count
+        line = f"{sum(counts.values())} messages from {len(counts)} mailboxes"
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+    yield show
+    if counts:
+        click.echo("", err=True)

@@ -1,0 +1,127 @@
+"""Checks an installation step by step, and looks into a mailbox without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from postroom import sides
+from postroom.api.errors import TransportError
+from postroom.api.transport import Capability, CheckStep, Fetched, Limits, Listed
+from postroom.context import SessionContext
+from postroom.errors import PostroomError
+from postroom.ledger import live_receipts, ref_key
+from postroom.mail.large import understand
+from postroom.plugins import Plugins
+from postroom.secrets import installation_secret
+from postroom.store.models import Mailbox, Side
+
+_NEEDED = {"seen": Capability.SEEN, "move": Capability.MOVE, "delete": Capability.DELETE}
+
+
+def check_all(plugins: Plugins) -> Iterator[dict[str, Any]]:
+    """Yield a row for each step: the installation, then every mailbox."""
+    try:
+        installation_secret()
+        yield _row("", "", CheckStep("key", "ok", "The key opens what is stored."))
+    except PostroomError as error:
+        yield _row("", "", CheckStep("key", "fail", error.sentence, error.next_step))
+    for plugin in plugins.installed:
+        name = f"plugin {plugin.name}"
+        if plugin.broken is None:
+            yield _row("", "", CheckStep(name, "ok", f"{plugin.distribution} {plugin.version}"))
+        else:
+            step = "Update or remove it; see `postroom plugin list`."
+            yield _row("", "", CheckStep(name, "fail", plugin.broken, step))
+    for mailbox in Mailbox.select().order_by(Mailbox.address_key):
+        yield from check_mailbox(mailbox, plugins)
+
+
+def check_mailbox(mailbox: Mailbox, plugins: Plugins) -> Iterator[dict[str, Any]]:
+    """Yield a row for each step of both sides; changes nothing."""
+    for direction in ("in", "out"):
+        side = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == direction))
+        if side is None:
+            step = CheckStep("settings", "skip", "This side is not configured.")
+            yield _row(mailbox.address, direction, step)
+            continue
+        for step in _check_side(mailbox, side, plugins):
+            yield _row(mailbox.address, direction, step)
+
+
+def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:
+    try:
+        transport = plugins.transport(side.transport)
+        settings = sides.load(side, plugins)
+        context = SessionContext(mailbox.address, transport.name)
+        if side.direction == "in":
+            needed = _NEEDED.get(mailbox.disposition, Capability.NONE)
+            if needed not in transport.capabilities:
+                detail = f"{transport.title} cannot do what the disposition asks for."
+                yield CheckStep("disposition", "fail", detail, "Choose another disposition.")
+            with transport.open_receiver(settings, context) as receiver:
+                yield from receiver.check()
+        else:
+            with transport.open_sender(settings, context) as sender:
+                yield from sender.check()
+    except (TransportError, PostroomError) as error:
+        yield CheckStep("settings", "fail", error.sentence, error.next_step)
+    except Exception as error:
+        detail = f"The plugin of {side.transport} failed: {type(error).__name__}."
+        yield CheckStep("plugin", "fail", detail, "Report it to the plugin's author.")
+
+
+def _row(address: str, direction: str, step: CheckStep) -> dict[str, Any]:
+    return {
+        "mailbox": address,
+        "direction": direction,
+        "step": step.name,
+        "outcome": step.outcome,
+        "detail": step.detail,
+        "next_step": step.next_step,
+    }
+
+
+def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield what would be retrieved, parsed and classified, without storing or changing anything.
+
+    Looks at the first messages that have no receipt yet, also at those before the start.
+    """
+    from postroom.views import view
+    from postroom.visits import incoming_side
+
+    side = incoming_side(mailbox)
+    transport = plugins.transport(side.transport)
+    context = SessionContext(mailbox.address, transport.name)
+    chosen: set[str] = set()
+
+    def wanted(page: Sequence[Listed]) -> Collection[str]:
+        known = live_receipts(mailbox.id, [ref_key(item.ref) for item in page])
+        for item in page:
+            if len(chosen) < limit and ref_key(item.ref) not in known:
+                chosen.add(item.ref)
+        return {item.ref for item in page if item.ref in chosen}
+
+    limits = Limits(max_message_bytes=mailbox.max_message_bytes, batch_count=limit)
+    with transport.open_receiver(sides.load(side, plugins), context) as receiver:
+        for delivery in receiver.fetch(None, limits=limits, wanted=wanted):
+            if not isinstance(delivery, Fetched):
+                continue
+            parsed, _ = understand(delivery.raw)
+            verdict, _ = plugins.classify(parsed, view(mailbox))
+            before = mailbox.start_at is not None and (
+                delivery.received_at is None or delivery.received_at < mailbox.start_at
+            )
+            yield {
+                "ref": delivery.ref,
+                "received_at": delivery.received_at,
+                "from": str(parsed.from_) if parsed.from_ else None,
+                "subject": parsed.subject,
+                "size": len(delivery.raw),
+                "is_automatic": parsed.is_automatic,
+                "before_start": before,
+                "ignore": verdict.ignore,
+                "topic": verdict.topic,
+            }
+            if not isinstance(delivery.raw, bytes):
+                delivery.raw.close()

@@ -1,0 +1,125 @@
+"""What could not be read or converted: tried again, or released as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from postroom.api.transport import Fetched, Listed
+from postroom.conversations import Incoming
+from postroom.errors import InputError, NotFoundError
+from postroom.intake import Retrieval
+from postroom.leases import new_owner
+from postroom.ledger import ref_key
+from postroom.mail.large import understand
+from postroom.plugins import Plugins
+from postroom.records import Prepared
+from postroom.store import raws
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Receipt, Side
+from postroom.visits import claim_for_command
+
+
+def entries(mailbox: Mailbox | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what is quarantined or refused, the oldest first."""
+    query = (
+        Receipt.select(Receipt, Mailbox.address)
+        .join(Mailbox)
+        .where(Receipt.outcome.in_(["quarantined", "refused"]) & Receipt.gone_at.is_null())
+        .order_by(Receipt.id)
+    )
+    if mailbox is not None:
+        query = query.where(Receipt.mailbox == mailbox.id)
+    for receipt in query:
+        yield shown(receipt)
+
+
+def shown(receipt: Receipt) -> dict[str, Any]:
+    """Return what `quarantine show` prints."""
+    return {
+        "id": receipt.id,
+        "mailbox": receipt.mailbox.address,
+        "outcome": receipt.outcome,
+        "ref": receipt.ref,
+        "code": receipt.because,
+        "cause": receipt.reason,
+        "size": receipt.listed_size,
+        "received_at": receipt.received_at,
+        "created_at": receipt.created_at,
+        "tries": receipt.tries,
+        "next_try_at": receipt.next_try_at,
+        "has_bytes": receipt.raw_id is not None,
+        "raw_sha256": receipt.sha256,
+    }
+
+
+def find(receipt_id: int) -> Receipt:
+    """Return a live quarantined or refused receipt.
+
+    :raises NotFoundError: no such entry
+    """
+    receipt: Receipt | None = Receipt.get_or_none(
+        (Receipt.id == receipt_id)
+        & Receipt.outcome.in_(["quarantined", "refused"])
+        & Receipt.gone_at.is_null()
+    )
+    if receipt is None:
+        raise NotFoundError(
+            f"There is no quarantined message {receipt_id}.",
+            next_step="`postroom quarantine list` shows those that there are.",
+        )
+    return receipt
+
+
+def retry(receipt_id: int, plugins: Plugins) -> str:
+    """Convert again what has bytes; ask the server again for the others at the next visit.
+
+    :returns: what was done, as a sentence
+    """
+    receipt = find(receipt_id)
+    if receipt.raw_id is not None:
+        return _convert(receipt, plugins, certain=False)
+    with transaction():
+        Receipt.update(next_try_at=now(), tries=0).where(Receipt.id == receipt.id).execute()
+        Side.update(next_try_at=now()).where(
+            (Side.mailbox == receipt.mailbox_id) & (Side.direction == "in")
+        ).execute()
+        if receipt.outcome == "refused":
+            Mailbox.update(cursor=None).where(Mailbox.id == receipt.mailbox_id).execute()
+    return "It is asked for again at the next visit of the mailbox."
+
+
+def release(receipt_id: int, plugins: Plugins) -> str:
+    """Make a question of it whatever is wrong with it; a disposition `delete` may follow.
+
+    :raises InputError: its bytes could never be had
+    """
+    receipt = find(receipt_id)
+    if receipt.raw_id is None:
+        raise InputError(
+            "The bytes of this message could not be had, so there is nothing to release.",
+            next_step="`postroom quarantine retry` asks the server again.",
+        )
+    return _convert(receipt, plugins, certain=True)
+
+
+def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
+    side = Side.get((Side.mailbox == receipt.mailbox_id) & (Side.direction == "in"))
+    lease = claim_for_command(new_owner(), side.id)
+    try:
+        retrieval = Retrieval(lease, plugins)
+        raw = raws.load(receipt.raw_id or 0)
+        parsed, fingerprint = understand(raw)
+        verdict, complaints = plugins.classify(parsed, retrieval.view)
+        prepared = Prepared(
+            fetched=Fetched(receipt.ref, raw, receipt.received_at),
+            listed=Listed(receipt.ref, receipt.received_at, receipt.listed_size),
+            ref_key=ref_key(receipt.ref),
+            packed=raws.pack(raw),
+            incoming=Incoming(parsed, fingerprint, verdict),
+            complaints=complaints,
+        )
+        return retrieval.replace(receipt, prepared, bare=certain)
+    finally:
+        if not lease.lost:
+            lease.release()
