@@ -7,6 +7,7 @@ from typing import Final
 
 from postroom.api import CheckStep, SettingsError, TransportError, codes
 
+from postroom_pop_imap.check import failing, session_steps
 from postroom_pop_imap.errors import Refused
 from postroom_pop_imap.imap_folders import find_folder
 from postroom_pop_imap.imap_names import encode_folder
@@ -37,26 +38,6 @@ def check_steps(settings: ImapSettings, connect: Connect) -> Iterator[CheckStep]
     yield from _extensions(wire)
     for name in settings.folders:
         yield from _folder_steps(wire, name)
-
-
-def session_steps(
-    names: list[str], done: list[str], error: TransportError | None
-) -> Iterator[CheckStep]:
-    """Yield what was done as ok, the first that was not as the error, the others as skipped."""
-    failed = False
-    for name in names:
-        if name in done:
-            yield CheckStep(name, "ok")
-        elif error is not None and not failed:
-            failed = True
-            yield failing(name, error)
-        else:
-            yield CheckStep(name, "skip")
-
-
-def failing(name: str, error: TransportError) -> CheckStep:
-    """Return the step that an error stands for."""
-    return CheckStep(name, "fail", error.sentence, error.next_step)
 
 
 def _extensions(wire: Wire) -> Iterator[CheckStep]:

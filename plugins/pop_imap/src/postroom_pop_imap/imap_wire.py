@@ -113,8 +113,10 @@ class Wire:
 
     def _next(self, tag: bytes, doing: str, bounds: Bounds) -> Answer:
         """Return the next response, the tagged one included."""
-        with self.line.errors():
+        try:
             answer = self._read_answer(tag, bounds)
+        except (OSError, EOFError, ValueError) as error:  # as Line.errors, for each message faster
+            raise self.line.explain(error) from error
         if answer.text[:4].upper() == b"BYE ":
             self._raise_goodbye(answer.text[4:], doing)
         return answer

@@ -33,6 +33,7 @@ class Line:
         self._socket: socket.socket | None = None
         self._interrupted = threading.Event()
         self._is_secured = False
+        self._readers: list[io.BufferedReader] = []
 
     @property
     def interrupted(self) -> threading.Event:
@@ -86,7 +87,9 @@ class Line:
         """Return a reader on the socket as it is now."""
         if self._socket is None:
             raise self._lost()
-        return cast(io.BufferedReader, self._socket.makefile("rb", buffering=_BUFFER))
+        made = cast(io.BufferedReader, self._socket.makefile("rb", buffering=_BUFFER))
+        self._readers.append(made)
+        return made
 
     def has_unread(self, reader: io.BufferedReader) -> bool:
         """Tell whether the server said more than it was asked, without waiting.
@@ -143,8 +146,11 @@ class Line:
             self._is_secured = False
             if held is not None:
                 _shut_down(held)
-                with contextlib.suppress(OSError):
-                    held.close()
+                with contextlib.ExitStack() as stack:
+                    stack.callback(held.close)  # last: it stays open while a reader holds it
+                    for reader in self._readers:
+                        stack.callback(reader.close)
+            self._readers.clear()
 
     def _adopt(self, made: socket.socket) -> None:
         with self._lock:
