@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from postroom.mail import ParsedMessage, identity, parse
 
 _HERE = Path(__file__).resolve()
@@ -31,7 +30,8 @@ SCRAPS = (
     b"Content-Type: multipart/mixed; boundary==_edge\r\n", b"Content-Transfer-Encoding: base64\r\n",
     b"Content-Transfer-Encoding: x-uuencode\r\n", b"begin 644 a\n", b"\nend\n", b"=ybegin name=a\n",
     b"Content-Type: message/rfc822\r\n\r\n", b"Content-Type: text/html\r\n\r\n<p", b"<", b'"', b"(",
-    b"\xff\xfe", b"\xed\xa0\xbd", b"\x1b$B", b"+2D0-", b"charset=utf-7", b"charset=utf-16", b"&#xD800;",
+    b"\xff\xfe",
+    b"\xed\xa0\xbd", b"\x1b$B", b"+2D0-", b"charset=utf-7", b"charset=utf-16", b"&#xD800;",
     b"Date: 31 Feb 0000 99:99 +9999\r\n", b"\x78\x9f\x3e\x22", b"format=flowed; delsp=yes",
     b"Content-Type: text/plain; charset=unicode_escape\r\n", b"\\ud800", b"filename*0*=utf-8''%00",
 )  # fmt: skip

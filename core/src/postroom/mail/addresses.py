@@ -44,7 +44,7 @@ def parse_addresses(value: str, hint: str | None = None) -> tuple[Address, ...]:
         return (Address(simple[1]),)
     if value.isascii() and (simple := _SIMPLE.fullmatch(value)):
         return (Address(simple[3], _name(simple[1] or simple[2] or "", None)),)
-    text = value if value.isascii() else decode_plain(value, hint)
+    text = value if value.isascii() and "\x1b" not in value else decode_plain(value, hint)
     found = _Reader(hint).read(text)
     if not found and "(" in text:  # a comment that never closes hides nothing
         found = _Reader(hint).read(text.replace("(", " ").replace(")", " "))
@@ -135,6 +135,10 @@ class _Reader:
             if not address and words:  # `ann@customer.example <>`
                 address, name = _address(words[-1]), ""
         else:
+            words = _merged(words)
+            if len(words) > 1 and all(map(_address, words)):  # only spaces between addresses
+                self.found += [Address(_address(word)) for word in words[:-1]]
+                words = words[-1:]
             address, name = self._bare(words)
             name = name or "".join(comments)
         self.carried = ""
@@ -151,6 +155,22 @@ class _Reader:
                 return address, " ".join(words[:index] + words[index + 1 :])
         joined = "".join(words)
         return (_address(joined), "") if joined.count("@") == 1 else ("", "")
+
+
+def _merged(words: list[str]) -> list[str]:
+    """Join what the obsolete syntax sets apart: `ann @ customer . example`."""
+    out: list[str] = []
+    for word in words:
+        before = out[-1] if out else ""
+        if out and (
+            word.startswith("@")
+            or before.endswith("@")
+            or ("@" in before and (word.startswith(".") or before.endswith(".")))
+        ):
+            out[-1] += word
+        else:
+            out.append(word)
+    return out
 
 
 def _address(text: str) -> str:

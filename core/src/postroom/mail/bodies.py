@@ -25,6 +25,8 @@ _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
 _READABLE = ("message/delivery-status", "message/partial", "text/rfc822-headers", "application/pgp")
 _TEXT_TYPES = ("text/plain", "text/html")
 _CID = re.compile(r"cid:([^\"'\s<>)\\]{1,300})", re.IGNORECASE)
+_META = re.compile(rb"<meta[^<>]{1,300}?charset\s*=\s*[\"']?([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
+_ENRICHED = re.compile(r"<param>[^<]{0,500}</param>|</?[A-Za-z-]{1,60}>", re.IGNORECASE)
 _VISIBLE = re.compile(r"[^\s\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 
 
@@ -105,9 +107,10 @@ class Reader:
     def _text(self, part: Part) -> list[_Piece]:
         content = self._decoded(part)
         if part.type.value == "text/html":
-            return [_Piece(html=storable(decode(content, part.type.get("charset"))))]
+            label = part.type.get("charset") or _meta_charset(content)
+            return [_Piece(html=storable(decode(content, label)))]
         content, files = extract(content)
-        text = readable(decode(content, part.type.get("charset")))
+        text = self._readable(part, content)
         if part.type.get("format").lower() == "flowed":
             text = unflow(text, delete_space=part.type.get("delsp").lower() == "yes")
         for file in files:
@@ -120,6 +123,8 @@ class Reader:
 
     def _attach(self, part: Part, name: str) -> None:
         content, kind = self._decoded(part), part.type.value
+        if not content and not name and kind.startswith("text/"):
+            return
         content_id = message_id(part.fields.first("content-id"))
         if content_id and part.within == "multipart/related":
             self.related.append(len(self.attachments))
@@ -135,7 +140,13 @@ class Reader:
         elif part.disposition.value != "attachment" and (
             kind in _READABLE or kind.startswith("text/")
         ):
-            self.fallback.append(readable(decode(content[:1_000_000], part.type.get("charset"))))
+            self.fallback.append(self._readable(part, content[:1_000_000]))
+
+    def _readable(self, part: Part, content: bytes) -> str:
+        text = readable(decode(content, part.type.get("charset")))
+        if part.type.value in ("text/enriched", "text/richtext"):  # RFC 1896
+            text = _ENRICHED.sub("", text.replace("<<", "\x00")).replace("\x00", "<")
+        return text
 
     def _unpack_tnef(self, content: bytes) -> None:
         """Add the files of a winmail.dat after it, and its text where there is no other."""
@@ -179,6 +190,13 @@ class Reader:
                     old.filename, old.content_type, old.size, old.sha256, old.content_id, True,
                     old.content,
                 )  # fmt: skip
+
+
+def _meta_charset(page: bytes) -> str:
+    """Return what an HTML page says of itself; a Content-Type with a charset comes before it."""
+    found = _META.search(page[:2048])
+    label = found[1].decode("ascii") if found else ""
+    return "" if label.lower().startswith("utf-16") else label  # it could not be read here then
 
 
 def _name(part: Part) -> str:

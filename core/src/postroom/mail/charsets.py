@@ -114,7 +114,9 @@ def codec_for(label: str) -> str | None:
         return None
     try:
         info = codecs.lookup(name)
-        b"".decode(name)  # raises LookupError for codecs that are not text, such as "zlib"
+        b"a".decode(name)  # raises LookupError for codecs that are not text, such as "zlib"
+    except UnicodeError:
+        pass  # half a character of UTF-16
     except (LookupError, ValueError):
         return None
     return None if info.name.replace("_", "-") in _PYTHON_ONLY else info.name
@@ -143,7 +145,7 @@ def decode_header(data: bytes, hint: str | None = None) -> str:
     if codec and codec not in ("utf-8", "cp1252"):
         try:
             return data.decode(codec)
-        except (UnicodeError, ValueError):
+        except (LookupError, ValueError):
             pass
     return _unlabelled(data)
 
@@ -163,7 +165,7 @@ def _declared(data: bytes, codec: str) -> str:
         if name is not None:
             try:
                 return data.decode(name)
-            except (UnicodeError, ValueError):
+            except (LookupError, ValueError):
                 continue
     try:
         return data.decode("utf-8")

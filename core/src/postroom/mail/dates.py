@@ -38,12 +38,16 @@ _ZONES = {
 
 _DATE = re.compile(
     r"\s*(?:[^\W\d]+\.?\s*,?\s*)?(\d{1,2})[\s.-]+([^\W\d]{3,12})\.?[\s,-]+(\d{2,4})[\s,]+"
-    r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*"
+    r"(\d{1,2})\s*[:.]\s*(\d{2})(?:\s*[:.]\s*(\d{2}))?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*"
     r"(?:(?:GMT|UTC|UT)?([+-]\d{1,2}:?\d{2})|([A-Za-z]{1,5}))?"
 )
 _ASCTIME = re.compile(
     r"\s*[A-Za-z]{3,9},?\s+([A-Za-z]{3,9})\s+(\d{1,2}),?\s+(\d{1,2}):(\d{2})(?::(\d{2}))?\s+"
     r"(?:([+-]\d{4}|[A-Za-z]{1,5})\s+)?(\d{4})(?:\s+([+-]\d{4}))?"
+)
+_MONTH_FIRST = re.compile(
+    r"\s*(?:[^\W\d]+,\s*)?([^\W\d]{3,12})\.?\s+(\d{1,2}),?\s+(\d{4}),?\s+(?:at\s+)?"
+    r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp][Mm])?\s*([+-]\d{4}|[A-Za-z]{1,5})?"
 )
 _ISO = re.compile(
     r"\s*(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d+)?\s*"
@@ -75,10 +79,17 @@ def _read(text: str) -> datetime | None:
         month = _month(name)
         if month is None:
             return None
-        hours = int(hour) % 12 + (12 if half in ("PM", "pm", "Pm") else 0) if half else int(hour)
+        hours = _hour(hour, half)
         return _utc(
             (_year(year), month, int(day), hours, int(minute), int(second or 0)), offset or zone
         )
+    if found := _MONTH_FIRST.match(text):
+        name, day, year, hour, minute, second, half, zone = found.groups()
+        month = _month(name)
+        if month is None:
+            return None
+        hours = _hour(hour, half)
+        return _utc((int(year), month, int(day), hours, int(minute), int(second or 0)), zone)
     if found := _ASCTIME.match(text):
         name, day, hour, minute, second, zone, year, offset = found.groups()
         month = _month(name)
@@ -92,6 +103,11 @@ def _read(text: str) -> datetime | None:
         year, month, day, hour, minute, second = (int(number or 0) for number in numbers)
         return _utc((year, month, day, hour, minute, second), offset)
     return None
+
+
+def _hour(digits: str, half: str | None) -> int:
+    hour = int(digits)
+    return hour % 12 + (12 if half.lower() == "pm" else 0) if half else hour
 
 
 def _month(name: str) -> int | None:

@@ -1,0 +1,180 @@
+"""The fingerprint is frozen: equal for one mail on two roads, different for two mails."""
+
+from __future__ import annotations
+
+import base64
+import quopri
+
+import pytest
+from postroom.mail.identity import fingerprint, weak_key
+
+PDF = b"%PDF-1.4 " + bytes(range(256)) * 3
+TEXT = "Die Bremse quietscht – schöne Grüße,\r\nAnn 42\r\n"
+HEAD = (
+    b"From: Ann Reed <ann@customer.example>\r\nTo: help@desk.example\r\n"
+    b"Subject: =?utf-8?Q?Bremse_quietscht_=E2=80=93_sch=C3=B6n?=\r\n"
+    b"Date: Tue, 03 Mar 2026 09:15:00 +0100\r\nMessage-ID: <m1@customer.example>\r\n"
+)
+
+
+def plain(head: bytes = HEAD, text: str = TEXT) -> bytes:
+    return head + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + text.encode()
+
+
+def mixed(
+    *,
+    head: bytes = HEAD,
+    boundary: bytes = b"b1",
+    file: bytes = PDF,
+    text: str = TEXT,
+    width: int = 57,
+) -> bytes:
+    encoded = b"\r\n".join(
+        base64.b64encode(file[at : at + width]) for at in range(0, len(file), width)
+    )
+    return (
+        head
+        + b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="%s"\r\n\r\n' % boundary
+        + b"--%s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n"
+        % (boundary, text.encode())
+        + b"--%s\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
+        % boundary
+        + b'Content-Disposition: attachment; filename="quote.pdf"\r\n\r\n%s\r\n' % encoded
+        + b"--%s--\r\n" % boundary
+    )
+
+
+def test_results_of_version_1_stay_the_same_for_ever() -> None:
+    assert (fingerprint(plain()), weak_key(plain())) == (
+        "v1:97bdfe029baadd33c055ad7f22a4d100ea89e1026b4d438fe9bd63ca61ed71cc",
+        "v1:22c11ee9b1c0f94eeebc5ccb624580cc2922bcdc54555df71610fca7817176f0",
+    )
+    assert (
+        fingerprint(mixed())
+        == "v1:5013e563e54ff3a7af0d4a6c1008b52ee15ce1ad46b5e949d25e79537404600b"
+    )
+    assert fingerprint(b"") == "v1:fabc833872435cea3f0863489221d2c8681ee3205369a021ae97d0e5b841cfb3"
+    assert fingerprint(HEAD + b"\r\n" + b"caf\xe9 \x1b$B!") == (
+        "v1:3f6d02fc747d2efc25c70131f717918fbca8fd8a2328eb2e71d46651038c7fe9"
+    )
+
+
+SAME = {
+    "transport headers": plain(
+        b"Return-Path: <ann@customer.example>\r\nDelivered-To: sales@desk.example\r\n"
+        b"Received: from a by b;\r\n\tTue, 03 Mar 2026 09:20:00 +0100\r\n" + HEAD
+    ),
+    "line ends": plain().replace(b"\r\n", b"\n"),
+    "old Macintosh line ends": plain().replace(b"\r\n", b"\r"),
+    "order of the header": plain(b"\r\n".join(reversed(HEAD.split(b"\r\n")[:-1])) + b"\r\n"),
+    "case of names": plain(HEAD.replace(b"Message-ID", b"message-id").replace(b"From", b"FROM")),
+    "name of the sender": plain(HEAD.replace(b"Ann Reed ", b'"Reed, Ann" ')),
+    "folding": plain(HEAD.replace(b"09:15", b"\r\n 09:15").replace(b": <m1", b":\r\n <m1")),
+    "zone of the date": plain(HEAD.replace(b"09:15:00 +0100", b"08:15:00 +0000 (UTC)")),
+    "encoding of the subject": plain(
+        HEAD.replace(
+            b"=?utf-8?Q?Bremse_quietscht_=E2=80=93_sch=C3=B6n?=",
+            "Bremse quietscht – schön".encode(),
+        )
+    ),
+    "words of the subject": plain(
+        HEAD.replace(
+            b"=?utf-8?Q?Bremse_quietscht_=E2=80=93_sch=C3=B6n?=",
+            b"=?utf-8?B?QnJlbXNlIHF1aWV0c2NodCDi?=\r\n =?utf-8?B?gJMgc2Now7Zu?=",
+        )
+    ),
+    "transfer encoding of the text": HEAD
+    + b"Content-Transfer-Encoding: base64\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    + base64.encodebytes(TEXT.encode()),
+    "character set of the text": HEAD
+    + b"Content-Transfer-Encoding: quoted-printable\r\n"
+    + b'Content-Type: text/plain; charset="Windows-1252"\r\n\r\n'
+    + quopri.encodestring(TEXT.encode("cp1252")),
+    "wrapping of the text": plain(text=TEXT.replace("quietscht – ", "quietscht –\r\n\r\n")),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_the_same_mail_has_one_fingerprint_whatever_its_road(what: str) -> None:
+    assert fingerprint(SAME[what]) == fingerprint(plain())
+    assert weak_key(SAME[what]) == weak_key(plain())
+
+
+def test_rebuilt_parts_do_not_count() -> None:
+    expected = fingerprint(mixed())
+
+    assert fingerprint(mixed(boundary=b"other")) == expected
+    assert fingerprint(mixed(width=54)) == expected
+    assert fingerprint(mixed().replace(b"\r\n", b"\n")) == expected
+    wrapped = mixed().replace(
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\n",
+        b"Content-Type: multipart/alternative; boundary=in\r\n\r\n--in\r\n"
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\n",
+    )
+    wrapped = wrapped.replace(
+        b"\r\n--b1\r\nContent-Type: app", b"\r\n--in--\r\n--b1\r\nContent-Type: app"
+    )
+    assert fingerprint(wrapped) == expected
+
+
+def test_a_text_file_is_the_same_in_any_transfer_encoding() -> None:
+    def with_file(encoding: bytes, content: bytes) -> bytes:
+        return (
+            HEAD
+            + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\n"
+            + b"Content-Type: text/csv; name=a.csv\r\nContent-Transfer-Encoding: "
+            + encoding + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+        )  # fmt: skip
+
+    content = b"a;b=c\r\n1;2\r\n"
+
+    keys = {
+        fingerprint(with_file(b"7bit", content)),
+        fingerprint(with_file(b"7bit", content).replace(b"\r\n", b"\n")),
+        fingerprint(with_file(b"base64", base64.encodebytes(content))),
+        fingerprint(with_file(b"quoted-printable", content.replace(b"=", b"=3D"))),
+    }
+
+    assert len(keys) == 1
+
+
+OTHER = {
+    "text": plain(text=TEXT.replace("42", "43")),
+    "subject": plain(HEAD.replace(b"Bremse_", b"Lampe_")),
+    "sender": plain(HEAD.replace(b"ann@", b"bob@")),
+    "date": plain(HEAD.replace(b"09:15:00", b"09:15:01")),
+    "id": plain(HEAD.replace(b"<m1@", b"<m2@")),
+    "file": mixed(),
+    "another file": mixed(file=PDF + b"!"),
+    "another text before a file": mixed(text="Other.\r\n"),
+    "HTML": HEAD + b"Content-Type: text/html\r\n\r\n<p>One</p>",
+    "another HTML": HEAD + b"Content-Type: text/html\r\n\r\n<p>Two</p>",
+    "no empty line": HEAD + b"This is the text.\r\n",
+    "no empty line, another text": HEAD + b"This is another text.\r\n",
+    "boundary missing": HEAD + b"Content-Type: multipart/mixed\r\n\r\none",
+    "boundary missing, another text": HEAD + b"Content-Type: multipart/mixed\r\n\r\ntwo",
+    "no header": b"One line.\r\n\r\nThe end.\r\n",
+    "no header, another text": b"Another line.\r\n\r\nThe end.\r\n",
+}
+
+
+def test_other_content_with_the_same_id_has_another_fingerprint() -> None:
+    keys = {fingerprint(raw) for raw in [plain(), *OTHER.values()]}
+
+    assert len(keys) == 1 + len(OTHER)
+
+
+def test_too_many_parts_fall_back_to_the_bytes() -> None:
+    head = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    one = head + b"--b\r\n\r\nx\r\n" * 5_000
+    two = head + b"--b\r\n\r\nx\r\n" * 5_001
+
+    assert fingerprint(one) == fingerprint(one.replace(b"\r\n", b"\n"))
+    assert fingerprint(one) != fingerprint(two)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n", b"\x00", b"\r", b":", b"From:\n\n", b"--", b"\xff" * 9]
+)
+def test_never_raises(raw: bytes) -> None:
+    assert len(fingerprint(raw)) == len(weak_key(raw)) == 3 + 64

@@ -1,0 +1,240 @@
+"""What is the text of a message, what is an attachment; nothing is lost."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+
+import pytest
+from postroom.mail import parse
+
+HEAD = b"From: a@b.example\r\nSubject: s\r\nMIME-Version: 1.0\r\n"
+TEXT = b"Content-Type: text/plain\r\n\r\nhello\r\n"
+PAGE = b'Content-Type: text/html\r\n\r\n<p>hi <img src="cid:c1"></p>\r\n'
+IMAGE = (
+    b"Content-Type: image/png\r\nContent-ID: <c1>\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + base64.b64encode(b"png" * 10)
+    + b"\r\n"
+)
+
+
+def multi(kind: str, *parts: bytes, boundary: str = "b") -> bytes:
+    edge = b"--" + boundary.encode()
+    return (
+        f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'.encode()
+        + b"".join(edge + b"\r\n" + part + b"\r\n" for part in parts)
+        + edge
+        + b"--\r\n"
+    )
+
+
+def test_alternatives_within_related_within_mixed() -> None:
+    pdf = b"Content-Type: application/pdf; name=x.pdf\r\n\r\nPDF"
+    alternatives = multi("alternative", TEXT, PAGE, boundary="in")
+    related = multi("related", alternatives, IMAGE, boundary="out")
+
+    message = parse(HEAD + multi("mixed", related, pdf))
+
+    assert message.text.strip() == "hello"
+    assert message.html is not None
+    assert "cid:c1" in message.html
+    image, file = message.attachments
+    assert (image.content_id, image.inline, image.filename) == ("c1", True, "part-1.png")
+    assert (file.filename, file.inline, file.content) == ("x.pdf", False, b"PDF")
+    assert file.sha256 == hashlib.sha256(b"PDF").hexdigest()
+
+
+def test_blank_plain_text_gives_way_to_the_page() -> None:
+    blank = b"Content-Type: text/plain\r\n\r\n \r\n"
+
+    assert parse(HEAD + multi("alternative", blank, PAGE)).text == "hi"
+
+
+def test_text_on_both_sides_of_a_file_is_joined() -> None:
+    message = parse(HEAD + multi("mixed", TEXT, IMAGE, TEXT.replace(b"hello", b"more")))
+
+    assert message.text.split() == ["hello", "more"]
+
+
+def test_plain_text_beside_a_page_is_in_both_views() -> None:
+    message = parse(HEAD + multi("mixed", TEXT.replace(b"hello", b"<hello>"), PAGE))
+
+    assert message.text.split() == ["<hello>", "hi"]
+    assert message.html is not None
+    assert "&lt;hello&gt;" in message.html
+
+
+def test_enclosed_message_is_kept_to_the_byte() -> None:
+    inner = b"From: x@y.example\r\nSubject: inner\r\n" + multi("mixed", TEXT, boundary="inner")
+    message = parse(HEAD + multi("mixed", TEXT, b"Content-Type: message/rfc822\r\n\r\n" + inner))
+
+    assert message.attachments[0].content == inner
+    assert message.subject == "s"
+    assert message.text.strip() == "hello"
+
+
+def test_parts_of_a_digest_are_messages() -> None:
+    message = parse(HEAD + multi("digest", b"\r\nSubject: one\r\n\r\nbody one"))
+
+    assert message.attachments[0].content_type == "message/rfc822"
+    assert message.attachments[0].content == b"Subject: one\r\n\r\nbody one"
+
+
+NAMED = b"Content-Type: text/plain; name=log.txt\r\nContent-Disposition: inline\r\n\r\nlog"
+
+
+def test_named_text_is_a_file_beside_a_text_and_the_text_alone() -> None:
+    assert [a.filename for a in parse(HEAD + multi("mixed", TEXT, NAMED)).attachments] == [
+        "log.txt"
+    ]
+    assert parse(HEAD + multi("mixed", NAMED)).text == "log"
+
+
+def test_report_without_a_text_shows_its_status() -> None:
+    status = b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n"
+
+    message = parse(HEAD + multi("report", status))
+
+    assert "Reporting-MTA" in message.text
+    assert len(message.attachments) == 1
+
+
+def test_files_within_the_text_become_attachments() -> None:
+    uu = b"begin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n"
+    yenc = b"=ybegin line=128 size=3 name=t.bin\r\n\x8b\x8c\x8d\r\n=yend size=3\r\n"
+
+    message = parse(HEAD + b"\r\nBefore\r\n" + uu + b"between\r\n" + yenc + b"after\r\n")
+
+    assert message.text.split() == ["Before", "between", "after"]
+    assert [(a.filename, a.content) for a in message.attachments] == [
+        ("a.txt", b"abc"),
+        ("t.bin", b"abc"),
+    ]
+
+
+def test_prose_that_begins_like_uuencode_stays() -> None:
+    text = b"begin 100 things now\r\nand then some\r\nend\r\n"
+
+    assert parse(HEAD + b"\r\n" + text).text.splitlines() == text.decode().splitlines()
+
+
+def test_winmail_dat_is_kept_and_opened() -> None:
+    def attribute(level: int, identifier: int, value: bytes) -> bytes:
+        return struct.pack("<BII", level, identifier, len(value)) + value + b"\0\0"
+
+    name = "Bericht ä.txt".encode("utf-16-le") + b"\0\0"
+    properties = struct.pack("<IHHII", 1, 0x1F, 0x3707, 1, len(name)) + name
+    tnef = (
+        struct.pack("<IH", 0x223E9F78, 1)
+        + attribute(1, 0x0002800C, b"Body inside\0")
+        + attribute(2, 0x00069002, bytes(14))
+        + attribute(2, 0x00018010, b"BERICH~1.TXT\0")
+        + attribute(2, 0x0006800F, b"content")
+        + attribute(2, 0x00069005, properties)
+    )
+    part = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+
+    message = parse(HEAD + part[:-2] + b"\r\n" + base64.b64encode(tnef))
+
+    assert message.attachments[0].content == tnef
+    assert message.attachments[1].filename == "Bericht ä.txt"
+    assert message.attachments[1].content == b"content"
+    assert message.text == "Body inside"
+    for end in range(len(tnef)):
+        parse(HEAD + part + base64.b64encode(tnef[:end]))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'Content-Type: multipart/mixed; boundary="ABC"\r\n\r\n--abc\r\nContent-Type: text/plain'
+        b"\r\n\r\nhello\r\n--abc--\r\n",
+        b'Content-Type: multipart/mixed; boundary="ABC"\r\n\r\nhello\r\n--ABC--\r\n',
+        b"Content-Type: multipart/mixed; boundary=ABC\r\n\r\n--ABC\r\nhello\r\n--ABC--\r\n",
+        b"Content-Type: multipart/mixed; boundary=ABC\r\n\r\n--ABC\r\n\r\nhello\r\n",
+        b"Content-Type: multipart/mixed; boundary*0=A;\r\n boundary*1=BC\r\n\r\n--ABC\r\n\r\nhello",
+        b"Content-Type: multipart/mixed; boundary=ABC\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + base64.b64encode(b"--ABC\r\n\r\nhello\r\n--ABC--\r\n"),
+        b"\r\nhello",
+        b"hello",
+    ],
+)
+def test_text_is_found_in_broken_structures(body: bytes) -> None:
+    assert "hello" in parse(HEAD + body).text
+
+
+def test_transfer_encodings_with_faults() -> None:
+    def body(encoding: bytes, content: bytes) -> str:
+        return parse(HEAD + b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + content).text
+
+    assert body(b"Quoted-Printable;", b"h=C3=A4 =ZZ =\r\nx=3") == "hä =ZZ x=3"
+    assert body(b"base64", b"aGVs bG8\r\n") == "hello"
+    assert body(b"base64", b"aGVsbG8gaGVs!bG8gaGVsbG8gaGVsbG8=") == "hello hello hello hello"
+    assert body(b"base64", b"aGU=\r\nbGxv") == "hello"
+    assert body(b"base64", b"This is no base64.") == "This is no base64."
+    assert body(b'"8bit"', b"hello") == "hello"
+
+
+def test_large_base64_with_foreign_characters_is_decoded_as_far_as_it_goes() -> None:
+    content = bytes(range(256)) * 100
+    clean = base64.encodebytes(content)
+    dirty = clean[:5_000] + b"!*" + clean[5_000:]
+    head = HEAD + b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+
+    assert parse(head + clean).attachments[0].content == content
+    assert parse(head + clean).problems == ()
+    assert parse(head + dirty).attachments[0].content == content
+    assert parse(head + dirty).problems != ()
+
+
+def test_flowed_lines_are_joined_within_their_quote() -> None:
+    head = HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\n"
+
+    text = parse(head + b"> one \r\n> two\r\nthree \r\nfour\r\n-- \r\nAnn\r\n").text
+
+    assert text == "> one two\nthree four\n-- \nAnn\n"
+
+
+def test_important_fields_are_found_behind_a_thousand_others() -> None:
+    head = b"X-Many: value\r\n" * 20_000 + b"X-Long: " + b"x" * 1_000_000 + b"\r\n"
+
+    message = parse(head + b"From: a@b.example\r\nMessage-ID: <m@b>\r\n\r\nhello")
+
+    assert message.from_ is not None
+    assert message.message_id == "m@b"
+    assert message.text == "hello"
+    assert len(message.headers) < 2_000
+    assert message.problems
+
+
+def test_trace_of_the_delivering_server_is_read() -> None:
+    message = parse(
+        b"Return-Path: <>\r\nReceived: from a by b; Tue, 03 Mar 2026 09:20:00 +0100\r\n"
+        b"Received: from c by a; Tue, 03 Mar 2026 09:00:00 +0100\r\n\r\n"
+    )
+
+    assert message.return_path == ""
+    assert message.received_at is not None
+    assert message.received_at.isoformat() == "2026-03-03T08:20:00+00:00"
+    assert parse(b"Return-Path: <a@b.example>\r\n\r\n").return_path == "a@b.example"
+    assert parse(b"Subject: x\r\n\r\n").return_path is None
+
+
+def test_page_as_text() -> None:
+    page = (
+        b"Content-Type: text/html; charset=utf-8\r\n\r\n<title>T</title><p>One&nbsp;<b>two</b></p>"
+        b"<ul><li>three<li>four</ul>line<br>break<pre>a\n  b</pre>"
+        b"<blockquote type=cite>quoted<br>text</blockquote><style>x{}</style>&#99999999;"
+    )
+
+    assert parse(HEAD + page).text.splitlines() == [
+        "One two", "", "- three", "- four", "", "line", "break", "", "a", "  b", "",
+        "> quoted", "> text", "", "\ufffd",
+    ]  # fmt: skip
+
+
+def test_page_without_a_label_may_name_its_charset() -> None:
+    page = b"Content-Type: text/html\r\n\r\n<meta charset='koi8-r'><p>" + "Привет".encode("koi8-r")
+
+    assert parse(HEAD + page).text == "Привет"
