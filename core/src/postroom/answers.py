@@ -1,0 +1,314 @@
+"""What goes out from a question: acknowledgements and answers; and notes, which stay inside.
+
+Everything runs in the caller's transaction, or in one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from postroom import questions, templates
+from postroom.api import codes
+from postroom.contacts import contact_key
+from postroom.errors import InputError
+from postroom.mail.automatic import is_usable
+from postroom.mail.compose import Draft, OutgoingFile
+from postroom.mail.domains import address_key
+from postroom.mail.html import to_text
+from postroom.mail.message import Address
+from postroom.mail.text import readable, storable
+from postroom.mail.threading import reply_references, reply_subject
+from postroom.names import checked_name
+from postroom.outgoing import addresses, distinct, letterhead, new_id, our_addresses, queue
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Message, Outbox, Question
+
+logger = logging.getLogger(__name__)
+
+MOST_AUTOMATIC: Final = 5
+AUTOMATIC_SPAN: Final = timedelta(hours=24)
+"""One correspondent gets at most so many automatic mails in that time, whatever headers say."""
+
+MOST_COPIES: Final = 100
+_LONGEST_ECHO: Final = 100
+_LINK = re.compile(r"://|www\.|\b[\w-]+\.[a-z]{2,}/", re.IGNORECASE)
+
+
+class OutgoingMissingError(InputError):
+    """The mailbox cannot send."""
+
+    code = codes.OUTGOING_MISSING
+
+
+# ---------------------------------------------------------------------- acknowledgements
+
+
+def queue_acknowledgement(question: Question, message: Message, template: str) -> Outbox | None:
+    """Tell the customer that the question was received; None: better not.
+
+    :param message: the stored row of what opened the question
+    :param template: see `templates`; blank: the default text
+    """
+    mailbox = Mailbox.get_by_id(message.mailbox_id)
+    recipient = _acknowledged_to(message)
+    head = letterhead(mailbox)
+    if recipient is None or head is None or not _may_acknowledge(question, message, mailbox):
+        return None
+    with transaction():
+        message_id = new_id()
+        if _is_acknowledged(question) or _has_had_enough(recipient):
+            return None
+        draft = Draft(
+            from_=head.from_,
+            to=(recipient,),
+            reply_to=head.reply_to,
+            subject=_acknowledged_subject(question, message),
+            text=_acknowledgement_text(question, mailbox, template),
+            message_id=head.new_message_id(),
+            date=now().replace(microsecond=0),
+            in_reply_to=message.internet_id,
+            references=_references(message),
+            automatic="auto-replied",
+        )
+        try:
+            return queue(
+                question,
+                mailbox,
+                draft,
+                message_id=message_id,
+                kind="acknowledgement",
+                instant=now(),
+            )[1]
+        except ValueError as error:  # an address that cannot be written; no reason to lose the mail
+            logger.info("Question %s is not acknowledged: %s", question.id, error)
+            return None
+
+
+def _may_acknowledge(question: Question, message: Message, mailbox: Mailbox) -> bool:
+    """First contact is safe: what was received before the mailbox was made is never answered."""
+    if not message.may_auto_reply or question.status == "spam":
+        return False
+    received_at: datetime | None = message.received_at
+    return received_at is not None and received_at >= mailbox.created_at.replace(microsecond=0)
+
+
+def _acknowledged_to(message: Message) -> Address | None:
+    """Return the one to tell: Reply-To, else From; nobody if either is one of ours."""
+    own = our_addresses()
+    named = addresses(message.reply_to)
+    sender = Address(message.from_address, message.from_name) if message.from_address else None
+    if any(address_key(one.address) in own for one in (*named, *([sender] if sender else []))):
+        return None
+    recipient = named[0] if named else sender
+    return recipient if recipient is not None and is_usable(recipient.address) else None
+
+
+def _is_acknowledged(question: Question) -> bool:
+    return bool(
+        Message.select()
+        .where((Message.question == question.id) & (Message.kind == "acknowledgement"))
+        .exists()
+    )
+
+
+def _has_had_enough(recipient: Address) -> bool:
+    """Count what went to this correspondent from any mailbox, sent or on its way."""
+    sent = (
+        Outbox.select()
+        .where(
+            (Outbox.recipient_key == contact_key(recipient.address))
+            & (Outbox.created_at > now() - AUTOMATIC_SPAN)
+            & Outbox.is_automatic
+            & (Outbox.state != "cancelled")
+        )
+        .count()
+    )
+    if sent >= MOST_AUTOMATIC:
+        logger.info("A correspondent had %s automatic mails in a day and gets no more.", sent)
+    return bool(sent >= MOST_AUTOMATIC)
+
+
+def _acknowledged_subject(question: Question, message: Message) -> str:
+    """`Re:` and the customer's subject, for their mail program; bounded, and without links, so that
+    nobody can have us carry an advertisement."""
+    words = " ".join(message.subject.split())
+    echo = "" if _LINK.search(words) else words[:_LONGEST_ECHO]
+    return reply_subject(echo, f"[{questions.reference(question)}]")
+
+
+def _acknowledgement_text(question: Question, mailbox: Mailbox, template: str) -> str:
+    seen = templates.values(
+        number=question.id,
+        reference=questions.reference(question),
+        mailbox_name=mailbox.name,
+        mailbox_address=mailbox.address,
+        segment_name=mailbox.segment.name,
+    )
+    return templates.render(template, seen)
+
+
+# ---------------------------------------------------------------------- answers
+
+
+def answer(
+    question: Question,
+    text: str,
+    *,
+    author: str,
+    html: str | None = None,
+    attachments: Sequence[OutgoingFile] = (),
+    reply_all: bool = False,
+) -> Message:
+    """Queue an agent's answer to the customer's last message.
+
+    :param reply_all: also to those in its To and Cc, less our own addresses
+    :raises InputError: nothing to say, nobody to say it to, marked as spam, or no outgoing side
+    """
+    author = _checked_author(author)
+    if not text.strip() and html:
+        text = to_text(html)
+    if not text.strip() and not attachments:
+        raise InputError("The answer is empty.")
+    with transaction():
+        message_id = new_id()
+        question = questions.lock(question.id)
+        if question.status == "spam":
+            raise InputError(
+                f"Question {question.id} is marked as spam.",
+                next_step=f"Run `postroom question reopen {question.id}` first.",
+            )
+        draft = _draft(question, storable(text), storable(html) if html else None, reply_all)
+        message = _queue_answer(question, draft, tuple(attachments), message_id, author)
+        questions.note_work(question, author=author)
+    return message
+
+
+def _draft(question: Question, text: str, html: str | None, reply_all: bool) -> Draft:
+    head = letterhead(question.mailbox)
+    if head is None:
+        raise OutgoingMissingError(
+            f"The mailbox {question.mailbox.address} has no outgoing side to send an answer with."
+        )
+    asked = _last_of_the_customer(question)
+    to, cc = _recipients(question, asked, reply_all=reply_all)
+    subject = question.subject or asked.subject
+    return Draft(
+        from_=head.from_,
+        to=to,
+        cc=cc,
+        reply_to=head.reply_to,
+        subject=reply_subject(subject, f"[{questions.reference(question)}]"),
+        text=text,
+        html=html,
+        message_id=head.new_message_id(),
+        date=now().replace(microsecond=0),
+        in_reply_to=asked.internet_id,
+        references=_references(asked),
+    )
+
+
+def _queue_answer(
+    question: Question,
+    draft: Draft,
+    attachments: tuple[OutgoingFile, ...],
+    message_id: int,
+    author: str,
+) -> Message:
+    from dataclasses import replace
+
+    try:
+        message, _ = queue(
+            question,
+            question.mailbox,
+            replace(draft, attachments=attachments),
+            message_id=message_id,
+            kind="answer",
+            author=author,
+            instant=now(),
+        )
+    except ValueError as error:
+        raise InputError(f"The answer cannot be composed: {error}.") from error
+    return message
+
+
+def _last_of_the_customer(question: Question) -> Message:
+    """Return the message to answer: the latest, but not one of a stranger who joined."""
+    theirs = Message.select().where(
+        (Message.question == question.id)
+        & (Message.direction == "in")
+        & Message.kind.in_(["question", "reply"])
+    )
+    latest = theirs.where(~Message.is_stranger).order_by(
+        Message.received_at.desc(), Message.id.desc()
+    )
+    found: Message | None = latest.first() or theirs.where(Message.kind == "question").first()
+    if found is None:
+        raise InputError(f"Question {question.id} has no message of a customer to answer.")
+    return found
+
+
+def _recipients(
+    question: Question, asked: Message, *, reply_all: bool
+) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
+    own = our_addresses()
+    usable = [one for one in addresses(asked.reply_to) if is_usable(one.address)]
+    to = distinct(usable, without=own)
+    if not to and asked.from_address and is_usable(asked.from_address):
+        to = distinct([Address(asked.from_address, asked.from_name)], without=own)
+    if not to:
+        raise InputError(
+            f"Question {question.id} names no address that could be answered.",
+            next_step="Look at the original with `postroom question raw`.",
+        )
+    if not reply_all:
+        return to, ()
+    others = (one for one in addresses([*asked.to, *asked.cc]) if is_usable(one.address))
+    without = own | {address_key(one.address) for one in to}
+    return to, distinct(others, without=without)[:MOST_COPIES]
+
+
+def _references(message: Message) -> tuple[str, ...]:
+    return reply_references(message.internet_id, message.references, message.in_reply_to)
+
+
+# ---------------------------------------------------------------------- notes
+
+
+def note(question: Question, text: str, *, author: str) -> Message:
+    """Add an internal note.
+
+    :raises InputError: it is empty
+    """
+    author = _checked_author(author)
+    text = readable(text).strip("\n")
+    if not text.strip():
+        raise InputError("The note is empty.")
+    with transaction():
+        message_id = new_id()
+        question = questions.lock(question.id)
+        instant = now()
+        message: Message = Message.create(
+            id=message_id,
+            question=question.id,
+            mailbox=question.mailbox_id,
+            kind="note",
+            direction="none",
+            from_name=author,
+            date=instant,
+            text=text,
+            author=author,
+            created_at=instant,
+        )
+        questions.note_work(question)
+    return message
+
+
+def _checked_author(author: str) -> str:
+    try:
+        return checked_name(author)
+    except ValueError as error:
+        raise InputError(f"The author's name {error}.") from error
