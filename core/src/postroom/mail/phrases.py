@@ -164,7 +164,8 @@ BOUNCE_OPENING = re.compile(
         this\ message\ was\ created\ automatically\ by\ (?:the\ )?(?:mail|smtp)
       | this\ is\ the\ \S{1,40}\ (?:program|mail\ system|mail\ agent)
       | this\ is\ an\ automatically\ generated\ delivery
-      | message\ from\ interscan | non-delivery\ report\b | failed\ recipients? | a\ message\ that\ you\ sent\ could\ not
+      | message\ from\ interscan
+      | non-delivery\ report\b | failed\ recipients? | a\ message\ that\ you\ sent\ could\ not
       | your\ message\ (?:with\ subject|to)\b [^.]{0,200}
         could\ not\ be\ delivered\ to\ the\ following
       | (?:could\ not|unable\ to)\ deliver\ (?:the\ |your\ )?message\ to\ the\ following

@@ -153,7 +153,7 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     line = lines[index].strip(INVISIBLE)
     if not line or line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
         return None
-    if not followed_by_quote and "@" not in line:
+    if not followed_by_quote and "@" not in line and "@" not in lines[index - 1]:
         return None
     first, joined = _unwrap(lines, index)
     has_verb = _has_verb(joined)
