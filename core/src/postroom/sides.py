@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from postroom import names, secrets
@@ -24,10 +24,11 @@ __all__ = [
     "MASK",
     "WORDS",
     "check_disposition",
-    "disposition_of",
+    "disposition",
     "find",
     "forget_cursor",
     "load",
+    "prepare",
     "put",
     "remove",
     "save",
@@ -49,24 +50,22 @@ _NEEDS: Final = {
 # ---------------------------------------------------------------------------- disposition
 
 
-def disposition_of(mailbox: Mailbox) -> Disposition:
-    """Return what is to happen on the server with what is stored."""
-    return Disposition(mailbox.disposition, mailbox.disposition_folder)  # type: ignore[arg-type]
+def disposition(action: str, folder: str | None) -> Disposition:
+    """Return what is to happen on the server with what is stored, from a mailbox's columns."""
+    return Disposition(action, folder)  # type: ignore[arg-type]  # the column holds no other
 
 
 def check_disposition(
-    transport: Transport, disposition: Disposition, settings: TransportSettings
+    transport: Transport, wanted: Disposition, watched: Sequence[str] | None
 ) -> list[Problem]:
-    """Return what speaks against a disposition with this incoming side."""
-    needed = _NEEDS.get(disposition.action)
+    """Return what speaks against a disposition with an incoming side that watches these folders."""
+    needed = _NEEDS.get(wanted.action)
     if needed is not None and needed not in transport.capabilities:
         able = ", ".join(["leave", *(a for a, c in _NEEDS.items() if c in transport.capabilities)])
         return [Problem("disposition", f"{transport.name} cannot do that, only: {able}")]
-    watched = getattr(settings, "folders", None) or []
-    if disposition.folder is not None and _folder_key(disposition.folder) in map(
-        _folder_key, watched
-    ):
-        return [Problem("disposition", f"the folder {disposition.folder} is watched itself")]
+    keys = [_folder_key(folder) for folder in watched or ()]
+    if wanted.folder is not None and _folder_key(wanted.folder) in keys:
+        return [Problem("disposition", f"the folder {wanted.folder} is watched itself")]
     return []
 
 
@@ -114,11 +113,11 @@ def put(
     :param own: ``send_as``, ``reply_to``, ``save_to_sent``: the core's settings of a side
     """
     plugins = load_plugins()
-    transport = plugins.transport(transport_name)
-    settings = validate(transport, direction, values)
-    own = _checked_own(own)
+    transport, settings, own = prepare(direction, transport_name, values, own)
     if direction == "in":
-        problems = check_disposition(transport, disposition_of(mailbox), settings)
+        wanted = disposition(mailbox.disposition, mailbox.disposition_folder)
+        watched = getattr(settings, "folders", None)
+        problems = check_disposition(transport, wanted, watched)
         if problems:
             raise InputError("The disposition does not go with the incoming side.", problems)
     with transaction():
@@ -149,6 +148,30 @@ def put(
     return saved, changed
 
 
+def prepare(
+    direction: str, transport_name: str, values: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[Transport, TransportSettings, dict[str, Any]]:
+    """Check what can be checked without the mailbox; return what `put` goes on with.
+
+    :raises InputError: with every problem
+    :raises SettingsError: the transport is not installed
+    """
+    transport = load_plugins().transport(transport_name)
+    problems: list[Problem] = []
+    checked = _checked_own(own, problems)
+    try:
+        settings = validate(transport, direction, values)
+    except InputError as error:
+        error.problems = (*error.problems, *problems)
+        raise
+    credential = getattr(settings, "credential", None)
+    if credential is not None:  # none can be kept yet: no kind of credential is installed
+        problems.append(Problem("credential", f'there is no credential "{credential}"'))
+    if problems:
+        raise InputError(f"The {WORDS[direction]} settings are not right.", problems)
+    return transport, settings, checked
+
+
 def remove(mailbox: Mailbox, direction: str) -> bool:
     """Take a side away; what was received and what waits to be sent stays."""
     matches = (Side.mailbox == mailbox.id) & (Side.direction == direction)
@@ -169,8 +192,7 @@ def forget_cursor(mailbox: Mailbox) -> None:
         ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
 
 
-def _checked_own(own: Mapping[str, Any]) -> dict[str, Any]:
-    problems = []
+def _checked_own(own: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
     checked: dict[str, Any] = {"save_to_sent": own.get("save_to_sent", True)}
     if not isinstance(checked["save_to_sent"], bool):
         problems.append(Problem("save_to_sent", "must be true or false"))
@@ -181,8 +203,6 @@ def _checked_own(own: Mapping[str, Any]) -> dict[str, Any]:
                 checked[name] = names.checked_address(own[name])
             except ValueError as error:
                 problems.append(Problem(name, str(error)))
-    if problems:
-        raise InputError("The outgoing settings are not right.", problems)
     return checked
 
 
