@@ -137,7 +137,7 @@ def _acknowledged_subject(question: Question, message: Message) -> str:
     nobody can have us carry an advertisement."""
     words = " ".join(message.subject.split())
     echo = "" if _LINK.search(words) else words[:_LONGEST_ECHO]
-    return reply_subject(echo, f"[{questions.reference(question)}]")
+    return reply_subject(echo, questions.reference(question))
 
 
 def _acknowledgement_text(question: Question, mailbox: Mailbox, template: str) -> str:
@@ -201,7 +201,7 @@ def _draft(question: Question, text: str, html: str | None, reply_all: bool) -> 
         to=to,
         cc=cc,
         reply_to=head.reply_to,
-        subject=reply_subject(subject, f"[{questions.reference(question)}]"),
+        subject=reply_subject(subject, questions.reference(question)),
         text=text,
         html=html,
         message_id=head.new_message_id(),
