@@ -42,11 +42,16 @@ class Fields(list[tuple[str, str]]):
 
     def all(self, name: str) -> list[str]:
         """Return the values of that name (given in lower case), in order."""
-        if self._by_name is None:
-            self._by_name = {}
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = {}
             for key, value in self:
-                self._by_name.setdefault(key.lower(), []).append(value)
-        return self._by_name.get(name, [])
+                key = key.lower()
+                if key in by_name:
+                    by_name[key].append(value)
+                else:
+                    by_name[key] = [value]
+        return by_name.get(name, [])
 
     def first(self, name: str) -> str:
         """Return the first value of that name (given in lower case), or ""."""

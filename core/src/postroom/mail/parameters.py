@@ -34,6 +34,8 @@ class Parameterised:
 
     def text(self, name: str) -> str:
         """Return a parameter as text: RFC 2231, else encoded words, else raw bytes."""
+        if not self.raw:
+            return ""
         extended = self.raw.get(name + "*")
         return _extended(extended) if extended is not None else _words(self.raw.get(name, ""))
 

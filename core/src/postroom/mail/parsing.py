@@ -106,13 +106,19 @@ class _Head:
         return received_date(value) if value else None
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
-        return tuple([(name, self._shown(value)) for name, value in self.fields])
+        return tuple(
+            [
+                field
+                if len(value := field[1]) <= _LONGEST_VALUE
+                and value.isascii()
+                and value.isprintable()  # most are; what follows costs more
+                and "=?" not in value
+                else (field[0], self._shown(value))
+                for field in self.fields
+            ]
+        )
 
     def _shown(self, value: str) -> str:
-        if value.isascii() and "=?" not in value:
-            if value.isprintable() and len(value) <= _LONGEST_VALUE:
-                return value
-            return one_line(value, _LONGEST_VALUE)
         return one_line(decode_words(value[:_LONGEST_VALUE], self.hint), _LONGEST_VALUE)
 
     def message(self, root: Part, body: Body) -> ParsedMessage:

@@ -35,6 +35,7 @@ class Part:
     within: str = ""
     """The type of the multipart it is in."""
     depth: int = 0
+    _disposition: Parameterised | None = None
     children: list[Part] = field(default_factory=list)
 
     @property
@@ -47,7 +48,9 @@ class Part:
 
     @property
     def disposition(self) -> Parameterised:
-        return disposition(self.fields.first("content-disposition"))
+        if self._disposition is None:
+            self._disposition = disposition(self.fields.first("content-disposition"))
+        return self._disposition
 
     @property
     def encoding(self) -> str:

@@ -36,9 +36,7 @@ def readable(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """Return a header's text on one line, without controls, at most `limit` characters."""
-    if text.isascii() and text.isprintable():
-        return text.strip()[:limit]
-    if _NOT_ONE_LINE.search(text) is not None:
+    if not text.isprintable() and _NOT_ONE_LINE.search(text) is not None:
         if "\x1b" in text:
             text = _ESCAPE.sub("", text)
         text = _NOT_ONE_LINE.sub("", _BREAK.sub(" ", text))

@@ -46,8 +46,9 @@ def _base64(body: bytes) -> Decoded:
             content = _decode(body)
         except (binascii.Error, ValueError):
             content = b""
-        letters = len(body) - body.count(b"\n") - body.count(b"\r")
-        if letters == (len(content) + 2) // 3 * 4:  # nothing was skipped but line ends
+        lines = body.count(b"\n")  # nothing else may have been skipped: LF, or CR and LF, each
+        skipped = len(body) - (len(content) + 2) // 3 * 4
+        if skipped in (lines, 2 * lines):
             return Decoded(content)
     dirty = _NOT_BASE64.search(body) is not None
     if (dirty or b" " in body) and not looks_like_base64(body):

@@ -19,7 +19,7 @@ def decode_words(value: str, hint: str | None = None) -> str:
     joined before they are decoded: many mailers cut characters in two.
     """
     if "=?" not in value:
-        return decode_plain(value, hint)
+        return value if value.isascii() and "\x1b" not in value else decode_plain(value, hint)
     out: list[str] = []
     run: list[tuple[str, str, str]] = []  # neighbouring words: charset, encoding, text
     done = 0
