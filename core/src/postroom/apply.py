@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -129,13 +129,11 @@ class _Work:
     def _segment(self, index: int, entry: dict[str, Any]) -> None:
         name = entry.get("name")
         with self._reporting("segment", index):
-            changed = segments.put(name, entry.get("acknowledgement"))  # type: ignore[arg-type]
+            changed = segments.put(name, entry.get("acknowledgement"))
             self._note(f"segment {name}", changed)
             return
-        try:  # so that what refers to it is not reported as well; all of it is undone
-            segments.put(name, None)  # type: ignore[arg-type]
-        except InputError:
-            pass
+        with suppress(InputError):  # so that what refers to it is not reported too; it is undone
+            segments.put(name, None)
 
     def _topic(self, index: int, entry: dict[str, Any]) -> None:
         with self._reporting("topic", index):

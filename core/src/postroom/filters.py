@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from postroom import names, segments
 from postroom.api.errors import Problem
+from postroom.api.verdict import FilterRule, MailboxView
 from postroom.errors import InputError, NotFoundError
 from postroom.store.database import transaction
 from postroom.store.models import Filter, Segment
@@ -81,6 +82,29 @@ def find(name: str, segment_name: str) -> Filter:
         hint = names.nearest(name, [rule.name for rule in _of(segment)])
         raise NotFoundError(f'The segment "{segment.name}" has no filter "{name}"; {hint}')
     return found
+
+
+def exists(name: str, segment_name: str) -> bool:
+    """Say whether there is a filter of that name."""
+    try:
+        find(name, segment_name)
+    except NotFoundError:
+        return False
+    return True
+
+
+def try_out(rule: Filter, raw: bytes) -> dict[str, Any]:
+    """Return whether a filter matches a message, and what it would do. Stores nothing."""
+    from postroom.builtin.filters import postroom_classify
+    from postroom.mail import parse
+
+    one = FilterRule(
+        **{name: getattr(rule, name) for name in ("name", "field", "pattern", "stop", *ACTIONS)}
+    )
+    view = MailboxView("", "", "", frozenset(), filters=(one,))
+    verdict = postroom_classify(parse(raw), view)
+    does = {name: getattr(verdict, name) for name in ACTIONS} if verdict else {}
+    return {"matches": verdict is not None and verdict.because is not None, **does}
 
 
 def remove(name: str, segment_name: str) -> None:

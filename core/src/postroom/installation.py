@@ -22,6 +22,11 @@ def is_empty() -> bool:
     )
 
 
+def make_tables() -> None:
+    """Make the tables in an empty database."""
+    schema.upgrade()
+
+
 def initialise() -> list[str]:
     """Make what is not there yet; return a line for each thing made. Safe to repeat.
 
@@ -30,7 +35,7 @@ def initialise() -> list[str]:
     """
     done = []
     if is_empty():
-        schema.upgrade()
+        make_tables()
         done.append("Made the tables.")
     key = secrets.prepare()
     if key is not None:
@@ -46,7 +51,7 @@ def where() -> list[str]:
 
     url = urlsplit(places.database_url())
     if url.scheme == "sqlite":
-        database = url.geturl()
+        database = places.database_url()
     else:
         database = f"{url.scheme}://{url.hostname or ''}{url.path}"
     return [f"Database: {database}", f"Key: {_key()}"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from postroom import segments
 from postroom.errors import InputError, NotFoundError
-from postroom.store.database import transaction
+from postroom.store.database import rows, transaction
 from postroom.store.models import (
     Attempt,
     Mailbox,
@@ -39,7 +39,7 @@ def move(mailbox: Mailbox, segment_name: str, *, with_questions: bool = False) -
 def _move_questions(mailbox: Mailbox, segment: Segment) -> int:
     affected = (Question.mailbox == mailbox.id) & (Question.segment != segment.id)
     used = Question.select(Question.topic).where(affected & Question.topic.is_null(False))
-    for (topic_id,) in list(used.distinct().tuples()):
+    for (topic_id,) in rows(used.distinct()):
         values = {"topic": _same_topic(segment, topic_id)}
         Question.update(values).where(affected & (Question.topic == topic_id)).execute()
     return int(Question.update(segment=segment.id).where(affected).execute())
@@ -90,7 +90,7 @@ def _give_shared_questions_away(mailbox: Mailbox) -> None:
         .where((Question.mailbox == mailbox.id) & (Message.mailbox != mailbox.id))
         .order_by(Message.id.desc())
     )
-    for question_id, other_id in list(shared.tuples()):  # the earliest message is written last
+    for question_id, other_id in rows(shared):  # the earliest message is written last
         Question.update(mailbox=other_id).where(Question.id == question_id).execute()
 
 

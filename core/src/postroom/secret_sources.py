@@ -1,4 +1,4 @@
-"""Where secrets are read from: an environment variable, a file, or (discouraged) the text itself."""
+"""Where secrets are read from: the environment, a file, or (discouraged) the text itself."""
 
 from __future__ import annotations
 

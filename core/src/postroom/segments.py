@@ -23,11 +23,14 @@ def ensure_default() -> bool:
         return bool(added.as_rowcount().execute())
 
 
-def find(name: str) -> Segment:
+def find(name: object) -> Segment:
     """Return a segment by its name.
 
     :raises NotFoundError: with the nearest name
+    :raises InputError: that is no name
     """
+    if not isinstance(name, str):
+        raise InputError("The name is not right.", [Problem("segment", "must be text")])
     found: Segment | None = Segment.get_or_none(Segment.name_key == names.name_key(name))
     if found is None:
         if names.name_key(name) == DEFAULT:  # it always exists
@@ -38,15 +41,21 @@ def find(name: str) -> Segment:
     return found
 
 
-def put(name: str, acknowledgement: str | None) -> list[str]:
+def exists(name: str) -> bool:
+    """Say whether there is a segment of that name."""
+    return bool(Segment.select().where(Segment.name_key == names.name_key(name)).exists())
+
+
+def put(name: object, acknowledgement: object) -> list[str]:
     """Make a segment be so; return the names of what changed.
 
     :param acknowledgement: the template of acknowledgements, None: the one that is built in
     :raises InputError: with every problem
     """
     problems = []
+    tidy = ""
     try:
-        name = names.checked_name(name)
+        tidy = names.checked_name(name)
     except ValueError as error:
         problems.append(Problem("name", str(error)))
     try:
@@ -55,11 +64,11 @@ def put(name: str, acknowledgement: str | None) -> list[str]:
         problems.append(Problem("acknowledgement", str(error)))
     if problems:
         raise InputError("The segment is not right.", problems)
-    values = {"name": name, "acknowledgement": acknowledgement}
+    values = {"name": tidy, "acknowledgement": acknowledgement}
     with transaction():
-        old = Segment.get_or_none(Segment.name_key == names.name_key(name))
+        old = Segment.get_or_none(Segment.name_key == names.name_key(tidy))
         if old is None:
-            Segment.create(name_key=names.name_key(name), created_at=now(), **values)
+            Segment.create(name_key=names.name_key(tidy), created_at=now(), **values)
             return ["added"]
         changed = [field for field, value in values.items() if getattr(old, field) != value]
         if changed:
@@ -140,7 +149,7 @@ def find_topic(segment: Segment, name: str) -> Topic:
     return found
 
 
-def put_topic(segment_name: str, name: str) -> list[str]:
+def put_topic(segment_name: object, name: object) -> list[str]:
     """Make a topic exist; return the names of what changed."""
     segment = find(segment_name)
     name = _checked(name)
@@ -209,7 +218,7 @@ def _filters_with(topic: Topic) -> Any:
 # ---------------------------------------------------------------------------- checks
 
 
-def _checked(name: str) -> str:
+def _checked(name: object) -> str:
     try:
         return names.checked_name(name)
     except ValueError as error:
@@ -221,6 +230,8 @@ def _check_template(template: object) -> None:
         return
     if not isinstance(template, str):
         raise ValueError("must be text")
+    if "\0" in template:
+        raise ValueError("must hold no NUL")
     import jinja2
     from jinja2.sandbox import SandboxedEnvironment
 

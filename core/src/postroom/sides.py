@@ -138,10 +138,11 @@ def put(
             "paused_by_server": False,
         }
         if side is None:
+            changed = ["added"]
             Side.create(mailbox=mailbox.id, direction=direction, **columns)
         else:
             Side.update(columns).where(Side.id == side.id).execute()
-        if direction == "in" and (side is None or {"transport", *_WHERE_TO_FETCH} & {*changed}):
+        if direction == "in" and {"added", "transport", *_WHERE_TO_FETCH} & {*changed}:
             forget_cursor(mailbox)
     saved = find(mailbox, direction)
     assert saved is not None  # noqa: S101 - it was just written

@@ -1,0 +1,69 @@
+"""``postroom apply``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from postroom import apply as configuration
+from postroom import installation, places
+from postroom.cli.output import say, warn
+from postroom.cli.session import open_store, sqlite_path
+
+
+@click.command(epilog="Example: postroom apply mailboxes.toml --dry-run")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+def apply(file: BinaryIO, dry_run: bool) -> None:
+    """Set segments, topics, filters and mailboxes up from a TOML FILE (or - for standard input).
+
+    All of it or, when anything is wrong, nothing. What the file does not name is left alone. Makes
+    the database if there is none yet.
+    """
+    name = "standard input" if file.name in ("-", "<stdin>") else file.name
+    folder = Path.cwd() if name != file.name else Path(file.name).resolve().parent
+    content = configuration.read(file.read(), name=name, folder=folder)
+    fresh = _is_fresh()
+    if fresh:  # what is wrong is found before anything is made
+        with _throw_away_store():
+            applied = configuration.apply(content, dry_run=True)
+    if not (fresh and dry_run):
+        with open_store(check=False):
+            for line in installation.initialise() if not dry_run else ():
+                say(line)
+            applied = configuration.apply(content, dry_run=dry_run)
+    _report(applied, dry_run=dry_run)
+
+
+def _report(applied: configuration.Applied, *, dry_run: bool) -> None:
+    for warning in applied.warnings:
+        warn(warning)
+    for line in applied.plan:
+        say(line)
+    if not applied.plan:
+        say("Unchanged.")
+    elif dry_run:
+        say("Nothing was changed: this was a dry run.")
+
+
+def _is_fresh() -> bool:
+    path = sqlite_path(places.database_url())
+    if path is not None and not path.exists():
+        return True
+    with open_store(check=False):
+        return installation.is_empty()
+
+
+@contextmanager
+def _throw_away_store() -> Iterator[None]:
+    """Use an empty database that is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="postroom-") as folder:
+        url = f"sqlite:///{folder}/rehearsal.db"
+        with open_store(url=url, check=False):
+            installation.make_tables()
+            yield

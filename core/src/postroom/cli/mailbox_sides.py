@@ -1,0 +1,267 @@
+"""``postroom mailbox incoming`` and ``outgoing``: the options of each transport come from its
+settings model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from postroom import mailboxes, sides
+from postroom.api.settings import TransportSettings
+from postroom.cli.arguments import complete_mailboxes, described, is_interactive
+from postroom.cli.output import say
+from postroom.cli.session import open_store
+from postroom.errors import InputError
+from postroom.plugins import load as load_plugins
+from postroom.secret_sources import from_environment, from_file
+from postroom.side_settings import is_secret, model_of, secret_fields
+from postroom.store.models import Mailbox
+
+_OWN = ("send_as", "reply_to", "save_to_sent")
+
+
+class SideGroup(click.Group):
+    """Has one command for each installed transport that goes this way."""
+
+    def __init__(self, *args: Any, direction: str = "in", **options: Any) -> None:
+        options["subcommand_metavar"] = "TRANSPORT [OPTIONS]"
+        super().__init__(*args, **options)
+        self.direction = direction
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the transports."""
+        names = []
+        for name, transport in load_plugins().transports.items():
+            incoming = self.direction == "in"
+            if transport.receiver_settings() if incoming else transport.sender_settings():
+                names.append(name)
+        return sorted(names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command of a transport.
+
+        :raises SettingsError: it is not installed; says what to install
+        """
+        if cmd_name.startswith("-"):
+            return None
+        return _command(cmd_name, self.direction)
+
+
+def _group(direction: str, help_text: str) -> SideGroup:
+    word = sides.WORDS[direction]
+    return SideGroup(
+        word,
+        direction=direction,
+        help=help_text,
+        params=[click.Argument(["address"], shell_complete=complete_mailboxes)],
+        callback=lambda address: None,  # noqa: ARG005 - the command of the transport reads it
+        epilog=f"The options of a transport: postroom mailbox {word} ADDRESS TRANSPORT --help",
+    )
+
+
+incoming = _group("in", "Set up where the mail of the mailbox ADDRESS comes from.")
+outgoing = _group("out", "Set up how answers of the mailbox ADDRESS are sent.")
+
+
+def _command(name: str, direction: str) -> click.Command:
+    transport = load_plugins().transport(name)
+    model = model_of(transport, direction)
+    params: list[click.Parameter] = []
+    for field_name, field in model.model_fields.items():
+        params += _options(field_name, field)
+    if direction == "out":
+        params += _own_options()
+    params.append(
+        click.Option(["--reset"], is_flag=True, help="Begin from the defaults, not from what is.")
+    )
+    summary = f"{transport.title}: {(model.__doc__ or '').strip().splitlines()[0]}"
+    return click.Command(
+        name,
+        params=params,
+        callback=_callback(name, direction),
+        help=f"{summary}\n\nWhat is not given stays as it is.",
+        short_help=transport.title,
+    )
+
+
+def _callback(name: str, direction: str) -> Callable[..., None]:
+    @click.pass_context
+    def run(ctx: click.Context, /, reset: bool, **options: Any) -> None:
+        assert ctx.parent is not None  # noqa: S101 - a transport's command is in a group
+        address = ctx.parent.params["address"]
+        with open_store():
+            mailbox = mailboxes.find(address)
+            values, own = _present(mailbox, direction, name, reset=reset)
+            _take_options(options, direction, name, values, own)
+            try:
+                changed = sides.put(mailbox, direction, name, values, own)[1]
+            except InputError as error:
+                error.next_step = _hint(name, direction, values) or error.next_step
+                raise
+        say(f"{mailbox.address}, {sides.WORDS[direction]} {name}: {described(changed)}")
+
+    return run
+
+
+def _hint(name: str, direction: str, values: Mapping[str, Any]) -> str:
+    """Say how the secrets that are not set are given."""
+    absent = [f for f in secret_fields(_model(name, direction)) if f not in values]
+    flags = [f"--{field.replace('_', '-')}" for field in absent]
+    return " ".join(f"Give {flag}-env NAME or {flag}-file PATH." for flag in flags)
+
+
+def _model(name: str, direction: str) -> type[TransportSettings]:
+    return model_of(load_plugins().transport(name), direction)
+
+
+def _present(
+    mailbox: Mailbox, direction: str, name: str, *, reset: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings to start from: those that are, unless the transport is another."""
+    side = sides.find(mailbox, direction)
+    if side is None or reset:
+        return {}, {}
+    own = {key: getattr(side, key) for key in _OWN}
+    if side.transport != name:
+        return {}, own
+    transport = load_plugins().transport(name)
+    values = sides.stored_values(side)
+    if side.settings_version < transport.settings_version:
+        values = transport.migrate_settings(side.settings_version, values)
+    return values, own
+
+
+# ---------------------------------------------------------------------------- options to values
+
+
+def _take_options(
+    options: Mapping[str, Any],
+    direction: str,
+    name: str,
+    values: dict[str, Any],
+    own: dict[str, Any],
+) -> None:
+    """Write what was given over what is."""
+    secret = secret_fields(_model(name, direction))
+    for key, value in options.items():
+        if value in (None, ()):
+            continue
+        if key in _OWN:
+            own[key] = value or None if key != "save_to_sent" else value
+        elif key.removesuffix("_env") not in secret and key.removesuffix("_file") not in secret:
+            values[key] = _plain(key, value)
+    for field in secret:
+        given = _secret(field, options)
+        if given is not None:
+            values[field] = given
+        elif field not in values and not values.get("credential"):
+            _prompt(field, values)
+
+
+def _plain(key: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    if value == "":
+        return None
+    if key.endswith("_file"):
+        return str(Path(value).expanduser().absolute())  # the runner has another folder
+    return value
+
+
+def _secret(field: str, options: Mapping[str, Any]) -> str | None:
+    variable, path = options.get(f"{field}_env"), options.get(f"{field}_file")
+    flag = f"--{field.replace('_', '-')}"
+    if variable is not None and path is not None:
+        raise click.UsageError(f"Give {flag}-env or {flag}-file, not both.")
+    try:
+        if variable is not None:
+            return from_environment(variable)
+        if path is not None:
+            return from_file(Path.cwd(), path)
+    except ValueError as error:
+        raise InputError(f"{flag}: {error}.") from error
+    return None
+
+
+def _prompt(field: str, values: dict[str, Any]) -> None:
+    """Ask for a secret where somebody can answer; nobody is asked twice for what is set."""
+    if not is_interactive():
+        return
+    label = f"{field.replace('_', ' ').capitalize()} (empty: none)"
+    answer = click.prompt(label, hide_input=True, default="", show_default=False, err=True)
+    if answer:
+        values[field] = answer
+
+
+# ---------------------------------------------------------------------------- model to options
+
+
+def _options(name: str, field: FieldInfo) -> list[click.Parameter]:
+    flag = f"--{name.replace('_', '-')}"
+    text = field.description or ""
+    if is_secret(field):
+        return [
+            click.Option(
+                [f"{flag}-env", f"{name}_env"],
+                metavar="NAME",
+                help=f"{text}: environment variable that holds it.",
+            ),
+            click.Option(
+                [f"{flag}-file", f"{name}_file"],
+                metavar="PATH",
+                help=f"{text}: file that holds it.",
+            ),
+        ]
+    return [_option(name, flag, field, f"{text}.{_default_text(field)}")]
+
+
+def _option(name: str, flag: str, field: FieldInfo, text: str) -> click.Option:
+    kind = _bare(field.annotation)
+    if kind is bool:
+        off = f"--no-{name.replace('_', '-')}"
+        return click.Option([f"{flag}/{off}", name], default=None, help=text)
+    if get_origin(kind) in (list, tuple, set, frozenset):
+        return click.Option([flag, name], multiple=True, help=f"{text} Repeatable.")
+    if get_origin(kind) is Literal:
+        choice = click.Choice([str(value) for value in get_args(kind)])
+        return click.Option([flag, name], type=choice, help=text)
+    types: dict[Any, Any] = {int: int, float: float}
+    return click.Option([flag, name], type=types.get(kind, str), help=text)
+
+
+def _default_text(field: FieldInfo) -> str:
+    if field.is_required():
+        return "  [required]"
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if default is None or isinstance(default, bool):
+        return f"  [default: {'yes' if default else 'no'}]" if default is not None else ""
+    if isinstance(default, list | tuple):
+        return f"  [default: {', '.join(map(str, default))}]"
+    return f"  [default: {default}]"
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without `Annotated` and without None."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return _bare(kinds[0]) if len(kinds) == 1 else str
+    return annotation
+
+
+def _own_options() -> list[click.Parameter]:
+    return [
+        click.Option(["--send-as"], help="Address in From.  [default: the mailbox's]"),
+        click.Option(["--reply-to"], help="Address in Reply-To.  [default: none]"),
+        click.Option(
+            ["--save-to-sent/--no-save-to-sent"],
+            default=None,
+            help="Keep a copy in the Sent folder, where the provider can.  [default: yes]",
+        ),
+    ]

@@ -1,0 +1,67 @@
+"""Checks and backups of the database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from postroom import secrets
+from postroom.errors import DatabaseUnusableError, InputError
+from postroom.store.database import database_errors, is_sqlite
+from postroom.store.models import TABLES, Setting, database
+
+
+def check() -> Iterator[str]:
+    """Yield a line for each thing that is well.
+
+    :raises DatabaseUnusableError: the data is damaged
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    yield "The tables are this version's."
+    with database_errors():
+        if is_sqlite():
+            _check_sqlite()
+        else:
+            for table in TABLES:
+                table.select().count()
+    yield "The data can be read."
+    if Setting.select().exists():
+        secrets.prepare()
+        yield "The key opens the secrets."
+
+
+def _check_sqlite() -> None:
+    trouble = [row[0] for row in database.execute_sql("PRAGMA integrity_check(5)")]
+    if trouble != ["ok"]:
+        raise DatabaseUnusableError(
+            f"The database is damaged: {'; '.join(trouble)}.",
+            next_step="Restore a backup; postroom retrieves again what is still on the servers.",
+        )
+    orphans = list(database.execute_sql("PRAGMA foreign_key_check"))
+    if orphans:
+        raise DatabaseUnusableError(
+            f"{len(orphans)} rows of {orphans[0][0]} refer to nothing.",
+            next_step="Restore a backup, or report it.",
+        )
+
+
+def backup(path: Path) -> int:
+    """Copy the database to a new file, readable for its owner only; return its size in bytes.
+
+    :raises InputError: the file exists, or the database has tools of its own
+    """
+    if not is_sqlite():
+        raise InputError(
+            "A PostgreSQL database is backed up with its own tools.",
+            next_step="Use pg_dump, and keep a copy of the key file.",
+        )
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError as error:
+        raise InputError(f"{path} exists.", next_step="Name a new file.") from error
+    with closing(sqlite3.connect(path)) as target:
+        database.connection().backup(target)
+    return path.stat().st_size
