@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from postroom import mailboxes, segments
 from postroom.errors import InputError, NotFoundError
-from postroom.mail.domains import address_key
 from postroom.mail.threading import make_tag
 from postroom.names import checked_name, name_key
 from postroom.secrets import installation_secret
@@ -77,9 +77,9 @@ def listing(
     if status is not None:
         query = query.where(Question.status == status)
     if segment is not None:
-        query = query.where(Question.segment == _segment(segment))
+        query = query.where(Question.segment == segments.find(segment).id)
     if mailbox is not None:
-        query = query.where(Question.mailbox == _mailbox(mailbox))
+        query = query.where(Question.mailbox == mailboxes.find(mailbox).id)
     if topic is not None:
         query = query.where(Question.topic.in_(_topics(topic)))
     if assignee is not None:
@@ -113,20 +113,6 @@ def _pages(query: Any, limit: int | None, *, oldest_first: bool) -> Iterator[Que
             return
         last = found[-1].id
         left = None if left is None else left - size
-
-
-def _segment(name: str) -> int:
-    row = Segment.get_or_none(Segment.name_key == name_key(name))
-    if row is None:
-        raise NotFoundError(f'There is no segment "{name}".')
-    return int(row.id)
-
-
-def _mailbox(address: str) -> int:
-    row = Mailbox.get_or_none(Mailbox.address_key == address_key(address))
-    if row is None:
-        raise NotFoundError(f'There is no mailbox "{address}".')
-    return int(row.id)
 
 
 def _topics(name: str) -> Sequence[int]:

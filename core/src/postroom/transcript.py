@@ -3,7 +3,6 @@ and the bytes behind a message."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -42,26 +41,24 @@ def summary(question: Question) -> Document:
 
 def shown(question: Question) -> Document:
     """Return the question with all of its messages, by date."""
+    return _whole(question, _aliases([question.id]))
+
+
+def export() -> Iterator[Document]:
+    """Yield every question as `shown` does, in the order of numbers, one at a time in memory;
+    merged ones are part of those that they were merged into."""
+    aliases = _aliases()
+    for question in questions.listing(oldest_first=True):
+        yield _whole(question, aliases)
+
+
+def _whole(question: Question, aliases: dict[int, list[int]]) -> Document:
     return {
         **summary(question),
-        "aliases": _aliases([question.id]).get(question.id, []),
+        "aliases": aliases.get(question.id, []),
         "linked": list(question.linked_to),
         "messages": [message_document(message) for message in messages(question)],
     }
-
-
-def export() -> Iterator[str]:
-    """Yield every question as one line of JSON, in the order of numbers; one at a time in memory,
-    but for merged ones, which are part of those that they were merged into."""
-    aliases = _aliases()
-    for question in questions.listing(oldest_first=True):
-        document = {
-            **summary(question),
-            "aliases": aliases.get(question.id, []),
-            "linked": list(question.linked_to),
-            "messages": [message_document(message) for message in messages(question)],
-        }
-        yield json.dumps(document, ensure_ascii=False)
 
 
 def _aliases(numbers: Iterable[int] | None = None) -> dict[int, list[int]]:

@@ -66,8 +66,7 @@ def read_text(text: str | None, path: str | None) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     if sys.stdin.isatty():
         click.echo("Type the text; end it with Ctrl-D on a line of its own.", err=True)
-    stream = click.get_binary_stream("stdin")
-    return stream.read().decode("utf-8", "replace").replace("\r\n", "\n")
+    return sys.stdin.buffer.read().decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def write_bytes(raw: bytes, path: str) -> None:
@@ -80,6 +79,6 @@ def write_bytes(raw: bytes, path: str) -> None:
         return
     if sys.stdout.isatty():
         raise click.UsageError("Mail may hold what a terminal obeys: give --output FILE.")
-    stream = click.get_binary_stream("stdout")
-    stream.write(raw)
-    stream.flush()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
