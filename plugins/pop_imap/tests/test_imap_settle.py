@@ -139,11 +139,10 @@ def test_gone_messages_count_as_settled(server, open_imap, disposition):
 def test_ref_of_another_uidvalidity_touches_nothing(server, open_imap, disposition):
     account = server.new_user()
     account.append(mail(1), mail(2))
-    receiver = open_imap(account)
-    refs = listed(receiver)
+    refs = listed(open_imap(account))
     account.reset_uidvalidity()
 
-    assert list(receiver.settle(refs, disposition)) == [Settled(ref) for ref in refs]
+    assert list(open_imap(account).settle(refs, disposition)) == [Settled(ref) for ref in refs]
     assert [r"\Seen" in message.flags for message in account.messages()] == [False, False]
     assert "Archive" not in account.folders()
 

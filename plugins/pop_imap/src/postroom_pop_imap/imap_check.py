@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from postroom.api import CheckStep, SettingsError, TransportError, codes
+from postroom.api import CheckStep, TransportError, codes
 
 from postroom_pop_imap.check import failing, session_steps
 from postroom_pop_imap.errors import Refused
@@ -37,7 +37,10 @@ def check_steps(settings: ImapSettings, connect: Connect) -> Iterator[CheckStep]
     yield from session_steps(names, done, None)
     yield from _extensions(wire)
     for name in settings.folders:
-        yield from _folder_steps(wire, name)
+        if wire.usable:
+            yield from _folder_steps(wire, name)
+        else:
+            yield CheckStep(f"folder {name}", "skip")
 
 
 def _extensions(wire: Wire) -> Iterator[CheckStep]:
@@ -56,8 +59,6 @@ def _folder_steps(wire: Wire, name: str) -> Iterator[CheckStep]:
         yield _permission(wire, folder.name, label)
     except TransportError as error:
         yield failing(label, error)
-        if not isinstance(error, SettingsError):
-            raise
 
 
 def _permission(wire: Wire, name: str, label: str) -> CheckStep:

@@ -173,8 +173,8 @@ class Line:
             raise self.explain(error) from error
 
     def explain(self, error: OSError | EOFError | ValueError) -> TransportError:
-        """Return the contract's error. A ValueError comes from a file closed meanwhile."""
-        if self._interrupted.is_set() or isinstance(error, ValueError):
+        """Return the contract's error. A mere ValueError comes from a file closed meanwhile."""
+        if self._interrupted.is_set() or not isinstance(error, OSError | EOFError):
             return self._lost()
         if self._is_secured and isinstance(error, ssl.SSLError):  # no setting mends a broken record
             return TransientError(codes.CONNECTION_LOST, f"The connection with {self.where} broke.")

@@ -37,8 +37,11 @@ class PopClient(poplib.POP3):
         self.line, self._step, self._secret = line, step, secret
         self.reader: PopReader
         self.offered: dict[str, list[str]] = {}
-        super().__init__(line.host, line.port)
-        self.file.close()  # poplib's own, never read from
+        try:
+            super().__init__(line.host, line.port)
+        finally:
+            if hasattr(self, "file"):  # poplib's own, never read from; it keeps the socket open
+                self.file.close()
 
     # ------------------------------------------------------------------ what poplib stands on
 

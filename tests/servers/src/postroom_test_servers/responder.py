@@ -141,7 +141,7 @@ class Responder:
 
     def _answer(self, line: bytes) -> bytes:
         tag, command = b"", line
-        if self._is_tagged:
+        if self._is_tagged and b" " in line:
             tag, _, command = line.partition(b" ")
         reply = next(reply for pattern, reply in self._rules if pattern.match(command))
         answer = reply if isinstance(reply, bytes) else reply(command)
