@@ -7,72 +7,47 @@ message, its receipt, its question and the cursor are committed in one transacti
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from threading import Event as Flag
-from typing import Any
 
 from peewee import OperationalError, PeeweeException
 
 from postroom import answers, contacts, sides
-from postroom.api import codes
 from postroom.api.errors import SettingsError, TransportError
 from postroom.api.events import Event
 from postroom.api.transport import (
     Checkpoint,
     Delivery,
-    Disposition,
     Fetched,
     Limits,
     Listed,
     Oversized,
     Receiver,
-    Settled,
     SpoolError,
     Unavailable,
-    Unsettled,
 )
 from postroom.context import SessionContext
 from postroom.conversations import Conversations, Incoming, write
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
-from postroom.ledger import Ledger, Unfetched, close, ref_key
+from postroom.ledger import Ledger, Unfetched, ref_key
 from postroom.mail.large import understand, unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
 from postroom.secrets import installation_secret
+from postroom.settlement import Settlement
 from postroom.store import raws
 from postroom.store.database import allocate_ids, is_sqlite, now, rows, transaction
 from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Side, Topic
+from postroom.tally import Tally
+from postroom.unstored import Unstored
 from postroom.views import view
 
 logger = logging.getLogger(__name__)
 
 BATCH_COUNT = 200
 BATCH_BYTES = 8 << 20
-SETTLE_COUNT = 2_000
-UNAVAILABLE_PAUSES = (1, 5, 30, 120, 720)
-"""Minutes until bytes that could not be had are asked for again; then a person decides."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one visit did."""
-
-    stored: int = 0
-    duplicate: int = 0
-    ignored: int = 0
-    quarantined: int = 0
-    refused: int = 0
-    settled: int = 0
-    unsettled: int = 0
-    complete: bool = False
-    """Everything the server had was looked at."""
-
-    def count(self, outcome: str) -> None:
-        """Add one receipt of that outcome."""
-        setattr(self, outcome, getattr(self, outcome) + 1)
 
 
 @dataclass(slots=True)
@@ -134,6 +109,14 @@ class Retrieval:
         if trouble is not None:
             raise trouble
         return self.tally
+
+    def _settle(self, receiver: Receiver) -> None:
+        settlement = Settlement(self.mailbox, self._lease, self._stop)
+        try:
+            settlement.run(receiver)
+        finally:
+            self.tally.settled += settlement.settled
+            self.tally.unsettled += settlement.unsettled
 
     # ------------------------------------------------------------------ fetch
 
@@ -275,7 +258,9 @@ class Retrieval:
             self._lease.hold()
             self._lock_segment()
             stored = self._write_all(prepared)
-            self._write_unfetched(batch, unfetched)
+            Unstored(self.mailbox, self._ledger, self.tally).write(
+                unfetched, batch.oversized, batch.unavailable
+            )
             if batch.cursor is not None and batch.cursor != self.mailbox.cursor:
                 self.mailbox.cursor = batch.cursor
                 Mailbox.update(cursor=batch.cursor).where(Mailbox.id == self.mailbox.id).execute()
@@ -314,7 +299,7 @@ class Retrieval:
                 raise
             except Exception as error:
                 logger.exception("A message of %s cannot be stored", self.mailbox.address)
-                self._write_quarantined(item, error)
+                Unstored(self.mailbox, self._ledger, self.tally).quarantine(item, error)
         return done
 
     def _write(self, prepared: list[Prepared]) -> list[Prepared]:
@@ -325,7 +310,8 @@ class Retrieval:
         for item in prepared:  # a second try must not see what the first one decided
             item.outcome, item.reason, item.twin = "stored", None, None
             item.keep_bytes, item.placement = True, None
-        self._close_replaced(item.ref_key for item in prepared)
+            item.repack()
+        self._ledger.close_replaced(item.ref_key for item in prepared)
         self._decide(prepared)
         stored = [item for item in prepared if item.outcome == "stored"]
         self._place(stored)
@@ -340,11 +326,6 @@ class Retrieval:
         for item in prepared:
             self.tally.count(item.outcome)
         return stored
-
-    def _close_replaced(self, keys: Iterator[str]) -> None:
-        replaced = [self._ledger.replaced[key] for key in keys if key in self._ledger.replaced]
-        if replaced:
-            close(replaced)
 
     def _decide(self, prepared: list[Prepared]) -> None:
         """Say of each message whether it is new, a duplicate, or to be ignored."""
@@ -442,97 +423,6 @@ class Retrieval:
             message = Message.get_by_id(item.message_id)
             answers.queue_acknowledgement(placement.question, message, template)
 
-    def _write_quarantined(self, item: Prepared, error: Exception) -> None:
-        """Keep a message that cannot be turned into a question: bytes, cause, tries."""
-        instant = now()
-        self._close_replaced(iter([item.ref_key]))
-        if not isinstance(item.fetched.raw, bytes):
-            item.packed = raws.pack(item.fetched.raw)  # its pieces were used up by the first try
-        item.raw_id = allocate_ids(Raw, 1)[0]
-        raws.insert([(item.raw_id, item.packed)])
-        row = ReceiptRow(
-            ref=item.fetched.ref,
-            ref_key=item.ref_key,
-            outcome="quarantined",
-            listed_size=item.listed.size,
-            received_at=item.received_at,
-            reason=f"{codes.MESSAGE_UNSTORABLE.meaning} ({type(error).__name__})",
-            because=codes.MESSAGE_UNSTORABLE.name,
-            sha256=item.packed.sha256,
-            fingerprint=item.incoming.fingerprint,
-            raw_id=item.raw_id,
-            settle=self.mailbox.disposition not in ("leave", "delete"),
-            is_settled=self.mailbox.disposition == "leave",
-            tries=1,
-        )
-        insert_receipts(self.mailbox.id, [row], instant)
-        self.tally.count("quarantined")
-
-    def _write_unfetched(self, batch: Batch, unfetched: list[Unfetched]) -> None:
-        """Write receipts of what was listed but not downloaded."""
-        receipts: list[ReceiptRow] = []
-        for item in batch.oversized:
-            listed = self._ledger.listings.pop(ref_key(item.ref), Listed(item.ref))
-            size = listed.size if listed.size is not None else item.size
-            unfetched.append(
-                Unfetched(
-                    Listed(item.ref, listed.received_at or item.received_at, size),
-                    "refused",
-                    "too large",
-                )
-            )
-        for one in unfetched:
-            key = ref_key(one.listed.ref)
-            self._close_replaced(iter([key]))
-            receipts.append(
-                ReceiptRow(
-                    ref=one.listed.ref,
-                    ref_key=key,
-                    outcome=one.outcome,
-                    listed_size=one.listed.size,
-                    received_at=one.listed.received_at,
-                    reason=one.reason,
-                    because=codes.TOO_LARGE.name if one.outcome == "refused" else None,
-                )
-            )
-            self.tally.count(one.outcome)
-        receipts += [row for item in batch.unavailable if (row := self._unavailable(item))]
-        if receipts:
-            insert_receipts(self.mailbox.id, receipts, now())
-
-    def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
-        """Return the receipt of a message that cannot be read; None where it had one already."""
-        key = ref_key(item.ref)
-        listed = self._ledger.listings.pop(key, Listed(item.ref, item.received_at, item.size))
-        earlier = self._ledger.replaced.get(key)
-        receipt = None if earlier is None else Receipt.get_by_id(earlier)
-        same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
-        tries = (receipt.tries if receipt is not None and same else 0) + 1
-        due = None
-        if tries <= len(UNAVAILABLE_PAUSES):
-            due = now() + timedelta(minutes=UNAVAILABLE_PAUSES[tries - 1])
-        if receipt is not None and same:
-            Receipt.update(
-                tries=tries,
-                reason=item.error.sentence,
-                because=item.error.code.name,
-                next_try_at=due,
-            ).where(Receipt.id == receipt.id).execute()
-            return None
-        self._close_replaced(iter([key]))
-        self.tally.count("quarantined")
-        return ReceiptRow(
-            ref=item.ref,
-            ref_key=key,
-            outcome="quarantined",
-            listed_size=listed.size,
-            received_at=listed.received_at,
-            reason=item.error.sentence,
-            because=item.error.code.name,
-            tries=tries,
-            next_try_at=due,
-        )
-
     def replace(self, receipt: Receipt, item: Prepared, *, bare: bool) -> str:
         """Make a question of a quarantined message; return what it became, as a sentence.
 
@@ -588,83 +478,3 @@ class Retrieval:
                     "kind": item.placement.kind,
                 }
                 self._plugins.tell(Event("stored", now(), self.mailbox.address, details))
-
-    # ------------------------------------------------------------------ settle
-
-    def _settle(self, receiver: Receiver) -> None:
-        """Apply the disposition to what is stored, and note what the server confirmed."""
-        action: Any = self.mailbox.disposition
-        disposition = Disposition(action, self.mailbox.disposition_folder)
-        last_id = 0
-        while not self._stop.is_set():
-            due = rows(
-                Receipt.select(Receipt.id, Receipt.ref)
-                .where(
-                    (Receipt.mailbox == self.mailbox.id)
-                    & Receipt.settle
-                    & Receipt.gone_at.is_null()
-                    & (Receipt.id > last_id)
-                )
-                .order_by(Receipt.id)
-                .limit(SETTLE_COUNT)
-            )
-            if not due:
-                return
-            last_id = due[-1][0]
-            self._lease.check()
-            self._settle_some(receiver, {ref: row_id for row_id, ref in due}, disposition)
-
-    def _settle_some(
-        self, receiver: Receiver, due: dict[str, int], disposition: Disposition
-    ) -> None:
-        settled: list[Settled] = []
-        try:
-            for result in receiver.settle(list(due), disposition):
-                if isinstance(result, Settled):
-                    settled.append(result)
-                else:
-                    self._note_unsettled(result)
-        finally:  # what was confirmed is confirmed, also if the connection broke after it
-            with transaction():
-                self._lease.hold()
-                self._write_settled(settled, due, disposition)
-            self.tally.settled += len(settled)
-
-    def _note_unsettled(self, result: Unsettled) -> None:
-        self.tally.unsettled += 1
-        logger.warning(
-            "%s: a message stays as it is on the server for now: %s",
-            self.mailbox.address,
-            result.error.sentence,
-            extra={"mailbox": self.mailbox.address, "ref": result.ref},
-        )
-
-    def _write_settled(
-        self, settled: list[Settled], due: dict[str, int], disposition: Disposition
-    ) -> None:
-        instant = now()
-        ids = [due[one.ref] for one in settled if one.ref in due]
-        gone = instant if disposition.action in ("move", "delete") else None
-        for i in range(0, len(ids), 500):
-            Receipt.update(settle=False, settled_at=instant, gone_at=gone).where(
-                Receipt.id.in_(ids[i : i + 500])
-            ).execute()
-        for one in settled:
-            if one.new_ref is not None and one.ref in due:
-                self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)
-
-    def _follow(self, receipt: Receipt, new_ref: str) -> None:
-        """A message moved within what is watched: it is known under its new name too."""
-        row = ReceiptRow(
-            ref=new_ref,
-            ref_key=ref_key(new_ref),
-            outcome="duplicate",
-            listed_size=receipt.listed_size,
-            received_at=receipt.received_at,
-            because="moved",
-            sha256=receipt.sha256,
-            fingerprint=receipt.fingerprint,
-            message=receipt.message,
-            is_settled=True,
-        )
-        insert_receipts(self.mailbox.id, [row], now())

@@ -145,6 +145,12 @@ class Ledger:
             return self._mailbox.baseline_at is None
         return bool(received_at < start_at)
 
+    def close_replaced(self, keys: Iterable[str]) -> None:
+        """Close the receipts that messages with these ref keys take over from."""
+        replaced = [self.replaced[key] for key in keys if key in self.replaced]
+        if replaced:
+            close(replaced)
+
     def close_gone(self) -> None:
         """After a complete listing: close live receipts whose refs it does not show."""
         live = rows(

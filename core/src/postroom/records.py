@@ -49,6 +49,11 @@ class Prepared:
         """When the server received it, as far as it says."""
         return self.listed.received_at or self.fetched.received_at
 
+    def repack(self) -> None:
+        """Get the bytes ready to be stored once more: those of a spool are packed while stored."""
+        if not isinstance(self.fetched.raw, bytes):
+            self.packed = raws.pack(self.fetched.raw)
+
     def release(self) -> None:
         """Let go of the bytes once they are stored."""
         if not isinstance(self.fetched.raw, bytes):

@@ -17,11 +17,11 @@ from peewee import OperationalError, fn
 
 from postroom import health
 from postroom.errors import KeyUnusableError, PostroomError, StoreError
-from postroom.intake import Tally
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
 from postroom.plugins import Plugins
 from postroom.store.database import connection, explain, now
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
+from postroom.tally import Tally
 from postroom.visits import visit_incoming, visit_outgoing
 from postroom.watch import Watchers
 

@@ -11,12 +11,13 @@ from typing import TypeVar
 
 from postroom import health
 from postroom.errors import BusyError, InputError, KeyUnusableError, LeaseLostError, StoreError
-from postroom.intake import Retrieval, Tally
+from postroom.intake import Retrieval
 from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
 from postroom.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Side
+from postroom.tally import Tally
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -1,0 +1,24 @@
+"""What one visit did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one visit did."""
+
+    stored: int = 0
+    duplicate: int = 0
+    ignored: int = 0
+    quarantined: int = 0
+    refused: int = 0
+    settled: int = 0
+    unsettled: int = 0
+    complete: bool = False
+    """Everything the server had was looked at."""
+
+    def count(self, outcome: str) -> None:
+        """Add one receipt of that outcome."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
