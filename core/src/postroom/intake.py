@@ -14,7 +14,7 @@ from threading import Event as Flag
 from peewee import OperationalError, PeeweeException
 
 from postroom import answers, contacts, sides
-from postroom.api.errors import SettingsError, TransportError
+from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import (
     Checkpoint,
@@ -27,11 +27,12 @@ from postroom.api.transport import (
     SpoolError,
     Unavailable,
 )
+from postroom.api.verdict import Verdict
 from postroom.context import SessionContext
 from postroom.conversations import Conversations, Incoming, write
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
-from postroom.ledger import Ledger, Unfetched, ref_key
+from postroom.ledger import Ledger, Unfetched, live_receipts, ref_key
 from postroom.mail.large import understand, unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
@@ -90,6 +91,7 @@ class Retrieval:
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
         self.tally = Tally()
+        self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
 
     def run(self) -> Tally:
         """Retrieve and settle.
@@ -140,8 +142,10 @@ class Retrieval:
             self.tally.complete = True
         except SettingsError as error:
             trouble = error
-        except TransportError:
-            self._commit(batch)  # what came whole before the connection broke is kept
+        except (PostroomError, OperationalError):
+            raise
+        except (Exception, SystemExit):
+            self._commit(batch)  # what came whole before the connection or the plugin broke
             raise
         finally:
             deliveries.close()
@@ -162,9 +166,14 @@ class Retrieval:
         except SpoolError as error:
             raise DiskFullError(str(error)) from error
         except Exception:
-            if self._core_error is not None:  # our own, on its way through the plugin
-                raise self._core_error from None
+            self._raise_core_error()
             raise
+        self._raise_core_error()
+
+    def _raise_core_error(self) -> None:
+        """Raise what `wanted` raised, whatever the plugin made of it on its way."""
+        if self._core_error is not None:
+            raise self._core_error from None
 
     def _wanted(self, page: Sequence[Listed]) -> Collection[str]:
         try:
@@ -215,25 +224,34 @@ class Retrieval:
 
     # ------------------------------------------------------------------ parse
 
-    def _prepare(self, fetched: Fetched) -> Prepared:
+    def prepare(self, fetched: Fetched) -> Prepared:
         """Understand a message and pack its bytes; nothing in here touches the database."""
-        parsed, fingerprint = understand(fetched.raw)
-        verdict, complaints = self._plugins.classify(parsed, self.view)
         key = ref_key(fetched.ref)
+        packed = raws.pack(fetched.raw)
+        failure: Exception | None = None
+        try:
+            parsed, fingerprint = understand(fetched.raw)
+            verdict, complaints = self._plugins.classify(parsed, self.view)
+            incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
+        except Exception as error:  # one bad message never stops a mailbox (invariant 5)
+            logger.exception("A message of %s cannot be understood", self.mailbox.address)
+            failure, complaints = error, []
+            incoming = Incoming(unreadable(), f"sha256:{packed.sha256}", Verdict())
         return Prepared(
             fetched=fetched,
             listed=self._ledger.listings.pop(key, Listed(fetched.ref)),
             ref_key=key,
-            packed=raws.pack(fetched.raw),
-            incoming=Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation),
+            packed=packed,
+            incoming=incoming,
             complaints=complaints,
+            failure=failure,
         )
 
     # ------------------------------------------------------------------ store
 
     def _commit(self, batch: Batch) -> Batch:
         """Store a batch in one transaction; return a new, empty one."""
-        prepared = [self._prepare(fetched) for fetched in batch.fetched]
+        prepared = [self.prepare(fetched) for fetched in batch.fetched]
         unfetched, self._ledger.unfetched = self._ledger.unfetched, []
         if not (prepared or unfetched or batch.unavailable or batch.oversized or batch.cursor):
             return batch
@@ -246,7 +264,7 @@ class Retrieval:
         finally:
             for item in prepared:
                 item.release()
-        self._ledger.replaced.clear()
+        self._ledger.forget(item.ref_key for item in prepared)
         self._report(stored)
         self._progress(len(prepared))
         return Batch()
@@ -258,9 +276,7 @@ class Retrieval:
             self._lease.hold()
             self._lock_segment()
             stored = self._write_all(prepared)
-            Unstored(self.mailbox, self._ledger, self.tally).write(
-                unfetched, batch.oversized, batch.unavailable
-            )
+            self._unstored.write(unfetched, batch.oversized, batch.unavailable)
             if batch.cursor is not None and batch.cursor != self.mailbox.cursor:
                 self.mailbox.cursor = batch.cursor
                 Mailbox.update(cursor=batch.cursor).where(Mailbox.id == self.mailbox.id).execute()
@@ -279,6 +295,11 @@ class Retrieval:
     def _write_all(self, prepared: list[Prepared]) -> list[Prepared]:
         """Write the batch at once; if that fails, one by one, and what fails alone is
         quarantined alone (invariant 5)."""
+        prepared = self._without_known(prepared)
+        for item in prepared:
+            if item.failure is not None:
+                self._unstored.quarantine(item, item.failure)
+        prepared = [item for item in prepared if item.failure is None]
         try:
             with transaction():
                 return self._write(prepared)
@@ -299,8 +320,20 @@ class Retrieval:
                 raise
             except Exception as error:
                 logger.exception("A message of %s cannot be stored", self.mailbox.address)
-                Unstored(self.mailbox, self._ledger, self.tally).quarantine(item, error)
+                self._unstored.quarantine(item, error)
         return done
+
+    def _without_known(self, prepared: list[Prepared]) -> list[Prepared]:
+        """Leave out what has a live receipt: a transport need not have asked, or may yield a
+        message twice."""
+        items = {item.ref_key: item for item in prepared}
+        known = live_receipts(self.mailbox.id, items)
+        replaced = self._ledger.replaced
+        return [
+            item
+            for key, item in items.items()
+            if key not in known or replaced.get(key) == known[key].id
+        ]
 
     def _write(self, prepared: list[Prepared]) -> list[Prepared]:
         """Decide every outcome and write all rows; return what became messages."""
@@ -429,20 +462,13 @@ class Retrieval:
         :param bare: if it still cannot be converted, make one that only carries the raw bytes
         :raises InputError: it still cannot be converted
         """
-        failure: Exception | None = None
         with transaction():
             self._lease.hold()
             self._lock_segment()
             self._ledger.replaced[item.ref_key] = receipt.id
-            try:
-                with transaction():
-                    self._write([item])
-            except (StoreError, LeaseLostError, OperationalError):
-                raise
-            except Exception as error:
-                failure = error
+            failure = item.failure or self._try_to_write(item)
             if failure is not None and bare:
-                item.incoming.parsed = unreadable(item.incoming.parsed)
+                item.incoming.parsed = unreadable()
                 self._write([item])
             if failure is None or bare:
                 self._take_over(receipt, item)
@@ -456,6 +482,16 @@ class Retrieval:
         if item.placement is None:
             return f"It is {item.outcome}."
         return f"It belongs to question {item.placement.question.id}."
+
+    def _try_to_write(self, item: Prepared) -> Exception | None:
+        try:
+            with transaction():
+                self._write([item])
+        except (StoreError, LeaseLostError, OperationalError):
+            raise
+        except Exception as error:
+            return error
+        return None
 
     def _take_over(self, receipt: Receipt, item: Prepared) -> None:
         """What was settled stays settled; the bytes are kept once."""

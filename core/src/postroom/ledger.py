@@ -151,6 +151,11 @@ class Ledger:
         if replaced:
             close(replaced)
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Once a batch is committed: what it replaced is closed."""
+        for key in keys:
+            self.replaced.pop(key, None)
+
     def close_gone(self) -> None:
         """After a complete listing: close live receipts whose refs it does not show."""
         live = rows(

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from postroom.api.transport import Fetched, Listed
-from postroom.conversations import Incoming
 from postroom.errors import InputError, NotFoundError
 from postroom.intake import Retrieval
 from postroom.leases import new_owner
-from postroom.ledger import ref_key
-from postroom.mail.large import understand
 from postroom.plugins import Plugins
-from postroom.records import Prepared
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt, Side
@@ -109,17 +105,9 @@ def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
     try:
         retrieval = Retrieval(lease, plugins)
         raw = raws.load(receipt.raw_id or 0)
-        parsed, fingerprint = understand(raw)
-        verdict, complaints = plugins.classify(parsed, retrieval.view)
-        prepared = Prepared(
-            fetched=Fetched(receipt.ref, raw, receipt.received_at),
-            listed=Listed(receipt.ref, receipt.received_at, receipt.listed_size),
-            ref_key=ref_key(receipt.ref),
-            packed=raws.pack(raw),
-            incoming=Incoming(parsed, fingerprint, verdict),
-            complaints=complaints,
-        )
-        return retrieval.replace(receipt, prepared, bare=certain)
+        item = retrieval.prepare(Fetched(receipt.ref, raw, receipt.received_at))
+        item.listed = Listed(receipt.ref, receipt.received_at, receipt.listed_size)
+        return retrieval.replace(receipt, item, bare=certain)
     finally:
         if not lease.lost:
             lease.release()

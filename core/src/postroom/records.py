@@ -35,6 +35,8 @@ class Prepared:
     packed: raws.Packed
     incoming: Incoming
     complaints: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+    """Why it could not be understood; it then goes to quarantine."""
     # Decided inside the transaction:
     outcome: str = "stored"
     reason: str | None = None

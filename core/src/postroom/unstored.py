@@ -88,6 +88,7 @@ class Unstored:
         receipts += [row for item in unavailable if (row := self._unavailable(item))]
         if receipts:
             insert_receipts(self._mailbox.id, receipts, now())
+            self._ledger.forget(row.ref_key for row in receipts)
 
     def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
         """Return the receipt of a message that cannot be read; None where it had one already."""
@@ -107,6 +108,7 @@ class Unstored:
                 because=item.error.code.name,
                 next_try_at=due,
             ).where(Receipt.id == receipt.id).execute()
+            self._ledger.forget([key])
             return None
         self._ledger.close_replaced([key])
         self._tally.count("quarantined")

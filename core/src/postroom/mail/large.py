@@ -18,24 +18,14 @@ def understand(raw: bytes | Spool) -> tuple[ParsedMessage, str]:
     return parse(raw), fingerprint(raw)
 
 
-def unreadable(parsed: ParsedMessage) -> ParsedMessage:
-    """Return a stand-in for a message that cannot be stored as it is: its raw bytes are kept."""
+def unreadable() -> ParsedMessage:
+    """Return a stand-in for a message that cannot be understood: its raw bytes are kept."""
+    text = "This message could not be converted. Its raw bytes are kept as they came."
     return replace(
-        parsed,
-        from_=None,
-        to=(),
-        cc=(),
-        reply_to=(),
+        parse(b""),
         subject="A message that could not be converted",
-        text="This message could not be converted. Its raw bytes are kept as they came.",
-        reply_text="This message could not be converted. Its raw bytes are kept as they came.",
-        html_original=None,
-        message_id=None,
-        in_reply_to=(),
-        references=(),
+        text=text,
+        reply_text=text,
         may_auto_reply=False,
-        reported_ids=(),
-        headers=(),
-        attachments=(),
         problems=("It could not be converted.",),
     )
