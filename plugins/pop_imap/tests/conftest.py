@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from postroom.api import Fetched, Receiver
@@ -76,8 +77,8 @@ def start_proxy() -> Iterator[Callable[[int], Proxy]]:
 def _responders(table: dict[str, Reply]) -> Iterator[StartResponder]:
     with ExitStack() as stack:
 
-        def start(changes: dict[str, Reply] | None = None, **options: object) -> Responder:
-            return stack.enter_context(Responder(table, changes, **options))  # type: ignore[arg-type]
+        def start(changes: dict[str, Reply] | None = None, **options: Any) -> Responder:
+            return stack.enter_context(Responder(table, changes, **options))
 
         yield start
 
@@ -106,13 +107,14 @@ def raws() -> Callable[..., list[bytes]]:
     """Return the bytes of what was fetched."""
 
     def read(items: list[object]) -> list[bytes]:
-        found = []
+        found: list[bytes] = []
         for item in items:
             if isinstance(item, Fetched):
-                spooled = not isinstance(item.raw, bytes)
-                found.append(b"".join(item.raw.pieces()) if spooled else item.raw)  # type: ignore[union-attr,arg-type]
-                if spooled:
-                    item.raw.close()  # type: ignore[union-attr]
+                if isinstance(item.raw, bytes):
+                    found.append(item.raw)
+                else:
+                    found.append(b"".join(item.raw.pieces()))
+                    item.raw.close()
         return found
 
     return read

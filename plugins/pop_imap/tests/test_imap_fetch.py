@@ -1,5 +1,7 @@
 """What fetch yields, against a real Dovecot."""
 
+import os
+
 import pytest
 from postroom.api import (
     Checkpoint,
@@ -172,7 +174,7 @@ def test_missing_folder_is_named_after_the_others_were_fetched(dovecot, open_ima
     got = []
 
     with pytest.raises(SettingsError, match=r"no folder Nowhere; there are: INBOX, Sales\.") as e:
-        got.extend(iter(lambda: next(run), None))
+        got.extend(run)
 
     assert e.value.code is codes.FOLDER_MISSING
     assert isinstance(got[0], Fetched)
@@ -231,6 +233,23 @@ def test_connection_is_encrypted(dovecot, open_imap, everything, raws, authority
     assert raws(fetch(receiver, everything)) == [mail(1)]
 
 
+def test_message_that_the_server_cannot_read_does_not_stop_the_folder(
+    dovecot, open_imap, everything, raws
+):
+    """Dovecot ends the session with BYE each time."""
+    account = dovecot.new_user()
+    account.append(*(mail(n) for n in range(5)))
+    for path in sorted((account.maildir / "new").iterdir())[1:3]:
+        path.chmod(0)
+        if os.getuid() == 0:
+            os.chown(path, 0, 0)
+
+    items = fetch(open_imap(account), everything)
+
+    assert raws(items) == [mail(0), mail(3), mail(4)]
+    assert [type(item) for item in items[1:3]] == [Unavailable, Unavailable]
+
+
 # ---------------------------------------------------------------- what Dovecot does not do
 
 BODIES = r"UID FETCH \S+ \(UID BODY.PEEK"
@@ -242,7 +261,7 @@ def test_message_without_content_is_looked_at_once_more_and_unavailable(
 ):
     server = start_imap(
         {
-            BODIES: b"* 1 FETCH (UID 1 BODY[] NIL)\r\n* 2 FETCH (UID 2 BODY[] \"S: b\")\r\n"
+            BODIES: b'* 1 FETCH (UID 1 BODY[] NIL)\r\n* 2 FETCH (UID 2 BODY[] "S: b")\r\n'
             b"TAG OK done\r\n",
             r"UID FETCH 1 \(UID\)": b"* 1 FETCH (UID 1)\r\nTAG OK done\r\n",
         }
@@ -341,3 +360,23 @@ def test_listing_of_a_very_large_folder_fits(start_imap, open_imap):
     server = start_imap({"UID SEARCH": b"* SEARCH " + uids + b"\r\nTAG OK done\r\n"})
 
     assert len(fetch(open_imap(port=server.port), lambda listed: [])) == 101
+
+
+def test_message_that_breaks_the_connection_does_not_stop_the_folder(
+    start_imap, open_imap, everything, raws
+):
+    server = start_imap({r"UID FETCH 1(:2)? \(UID BODY": CUT})
+
+    items = fetch(open_imap(port=server.port), everything)
+
+    assert [type(item) for item in items[:2]] == [Fetched, Unavailable]
+    assert raws(items) == [b"S: b\r\n\r\n2"]
+
+
+def test_connection_that_always_breaks_is_no_messages_fault(start_imap, open_imap, everything):
+    from postroom.api import TransientError
+
+    server = start_imap({BODIES: CUT})
+
+    with pytest.raises(TransientError):
+        fetch(open_imap(port=server.port), everything)

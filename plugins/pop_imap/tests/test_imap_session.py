@@ -200,7 +200,7 @@ def test_fetch_cut_anywhere_goes_on_where_it_was(dovecot, open_imap, start_proxy
         b"* 1 FETCH (UID 1 BODY[] {99999999999999}\r\nx" + CUT,
         b"* 1 FETCH (UID 1 BODY[] {9}\r\nS: a" + CUT,
         b"* 1 FETCH (UID 1 BODY[] {9}\r\nS: a\r\n\r\n1" + CUT,
-        b"* 1 FETCH (UID 99999999999999999999 BODY[] \"\\",
+        b'* 1 FETCH (UID 99999999999999999999 BODY[] "\\',
         b"* 1 FETCH ((((\r\n* FETCH\r\n* 1\r\n*\r\n\r\n",
         b"* LIST\r\np9999 OK other\r\n",
         b"\xff\xfe\r\n",

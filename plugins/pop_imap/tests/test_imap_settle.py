@@ -1,11 +1,13 @@
 """What settle does on the server, against a real Dovecot, with and without its extensions."""
 
+import contextlib
+
 import pytest
 from postroom.api import (
     Disposition,
     Limits,
-    Settled,
     SettingsError,
+    Settled,
     TransientError,
     Unsettled,
     codes,
@@ -211,7 +213,7 @@ def test_read_only_folder_is_a_settings_error(authority, open_imap, disposition)
         outcomes = []
 
         with pytest.raises(SettingsError) as caught:
-            outcomes.extend(iter(lambda run=receiver.settle(refs, disposition): next(run), None))
+            outcomes.extend(receiver.settle(refs, disposition))
 
         assert caught.value.code is codes.FOLDER_READ_ONLY
         receiver.close()
@@ -272,10 +274,8 @@ def test_move_cut_anywhere_neither_loses_nor_doubles(
     refs = listed(open_imap(account))
     proxy = start_proxy(account.server.imap)
     proxy.break_after(received=cut_at)
-    try:
+    with contextlib.suppress(TransientError):
         list(open_imap(account, port=proxy.port).settle(refs, MOVE))
-    except TransientError:
-        pass
 
     list(open_imap(account).settle(refs, MOVE))
 

@@ -86,9 +86,7 @@ def test_untrusted_certificate_passes_if_the_administrator_says_so(dovecot, open
 def test_certificate_of_another_host_is_a_settings_error(authority, open_it, protocol):
     with running_dovecot(authority.issue("elsewhere.example")) as server:
         error = failure(
-            open_it(
-                port=tls_port(server, protocol), security="tls", ca_file=str(authority.ca_file)
-            )
+            open_it(port=tls_port(server, protocol), security="tls", ca_file=str(authority.ca_file))
         )
 
     assert error.code is codes.TLS_WRONG_HOST
@@ -98,9 +96,7 @@ def test_expired_certificate_is_a_settings_error(authority, open_it, protocol):
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     with running_dovecot(authority.issue("localhost", expires_at=yesterday)) as server:
         error = failure(
-            open_it(
-                port=tls_port(server, protocol), security="tls", ca_file=str(authority.ca_file)
-            )
+            open_it(port=tls_port(server, protocol), security="tls", ca_file=str(authority.ca_file))
         )
 
     assert error.code is codes.TLS_EXPIRED

@@ -18,18 +18,19 @@ from postroom.api import (
     Receiver,
     SettingsError,
     Settled,
+    TransientError,
     TransportError,
     Unsettled,
+    codes,
 )
 from postroom.api.transport import Delivery, Wanted
 
 from postroom_pop_imap.errors import Refused
 from postroom_pop_imap.imap_connect import open_wire
-from postroom_pop_imap.imap_fetch import FolderFetch, Reached
+from postroom_pop_imap.imap_fetch import FolderFetch, Reached, describe_page
 from postroom_pop_imap.imap_folders import (
     LISTING_PAGE,
     Folder,
-    describe_messages,
     find_folder,
     search_uids,
 )
@@ -65,7 +66,7 @@ class ImapReceiver(Receiver):
                 continue
             first = _first_uid(before.get(folder.name), folder)
             progress[folder.name] = Progress(folder.validity, first)
-            for item in FolderFetch(wire, folder, limits, wanted).run(first):
+            for item in FolderFetch(wire, folder, limits, wanted, self._reopen).run(first):
                 if isinstance(item, Reached):
                     progress[folder.name] = Progress(folder.validity, item.uid)
                     yield Checkpoint(format_cursor({**before, **progress}))
@@ -91,7 +92,8 @@ class ImapReceiver(Receiver):
             folder = find_folder(wire, name)
             uids = search_uids(wire, folder, 1)
             for start in range(0, len(uids), LISTING_PAGE):
-                page = describe_messages(wire, folder, uids[start : start + LISTING_PAGE])
+                uid_page = uids[start : start + LISTING_PAGE]
+                wire, page = describe_page(wire, folder, uid_page, self._reopen)
                 yield from (item for _, item in page)
 
     def wait(self, timeout: float) -> bool:
@@ -137,6 +139,14 @@ class ImapReceiver(Receiver):
         if self._open is None or not self._open.usable:
             self._open = self._connect()
         return self._open
+
+    def _reopen(self, folder: Folder) -> Wire:
+        """Return a connection on which the folder is open again."""
+        wire = self._wire()
+        if find_folder(wire, folder.name).validity != folder.validity:
+            sentence = f"{self._line.where}: the folder {folder.name} was replaced meanwhile."
+            raise TransientError(codes.CONNECTION_LOST, sentence)
+        return wire
 
     def _connect(self, report: Callable[[str], None] = lambda _: None) -> Wire:
         self._open = None

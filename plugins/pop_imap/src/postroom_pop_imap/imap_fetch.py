@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from postroom.api import (
     Fetched,
@@ -12,13 +12,14 @@ from postroom.api import (
     Listed,
     Oversized,
     Spool,
+    TransientError,
     TransportError,
     Unavailable,
     codes,
 )
 from postroom.api.transport import Wanted
 
-from postroom_pop_imap.errors import Refused, explain_code
+from postroom_pop_imap.errors import Refused, SaidGoodbye, explain_code
 from postroom_pop_imap.imap_folders import (
     LISTING_PAGE,
     Folder,
@@ -29,6 +30,7 @@ from postroom_pop_imap.imap_folders import (
 from postroom_pop_imap.imap_names import uid_set
 from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Skipped, Wire
 
+_MOST_SUSPECTS: Final = 3
 _BODY = re.compile(rb'\bBODY\[\] (NIL|\{\d+\}|"(?:[^"\\]|\\.)*")', re.I | re.S)
 
 
@@ -41,11 +43,43 @@ class Reached(NamedTuple):
 Item = Fetched | Unavailable | Oversized
 
 
-class FolderFetch:
-    """Retrieves what is wanted of one folder, over a wire on which that folder is open."""
+Reopen = Callable[[Folder], Wire]
 
-    def __init__(self, wire: Wire, folder: Folder, limits: Limits, wanted: Wanted) -> None:
-        self._wire, self._folder = wire, folder
+
+def describe_page(
+    wire: Wire, folder: Folder, uids: list[int], reopen: Reopen
+) -> tuple[Wire, list[tuple[int, Listed]]]:
+    """Return the wire to go on with, and what `describe_messages` yields.
+
+    Dovecot (2.3) ends the session when it cannot read a message to tell its size: then without
+    sizes, which the reader of bodies does not depend on.
+
+    :param reopen: returns a new wire on which the folder is open
+    """
+    try:
+        return wire, list(describe_messages(wire, folder, uids))
+    except TransientError as error:
+        if error.code not in (codes.CONNECTION_LOST, codes.PROTOCOL) or error.retry_after:
+            raise
+    wire = reopen(folder)
+    return wire, list(describe_messages(wire, folder, uids, with_sizes=False))
+
+
+class FolderFetch:
+    """Retrieves what is wanted of one folder, over a wire on which that folder is open.
+
+    :param reopen: returns a new wire on which the folder is open, after the connection broke
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        folder: Folder,
+        limits: Limits,
+        wanted: Wanted,
+        reopen: Reopen,
+    ) -> None:
+        self._wire, self._folder, self._reopen = wire, folder, reopen
         self._limits, self._wanted = limits, wanted
         self._bounds = Bounds(limits.spool_above, limits.max_message_bytes)
         self._doing = f"read messages of the folder {folder.name}"
@@ -55,7 +89,8 @@ class FolderFetch:
         uids = search_uids(self._wire, self._folder, first)
         for start in range(0, len(uids), LISTING_PAGE):
             page = uids[start : start + LISTING_PAGE]
-            listed = dict(describe_messages(self._wire, self._folder, page))
+            self._wire, described = describe_page(self._wire, self._folder, page, self._reopen)
+            listed = dict(described)
             chosen = set(self._wanted(list(listed.values()))) if listed else set()
             yield from self._download(
                 {uid: item for uid, item in listed.items() if item.ref in chosen}
@@ -93,8 +128,44 @@ class FolderFetch:
             yield from self._receive(left)
         except Refused as refused:
             self._raise_if_passing(refused)
+        except TransientError as error:
+            if not left:
+                raise
+            self._go_on_after(error)
+        yield from self._fetch_one_by_one(left)
+
+    def _fetch_one_by_one(self, left: dict[int, Listed]) -> Iterator[Item]:
+        """Fetch what a batch left; a message that ends every session must not stop the mailbox.
+
+        Dovecot (2.3) says BYE when it cannot read a message's file. A connection that just breaks
+        may be the network's fault, so such a message counts as unreadable only once a later one
+        was fetched, and only a few in a row.
+        """
+        suspects: list[Unavailable] = []
         for uid, item in list(left.items()):
-            yield from self._fetch_alone(uid, item)
+            try:
+                yield from self._fetch_alone(uid, item)
+            except TransientError as error:
+                suspects.append(self._unavailable(item, error.sentence))
+                if not isinstance(error.__cause__, SaidGoodbye) and len(suspects) > _MOST_SUSPECTS:
+                    raise
+                last = error
+                self._go_on_after(error)
+                if not isinstance(error.__cause__, SaidGoodbye):
+                    continue
+            yield from suspects
+            suspects.clear()
+        if suspects:
+            raise last
+
+    def _go_on_after(self, error: TransientError) -> None:
+        """Open a new session after one that broke.
+
+        :raises TransientError: it was no mere break, or there is no new session
+        """
+        if error.code is not codes.CONNECTION_LOST:
+            raise error
+        self._wire = self._reopen(self._folder)
 
     def _receive(self, left: dict[int, Listed]) -> Iterator[Item]:
         """Yield what the server hands out of `left`, and take that out of `left`."""
@@ -120,7 +191,7 @@ class FolderFetch:
             self._raise_if_passing(refused)
             reason = refused.text or "it gave no reason"
         if left and self._is_there(uid):
-            yield Unavailable(item.ref, self._unreadable(reason), item.received_at, item.size)
+            yield self._unavailable(item, reason)
 
     def _is_there(self, uid: int) -> bool:
         answers = self._wire.must(b"UID FETCH %d (UID)" % uid, self._doing)
@@ -134,9 +205,10 @@ class FolderFetch:
         if known := explain_code(refused, sentence):
             raise known from refused
 
-    def _unreadable(self, reason: str) -> TransportError:
+    def _unavailable(self, item: Listed, reason: str) -> Unavailable:
         where = f"{self._wire.line.where}, folder {self._folder.name}"
-        return TransportError(codes.MESSAGE_UNREADABLE, f"{where}: not readable, {reason}.")
+        error = TransportError(codes.MESSAGE_UNREADABLE, f"{where}: not readable: {reason}")
+        return Unavailable(item.ref, error, item.received_at, item.size)
 
 
 def parse_body(answer: Answer) -> tuple[int | None, Literal | None]:

@@ -164,17 +164,20 @@ def search_uids(wire: Wire, folder: Folder, first: int) -> list[int]:
     return sorted(uid for uid in found if uid >= first)
 
 
-def describe_messages(wire: Wire, folder: Folder, uids: list[int]) -> Iterator[tuple[int, Listed]]:
+def describe_messages(
+    wire: Wire, folder: Folder, uids: list[int], *, with_sizes: bool = True
+) -> Iterator[tuple[int, Listed]]:
     """Yield size and date of messages, ascending; one that is gone by now is not yielded."""
     doing = f"list the folder {folder.name}"
     known: dict[int, Listed] = {}
-    command = b"UID FETCH %s (UID RFC822.SIZE INTERNALDATE)" % uid_set(uids)
+    items = b"UID RFC822.SIZE INTERNALDATE" if with_sizes else b"UID INTERNALDATE"
+    command = b"UID FETCH %s (%s)" % (uid_set(uids), items)
     for answer in wire.must(command, doing):
         uid = parse_uid(answer)
         if uid is None:
             continue
         size = _SIZE.search(answer.text)
-        if size is None and uid in known:
+        if uid in known and size is None:
             continue  # somebody set a flag meanwhile (RFC 9051 section 7.5.2)
         known[uid] = Listed(
             make_ref(folder.name, folder.validity, uid),
