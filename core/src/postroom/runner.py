@@ -70,6 +70,8 @@ class Runner:
         self._wake = threading.Event()
         self._working: dict[Future[None], Lease] = {}
         self._core_error: PostroomError | None = None
+        self._gave_way: set[int] = set()
+        """Sides that a command asked for in the middle: `run_once` goes back to them."""
         self.outcome = Outcome()
 
     def stop(self) -> None:
@@ -203,6 +205,9 @@ class Runner:
                 self._wake.wait(0.1)
                 self._wake.clear()
             self._reap()
+            if not waiting and not self._stop.is_set():
+                wait(list(self._working))
+                waiting, self._gave_way = self._gave_way, set()
         wait(list(self._working))
         self._reap()
         if self._core_error is not None:
@@ -275,7 +280,9 @@ class Runner:
             progress=lambda count: self._progress(address, count),
         )
         if isinstance(result, Tally):
-            self.outcome.tallies[address] = result
+            self.outcome.tallies.setdefault(address, Tally()).add(result)
+            if not result.complete:
+                self._gave_way.add(lease.side_id)
 
     def _reap(self) -> None:
         for future in [f for f in self._working if f.done()]:

@@ -22,3 +22,9 @@ class Tally:
     def count(self, outcome: str) -> None:
         """Add one receipt of that outcome."""
         setattr(self, outcome, getattr(self, outcome) + 1)
+
+    def add(self, other: Tally) -> None:
+        """Add what a later visit did."""
+        for name in ("stored", "duplicate", "ignored", "quarantined", "refused", "settled"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.unsettled, self.complete = other.unsettled, other.complete
