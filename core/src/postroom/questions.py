@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from peewee import JOIN
+
 from postroom import mailboxes, segments
 from postroom.errors import InputError, NotFoundError
 from postroom.mail.threading import make_tag
@@ -92,8 +94,8 @@ def _joined() -> Any:
         Question.select(Question, Segment, Mailbox, Topic, Contact)
         .join_from(Question, Segment)
         .join_from(Question, Mailbox)
-        .join_from(Question, Topic, "LEFT OUTER")
-        .join_from(Question, Contact, "LEFT OUTER")
+        .join_from(Question, Topic, JOIN.LEFT_OUTER)
+        .join_from(Question, Contact, JOIN.LEFT_OUTER)
     )
 
 

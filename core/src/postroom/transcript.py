@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from peewee import JOIN
+
 from postroom import mail, questions
 from postroom.errors import NotFoundError
 from postroom.mail.message import Attachment
@@ -87,8 +89,8 @@ def messages(question: Question) -> Iterator[Message]:
             Raw.sha256.alias("raw_sha256"),
             Outbox.state.alias("outbox_state"),
         )
-        .join_from(Message, Raw, "LEFT OUTER", on=(Raw.id == Message.raw_id))
-        .join_from(Message, Outbox, "LEFT OUTER", on=(Outbox.message == Message.id))
+        .join_from(Message, Raw, JOIN.LEFT_OUTER, on=(Raw.id == Message.raw_id))
+        .join_from(Message, Outbox, JOIN.LEFT_OUTER, on=(Outbox.message == Message.id))
         .where(Message.question == question.id)
         .objects()
     )
