@@ -12,8 +12,9 @@ from postroom.cli.session import open_store
 from postroom.cli.writing import author_option
 
 _STATES = ("queued", "sending", "sent", "failed", "unknown", "held", "cancelled")
-_ID = click.argument("outbox_id", metavar="ID", type=int)
-_IDS = click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+_TYPE = click.IntRange(min=1, max=2**63 - 1)
+_ID = click.argument("outbox_id", metavar="ID", type=_TYPE)
+_IDS = click.argument("ids", metavar="ID...", type=_TYPE, nargs=-1, required=True)
 
 
 @click.group()

@@ -9,8 +9,9 @@ from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.cli.writing import output_option, write_bytes
 
-_ID = click.argument("receipt_id", metavar="ID", type=int)
-_IDS = click.argument("ids", metavar="ID...", type=int, nargs=-1, required=True)
+_TYPE = click.IntRange(min=1, max=2**63 - 1)
+_ID = click.argument("receipt_id", metavar="ID", type=_TYPE)
+_IDS = click.argument("ids", metavar="ID...", type=_TYPE, nargs=-1, required=True)
 
 
 @click.group()

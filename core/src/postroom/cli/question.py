@@ -24,12 +24,13 @@ from postroom.cli.writing import (
 
 _STATUSES = ("unassigned", "assigned", "resolved", "spam")
 _SHOWN_TO_PEOPLE = 50
-_NUMBER = click.argument("number", type=click.IntRange(min=1))
-_NUMBERS = click.argument("number", type=click.IntRange(min=1), nargs=-1, required=True)
+_ID = click.IntRange(min=1, max=2**63 - 1)
+_NUMBER = click.argument("number", type=_ID)
+_NUMBERS = click.argument("number", type=_ID, nargs=-1, required=True)
 _MESSAGE = click.option(
     "--message",
     "message_id",
-    type=int,
+    type=_ID,
     metavar="ID",
     help="A message's id, as `show` tells it; else the one that opened the question.",
 )
@@ -247,7 +248,7 @@ def raw(number: int, message_id: int | None, output: str) -> None:
 
 @question.command(epilog="Example: postroom question attachment 12 1 --output invoice.pdf")
 @_NUMBER
-@click.argument("which", metavar="N", type=click.IntRange(min=1))
+@click.argument("which", metavar="N", type=_ID)
 @_MESSAGE
 @output_option
 def attachment(number: int, which: int, message_id: int | None, output: str) -> None:
