@@ -249,6 +249,9 @@ class _Work:
             yield
         except InputError as error:
             for problem in error.problems or [Problem("", error.sentence)]:
+                if problem.field == "disposition":  # the mailbox's, found when a side was set up
+                    self._problem((*place[:2], "disposition"), "disposition", problem.sentence)
+                    continue
                 spot = (*place, *problem.field.split("."))
                 label = (prefix + problem.field).strip(".") or str(place[0])
                 self._problem(spot, label, problem.sentence)

@@ -111,6 +111,7 @@ class Plugins:
 
         :returns: for each field the first that was set, and a sentence for each plugin that failed
         """
+        builtin = self._builtin_classifiers()
         reports = list(self._builtin_reports)
         verdict = Verdict()
         arguments = {"message": message, "mailbox": mailbox}
@@ -120,7 +121,7 @@ class Plugins:
                 verdict = _merge(verdict, said)
             except BaseException as error:
                 reports.append(_report(name, error))
-        for name, impl in self._builtin_classifiers():
+        for name, impl in builtin:
             try:
                 verdict = _merge(verdict, _call(impl, arguments))
             except Exception as error:

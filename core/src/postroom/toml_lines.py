@@ -43,6 +43,7 @@ class Lines:
             if header := _HEADER.match(statement):
                 table = self._enter(header[2], is_list=header[1] == "[[")
                 self._lines.setdefault(table, number)
+                self._lines.setdefault(table[:-1] if header[1] == "[[" else table, number)
             elif key := _KEY.match(statement):
                 place = table
                 for part in _parts(key[0]):

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -17,17 +16,19 @@ from postroom.cli.session import open_store, sqlite_path
 
 
 @click.command(epilog="Example: postroom apply mailboxes.toml --dry-run")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
-def apply(file: BinaryIO, dry_run: bool) -> None:
+def apply(file: str, dry_run: bool) -> None:
     """Set segments, topics, filters and mailboxes up from a TOML FILE (or - for standard input).
 
     All of it or, when anything is wrong, nothing. What the file does not name is left alone. Makes
     the database if there is none yet.
     """
-    name = "standard input" if file.name in ("-", "<stdin>") else file.name
-    folder = Path.cwd() if name != file.name else Path(file.name).resolve().parent
-    content = configuration.read(file.read(), name=name, folder=folder)
+    name, folder = (file, Path(file).absolute().parent)
+    if file == "-":
+        name, folder = ("standard input", Path.cwd())
+    with click.open_file(file, "rb") as opened:
+        content = configuration.read(opened.read(), name=name, folder=folder)
     fresh = _is_fresh()
     if fresh:  # what is wrong is found before anything is made
         with _throw_away_store():

@@ -1,0 +1,293 @@
+"""``apply``: all of a file or nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from postroom import apply as configuration
+from postroom import filters, mailboxes, plugins, segments, sides
+from postroom.errors import InputError
+from postroom.store.models import Filter, Mailbox, Segment, Setting, Side, Topic
+from postroom.toml_lines import Lines
+from postroom_test_servers.pigeon import FakePlugins
+
+GOOD = """
+[[segment]]
+name = "support"
+acknowledgement = "Your reference: {{ question.reference }}"
+[[topic]]
+segment = "support"
+name = "Billing"
+[[filter]]
+segment = "support"
+name = "invoices"
+field = "subject"
+pattern = "(?i)invoice"
+set = { topic = "Billing" }
+[[filter]]
+segment = "support"
+name = "lists"
+field = "header:List-Id"
+pattern = "."
+ignore = "a list"
+[[mailbox]]
+address = "info@example.org"
+segment = "support"
+topic = "Billing"
+disposition = { move = "Done" }
+start = 2026-01-31
+[mailbox.incoming]
+transport = "pigeon"
+host = "loft"
+username = "ann"
+password = { env = "LOFT_PASSWORD" }
+[mailbox.outgoing]
+transport = "pigeon"
+host = "loft"
+password = { file = "password.txt" }
+send_as = "desk@example.org"
+save_to_sent = false
+[[mailbox]]
+address = "bare@example.org"
+"""
+PASSWORD_LINE = GOOD[: GOOD.index("password =")].count("\n") + 1
+
+
+@pytest.fixture(autouse=True)
+def _secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOFT_PASSWORD", "corn and peas")
+    (tmp_path / "password.txt").write_text("oats and rye\n")
+
+
+@pytest.fixture
+def run(store: str, tmp_path: Path, pigeons: FakePlugins) -> Any:
+    """Apply a text."""
+
+    def apply(text: str, *, dry_run: bool = False) -> configuration.Applied:
+        file = configuration.read(text.encode(), name="m.toml", folder=tmp_path)
+        return configuration.apply(file, dry_run=dry_run)
+
+    return apply
+
+
+def problems(caught: Any) -> list[str]:
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_everything_in_a_file_is_set_up(run: Any) -> None:
+    run(GOOD)
+
+    mailbox = mailboxes.find("info@example.org")
+    shown = mailboxes.shown(mailbox)
+    assert shown["segment"] == "support"
+    assert shown["topic"] == "Billing"
+    assert shown["disposition"] == {"move": "Done"}
+    assert shown["outgoing"]["send_as"] == "desk@example.org"
+    assert shown["incoming"]["password"] == "********"
+    for direction, word in (("in", "corn and peas"), ("out", "oats and rye")):
+        side = sides.find(mailbox, direction)
+        assert side is not None
+        loaded: Any = sides.load(side, plugins.load())
+        assert loaded.password.get_secret_value() == word
+    assert [rule["name"] for rule in filters.listed("support")] == ["invoices", "lists"]
+
+
+def test_applying_twice_changes_nothing(run: Any) -> None:
+    assert len(run(GOOD).plan) == 8
+    sealed = [side.sealed for side in Side.select().order_by(Side.id)]
+
+    assert run(GOOD).plan == []
+
+    assert [side.sealed for side in Side.select().order_by(Side.id)] == sealed
+
+
+def test_dry_run_says_the_same_and_changes_nothing(run: Any) -> None:
+    planned = run(GOOD, dry_run=True).plan
+
+    assert Mailbox.select().count() == Segment.select().count() == Setting.select().count() == 0
+    assert run(GOOD).plan == planned
+
+
+def test_absent_key_means_its_default_and_an_absent_mailbox_is_left_alone(run: Any) -> None:
+    run(GOOD)
+
+    plan = run('[[mailbox]]\naddress = "INFO@example.org"\n').plan
+
+    mailbox = mailboxes.find("info@example.org")
+    assert mailboxes.settings_of(mailbox)["disposition"] == "leave"
+    assert sides.find(mailbox, "in") is None
+    assert mailboxes.find("bare@example.org")
+    assert "mailbox INFO@example.org: incoming removed" in plan
+
+
+def test_every_problem_is_told_with_line_and_field(run: Any) -> None:
+    text = """\
+[[segment]]
+name = "support"
+acknowledgement = "{{ broken"
+[[mailbox]]
+address = "info@example.org"
+segment = "suport"
+pol_seconds = 3
+[mailbox.incoming]
+transport = "pigeon"
+hots = "x"
+port = 1000
+password = { env = "NO_SUCH_VARIABLE" }
+[mailbox.outgoing]
+transport = "owl"
+[[mailbox]]
+adress = "x"
+[[mailbox]]
+address = "Info@Example.org"
+[[filter]]
+name = "f"
+field = "subject"
+pattern = "("
+set = { topc = "x" }
+[[credential]]
+name = "contoso"
+kind = "microsoft"
+[[mailboxes]]
+"""
+    with pytest.raises(InputError) as caught:
+        run(text)
+
+    told = problems(caught)
+    starts = [one.split(":")[0] for one in told]
+    assert starts == [
+        "line 3, acknowledgement",
+        "line 6, segment",
+        "line 7, pol_seconds",
+        "line 8, incoming.host",
+        "line 10, incoming.hots",
+        "line 11, incoming.port",
+        "line 12, incoming.password",
+        "line 14, outgoing.transport",
+        "line 15, address",
+        "line 16, adress",
+        "line 17, mailbox",
+        "line 22, pattern",
+        "line 23, set.topc",
+        "line 23, set",
+        "line 26, kind",
+        "line 27, mailboxes",
+    ]
+    assert "did you mean" in told[2]
+    assert "owl" in told[7]
+    assert Mailbox.select().count() == Topic.select().count() == Filter.select().count() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[mailbox]]\naddress = \n", "m.toml, line 2, column 11: Invalid value."),
+        ("[[mailbox]\n", "m.toml, line 1, column 10"),
+        ('a = 1\na = 2\n"', "m.toml, line 2"),
+    ],
+)
+def test_malformed_file_says_where(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        configuration.read(text.encode(), name="m.toml", folder=tmp_path)
+
+    assert caught.value.sentence.startswith(says)
+
+
+def test_file_that_is_not_utf8_says_where(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: the file is not in UTF-8"):
+        configuration.read(b'a = 1\nb = "\xff"', name="m.toml", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"),
+    [
+        ('{ env = "NO_SUCH_VARIABLE" }', "is not set"),
+        ('{ file = "no-such-file" }', "cannot be read"),
+        ('{ fiel = "x" }', "must be { env"),
+        ("3", "must be { env"),
+    ],
+)
+def test_secret_that_cannot_be_read_is_a_problem(run: Any, secret: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run(GOOD.replace('{ env = "LOFT_PASSWORD" }', secret))
+
+    (told,) = problems(caught)
+    assert told.startswith(f"line {PASSWORD_LINE}, incoming.password")
+    assert says in told
+
+
+def test_secret_in_clear_is_taken_with_a_warning_that_does_not_show_it(run: Any) -> None:
+    applied = run(GOOD.replace('{ env = "LOFT_PASSWORD" }', '"millet"'))
+
+    (warning,) = applied.warnings
+    assert warning.startswith(f"m.toml, line {PASSWORD_LINE}: password")
+    assert "millet" not in warning
+
+
+def test_order_of_filters_is_that_of_the_file(run: Any) -> None:
+    run(GOOD)
+    first, second = GOOD.index("[[filter]]"), GOOD.rindex("[[filter]]")
+    end = GOOD.index("[[mailbox]]")
+    turned = GOOD[:first] + GOOD[second:end] + GOOD[first:second] + GOOD[end:]
+
+    assert run(turned).plan == ["filters of support: order changed"]
+
+    assert [rule["name"] for rule in filters.listed("support")] == ["lists", "invoices"]
+
+
+def test_transport_and_disposition_may_change_together(run: Any) -> None:
+    start = '[[mailbox]]\naddress = "a@example.org"\ndisposition = "{}"\n[mailbox.incoming]\n'
+    run(start.format("seen") + 'transport = "pigeon"\nhost = "x"')
+    run(start.format("leave") + 'transport = "homing"\nhost = "x"')
+    run(start.format("seen") + 'transport = "pigeon"\nhost = "x"')
+
+    with pytest.raises(InputError) as caught:
+        run(start.format("seen") + 'transport = "homing"\nhost = "x"')
+    assert problems(caught)[0].startswith("line 3, ")
+
+
+def test_wrong_kinds_of_values_are_problems(run: Any) -> None:
+    text = 'mailbox = 3\n[segment]\nname = "x"\n[[topic]]\nsegment = 3\nname = 4\n'
+
+    with pytest.raises(InputError) as caught:
+        run(text + "[[filter]]\nset = 3\n[[filter]]\nname = {}\nsegment = []\n")
+
+    assert len(problems(caught)) == 5
+
+
+def test_segment_in_the_file_and_default_can_be_named(run: Any) -> None:
+    run('[[topic]]\nname = "General"\n[[mailbox]]\naddress = "a@example.org"\ntopic = "general"\n')
+
+    assert segments.find_topic(segments.find("default"), "General")
+
+
+def test_lines_of_odd_but_valid_files() -> None:
+    text = '''# [[mailbox]]
+text = """
+[[mailbox]]
+x = 1
+"""
+[[mailbox]] # first
+address = 'a'
+aliases = [
+  "x", # ]
+]
+"quoted key" = 1
+[ mailbox . incoming ]
+folders = [["a"],
+ ["b"]]
+host = "h"
+[[mailbox]]
+  incoming.host = "z"
+'''
+    lines = Lines(text.replace("\n", "\r\n"))
+
+    assert lines.of("mailbox", 0) == 6
+    assert lines.of("mailbox", 0, "aliases") == 8
+    assert lines.of("mailbox", 0, "quoted key") == 11
+    assert lines.of("mailbox", 0, "incoming", "host") == 15
+    assert lines.of("mailbox", 0, "incoming", "absent") == 12
+    assert lines.of("mailbox", 1, "incoming", "host") == 17
+    assert lines.of("nothing") == 1
