@@ -1,1 +1,3 @@
-"""postroom-pop-imap."""
+"""The transports `imap` and `pop3` of postroom."""
+
+__version__ = "0.1.0"
