@@ -1,0 +1,218 @@
+"""Measures everything in one run on one Dovecot: `scripts/bench --help`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from postroom_test_servers.dovecot import Account, Dovecot, running_dovecot
+from postroom_test_servers.tls import PrivateAuthority
+
+from bench import corpus
+from bench.drain import drain
+from bench.measure import SCRATCH, Measured
+from bench.peers import Peers
+from bench.postroom import Installation
+from bench.report import Report
+
+_PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_STEP = 2_000
+_ROUNDS = 3
+_SLOW_PEERS = {"small": 400, "mix": 200}
+"""Messages for peers that take long; rates are compared."""
+_FEWEST_TIMES = {
+    ("small", "mbsync"): 1,
+    ("small", "django-mailbox"): 25,
+    ("mix", "django-mailbox"): 15,
+}
+_MOST_TIMES_DRAIN = {"small": 12, "mix": 7}
+_MB = 1_000_000
+
+
+class Bench:
+    """One run. Every figure of it comes from the same server and the same mail."""
+
+    def __init__(self, server: Dovecot, folder: Path, peers: Peers, report: Report) -> None:
+        self._server, self._folder, self._peers, self._report = server, folder, peers, report
+        self._numbers = itertools.count(1)
+
+    def compare(self, kind: str, count: int) -> None:
+        """Measure drain, postroom and peers on the same mail."""
+        mails = list(corpus.make(kind, count))
+        account = self._account(mails)
+        limit = min(self._drain(account) for _ in range(_ROUNDS))
+        self._report.rate(kind, "raw drain", count, limit)
+        best, idle = self._retrieve(account, count)
+        self._report.rate(kind, "postroom, whole process", count, best.seconds, best.peak)
+        net = best.seconds - idle
+        self._report.rate(kind, "postroom, without start and end", count, net)
+        most = _MOST_TIMES_DRAIN[kind]
+        self._report.target(
+            f"{kind}, n = {count:,}: time against the raw drain",
+            f"at most {most} times",
+            f"{net / limit:.1f} times; whole process {best.seconds / limit:.1f}",
+            is_met=best.seconds <= most * limit,
+        )
+        self._report.target(
+            f"{kind}, n = {count:,}: peak memory",
+            "under 200 MB",
+            f"{best.peak / _MB:.0f} MB",
+            is_met=best.peak < 200 * _MB,
+        )
+        for name in self._peers.available:
+            self._compare_peer(kind, name, mails, count / best.seconds)
+
+    def _retrieve(self, account: Account, count: int) -> tuple[Measured, float]:
+        """Return the best of some first retrievals, and the seconds that one of nothing takes."""
+        runs, idle = [], []
+        for _ in range(_ROUNDS):
+            installation = self._installation(account)
+            runs.append(installation.retrieve())
+            _expect(installation.stored(), count)
+            idle.append(installation.retrieve().seconds)
+        return min(runs, key=lambda measured: measured.seconds), min(idle)
+
+    def _compare_peer(self, kind: str, name: str, mails: list[bytes], ours: float) -> None:
+        count = len(mails) if name == "mbsync" else min(len(mails), _SLOW_PEERS[kind])
+        best: Measured | None = None
+        for _ in range(2 if name == "mbsync" else 1):
+            account = self._account(mails[:count])
+            self._drain(account)  # the server's index is made
+            folder = self._new_folder()
+            fetch = self._peers.available[name]
+            measured = fetch(folder, self._server.imap, account.name, account.password)
+            if best is None or measured.seconds < best.seconds:
+                best = measured
+        assert best is not None
+        self._report.rate(kind, name, count, best.seconds, best.peak)
+        times = ours / (count / best.seconds)
+        wanted = _FEWEST_TIMES.get((kind, name))
+        self._report.target(
+            f"{kind}: rate against {name}",
+            f"at least {wanted} times" if wanted else "",
+            f"{times:.1f} times",
+            is_met=times >= wanted if wanted else None,
+        )
+
+    def large_message(self, count: int = 500) -> None:
+        """Measure how much more memory a retrieval needs while one message of 50 MB passes."""
+        mails = list(corpus.make("small", count))
+        peaks = []
+        for extra in ([], [corpus.large(50 * _MB)]):
+            account = self._account([*mails[: count // 2], *extra, *mails[count // 2 :]])
+            installation = self._installation(account)
+            peaks.append(installation.retrieve().peak)
+            _expect(installation.stored(), count + len(extra))
+        self._report.target(
+            "a message of 50 MB among small ones: memory",
+            "at most +60 MB, under 200 MB",
+            f"+{(peaks[1] - peaks[0]) / _MB:.0f} MB, {peaks[1] / _MB:.0f} MB",
+            is_met=peaks[1] - peaks[0] <= 60 * _MB and peaks[1] < 200 * _MB,
+        )
+
+    def growth(self, most: int = 200_000) -> None:
+        """Measure the rate at 2,000 stored messages and at 200,000, in one database."""
+        account = self._account(())
+        installation = self._installation(account)
+        self._add(account, installation, 0, _STEP)
+        early = self._steps(account, installation, _STEP)
+        begin = _STEP * (1 + _ROUNDS)
+        fill = self._add(account, installation, begin, most - begin)
+        late = self._steps(account, installation, most)
+        self._report.rate("small, up to 200,000", "postroom, whole process", most - begin, fill)
+        for stored, seconds in ((_STEP, early), (most, late)):
+            name = "postroom, without start and end"
+            self._report.rate(f"small, on top of {stored:,}", name, _STEP, seconds)
+        self._report.target(
+            "rate at 200,000 stored messages against that at 2,000",
+            "at least 0.8",
+            f"{early / late:.2f}",
+            is_met=early / late >= 0.8,
+        )
+
+    def _steps(self, account: Account, installation: Installation, first: int) -> float:
+        """Return the best net time for `_STEP` more messages."""
+        times = []
+        for place in range(_ROUNDS):
+            seconds = self._add(account, installation, first + place * _STEP, _STEP)
+            times.append(seconds - installation.retrieve().seconds)
+        return min(times)
+
+    def _add(self, account: Account, installation: Installation, first: int, count: int) -> float:
+        """Put more messages into the mailbox; return the seconds it takes to retrieve them."""
+        account.append(*corpus.make("small", count, first=first))
+        drain(self._server.imap, account.name, account.password, first_uid=first + count)
+        seconds = installation.retrieve().seconds
+        _expect(installation.stored(), first + count)
+        return seconds
+
+    def _drain(self, account: Account) -> float:
+        return drain(self._server.imap, account.name, account.password)
+
+    def _account(self, mails: Iterable[bytes]) -> Account:
+        account = self._server.new_user()
+        account.append(*mails)
+        self._drain_if_any(account)
+        return account
+
+    def _drain_if_any(self, account: Account) -> None:
+        if any((account.maildir / "new").iterdir()):
+            self._drain(account)
+
+    def _installation(self, account: Account) -> Installation:
+        return Installation(
+            self._new_folder() / "postroom",
+            port=self._server.imap,
+            user=account.name,
+            password=account.password,
+        )
+
+    def _new_folder(self) -> Path:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir(mode=0o755)
+        return folder
+
+
+def _expect(stored: int, wanted: int) -> None:
+    if stored != wanted:
+        raise RuntimeError(f"{stored} of {wanted} messages are stored: the figures mean nothing")
+
+
+def main() -> None:
+    """Measure and print; write the page if everything was measured."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer messages, no slow peers, no 200,000 messages; writes nothing",
+    )
+    parser.add_argument("--small", type=int, metavar="N", help="small mails (default 10,000)")
+    parser.add_argument("--mix", type=int, metavar="N", help="mixed mails (default 1,000)")
+    options = parser.parse_args()
+    peers = Peers(SCRATCH / "peers", only=("mbsync",) if options.quick else None)
+    report = Report(" ".join(["scripts/bench", *sys.argv[1:]]), peers.versions())
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    folder.chmod(0o755)  # a peer writes as nobody
+    try:
+        with running_dovecot(PrivateAuthority(folder).issue("localhost", "127.0.0.1")) as server:
+            bench = Bench(server, folder, peers, report)
+            bench.compare("small", options.small or (2_000 if options.quick else 10_000))
+            bench.compare("mix", options.mix or (300 if options.quick else 1_000))
+            bench.large_message()
+            if not options.quick:
+                bench.growth()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report.notes += [f"{name} is left out: {why}." for name, why in peers.missing.items()]
+    print(report.text())
+    if not options.quick:
+        report.write(_PAGE)
+
+
+if __name__ == "__main__":
+    main()
