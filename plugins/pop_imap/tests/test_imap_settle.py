@@ -262,7 +262,21 @@ def test_target_that_cannot_be_made_is_told(start_imap, open_imap):
     with pytest.raises(Exception, match="make the folder Archive: not allowed") as caught:
         list(open_imap(port=server.port).settle(["INBOX;7;1"], MOVE))
 
-    assert caught.value.code is codes.AUTH_NOT_ALLOWED
+    assert caught.value.code is codes.FOLDER_MISSING
+
+
+def test_folder_is_made_inside_the_accounts_namespace(authority, open_imap):
+    extra = "namespace inbox {\n  inbox = yes\n  prefix = INBOX.\n  separator = .\n}"
+    with running_dovecot(authority.issue("localhost", "127.0.0.1"), extra=extra) as server:
+        account = server.new_user()
+        account.append(mail(1), mail(2))
+        receiver = open_imap(account)
+
+        for ref in listed(receiver):
+            assert list(receiver.settle([ref], MOVE)) == [Settled(ref)]
+
+        assert subjects(account, "INBOX.Archive") == [mail(1), mail(2)]
+        receiver.close()
 
 
 @pytest.mark.parametrize("cut_at", range(100, 1500, 50))

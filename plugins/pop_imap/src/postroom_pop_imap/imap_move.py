@@ -19,6 +19,7 @@ from postroom_pop_imap.imap_folders import (
     spelled_on_server,
 )
 from postroom_pop_imap.imap_names import (
+    decode_folder,
     encode_folder,
     make_ref,
     parse_uid_set,
@@ -28,6 +29,7 @@ from postroom_pop_imap.imap_names import (
 from postroom_pop_imap.imap_wire import Wire, code_argument
 
 KEYWORD: Final = "$PostroomMoving"
+_NAMESPACE = re.compile(rb'NAMESPACE \(\("([^"\\]*)" ', re.I)
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[!#-\[\]-~]{1,900}>)\s*$", re.I | re.M)
 
 
@@ -169,15 +171,28 @@ class Mover:
     def _prepare_target(self) -> None:
         """Spell the target as the server does, with its own delimiter, and make it if missing.
 
-        :raises AuthError, TransientError: the server would not make it
+        :raises SettingsError, TransientError: the server would not make it
         """
         folders = list_folders(self._wire)
         spelled = spelled_on_server(self._target, folders)
         if spelled is None:
             delimiter = next((one for one in folders.values() if one), "/")
-            spelled = self._target.replace("/", delimiter)
-            self._create(spelled)
+            inside = self._personal_prefix() + self._target.replace("/", delimiter)
+            spelled = spelled_on_server(inside, folders)
+            if spelled is None:
+                self._create(inside)
+                spelled = inside
         self._target, self._is_ready = spelled, True
+
+    def _personal_prefix(self) -> str:
+        """Return what every folder of ours begins with, ``INBOX.`` on Courier (RFC 2342)."""
+        if not self._wire.has("NAMESPACE"):
+            return ""
+        with contextlib.suppress(Refused):
+            for answer in self._wire.ask(b"NAMESPACE", self._doing):
+                if match := _NAMESPACE.match(answer.text):
+                    return decode_folder(match[1])
+        return ""
 
     def _create(self, name: str) -> None:
         doing = f"make the folder {name}"
@@ -185,7 +200,10 @@ class Mover:
             self._wire.ask(b"CREATE " + encode_folder(name), doing)
         except Refused as refused:
             if refused.code != "ALREADYEXISTS":  # RFC 5530; made by another session meanwhile
-                raise self._wire.explain(refused, doing) from refused
+                error = self._wire.explain(refused, doing)
+                if explain_code(refused, error.sentence) and isinstance(error, TransientError):
+                    raise error from refused
+                raise SettingsError(codes.FOLDER_MISSING, error.sentence) from refused
         with contextlib.suppress(Refused):  # many mail programs show subscribed folders only
             self._wire.ask(b"SUBSCRIBE " + encode_folder(name), doing)
 
