@@ -22,9 +22,9 @@ def is_empty() -> bool:
     )
 
 
-def make_tables() -> None:
-    """Make the tables in an empty database."""
-    schema.upgrade()
+def make_tables() -> bool:
+    """Make the tables in an empty database; False if another process was faster."""
+    return bool(schema.upgrade())
 
 
 def initialise() -> list[str]:
@@ -34,8 +34,7 @@ def initialise() -> list[str]:
     :raises KeyUnusableError: the key cannot be read or made, or is another database's
     """
     done = []
-    if is_empty():
-        make_tables()
+    if is_empty() and make_tables():
         done.append("Made the tables.")
     key = secrets.prepare()
     if key is not None:
