@@ -17,7 +17,7 @@ import ssl
 import threading
 from collections.abc import Collection, Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from postroom_test_servers.smtp_protocol import Protocol, ReceivedMessage, Script, Stage
 
@@ -185,18 +185,24 @@ class SmtpServer:
         try:
             loop.run_forever()
         finally:
+            loop.remove_reader(listener)  # asyncio leaks what it accepts while a server closes
+            loop.run_until_complete(_let_callbacks_run())
             server.close()
             loop.run_until_complete(self._wind_up())
             loop.close()
 
     async def _wind_up(self) -> None:
+        """Leave nothing open, connections just being accepted included."""
         self._abort_all()
-        await asyncio.sleep(0)
+        transports: Any = getattr(self.loop, "_transports", {})  # handshakes have no protocol yet
+        for transport in list(transports.values()):
+            transport.abort()
+        await _let_callbacks_run()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.01)  # transports close in callbacks
+        await _let_callbacks_run()
 
     def _abort_all(self) -> None:
         for protocol in list(self.protocols):
@@ -230,3 +236,8 @@ class SmtpServer:
         with self._changed:
             self._received.append(message)
             self._changed.notify_all()
+
+
+async def _let_callbacks_run() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)

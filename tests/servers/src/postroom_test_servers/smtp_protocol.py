@@ -9,11 +9,18 @@ import hmac
 import re
 import secrets
 import socket
-import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from aiosmtpd.smtp import MISSING, SMTP, AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import (
+    MISSING,
+    SMTP,
+    AuthResult,
+    Envelope,
+    LoginPassword,
+    Session,
+    TLSSetupException,
+)
 
 if TYPE_CHECKING:
     from postroom_test_servers.smtp import SmtpServer
@@ -207,8 +214,11 @@ class Protocol(SMTP):
 
     async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802
         if not await self._is_scripted("STARTTLS", arg):
-            with contextlib.suppress(ssl.SSLError):
+            try:
                 await super().smtp_STARTTLS(arg)
+            except TLSSetupException:  # the client went, or did not like the certificate
+                self.abort()
+                await asyncio.Event().wait()
 
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802
         if not await self._is_scripted("AUTH", arg):
