@@ -357,6 +357,25 @@ def test_segments_topics_and_filters(store: str, command: Command, tmp_path: Pat
     assert command("segment", "remove", "desk").exit_code == 0
 
 
+def test_filter_is_tried_on_a_message(store: str, command: Command) -> None:
+    command("topic", "add", "Billing")
+    rule = ("--field", "subject", "--pattern", "(?i)invoice", "--topic", "Billing")
+    command("filter", "add", "f", *rule)
+
+    hit = command("filter", "test", "f", "-", "--json", stdin="Subject: Invoice 3\n\nhello\n")
+    miss = command("filter", "test", "f", "-", "--json", stdin="Subject: Hello\n\ninvoice\n")
+
+    assert rows_of(hit)[0] == {
+        "filter": "f",
+        "matches": True,
+        "topic": "Billing",
+        "assignee": None,
+        "status": None,
+        "ignore": None,
+    }
+    assert rows_of(miss)[0]["matches"] is False
+
+
 def test_database_is_checked_and_backed_up(mailbox: str, command: Command, tmp_path: Path) -> None:
     assert command("db", "check").exit_code == 0
     assert "up to date" in command("db", "upgrade").stdout

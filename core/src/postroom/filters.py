@@ -104,7 +104,8 @@ def try_out(rule: Filter, raw: bytes) -> dict[str, Any]:
     view = MailboxView("", "", "", frozenset(), filters=(one,))
     verdict = postroom_classify(parse(raw), view)
     does = {name: getattr(verdict, name) for name in ACTIONS} if verdict else {}
-    return {"matches": verdict is not None and verdict.because is not None, **does}
+    stops = verdict is not None and rule.stop and verdict.because == rule.name
+    return {"matches": stops or any(does.values()), **does}
 
 
 def remove(name: str, segment_name: str) -> None:
