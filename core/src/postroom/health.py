@@ -54,10 +54,17 @@ def note_failure(side: Side, error: BaseException) -> Event | None:
 
 
 def note_success(side: Side, next_try_at: datetime | None = None) -> Event | None:
-    """Record that work on a side succeeded; return the event to tell if it is up again."""
+    """Record that work on a side succeeded; return the event to tell if it is up again.
+
+    A side that was made due during the work, by news of its server say, stays due.
+
+    :param side: as it was when the work began
+    """
     instant = now()
     with transaction():
         fresh = Side.get_by_id(side.id)
+        if fresh.next_try_at != side.next_try_at:
+            next_try_at = fresh.next_try_at
         Side.update(
             failures=0,
             down_since=None,

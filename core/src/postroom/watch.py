@@ -116,6 +116,8 @@ class Watcher:
         with transport.open_receiver(settings, context) as receiver:
             self._receiver = receiver
             try:
+                receiver.wait(0)  # from here on the server tells what comes …
+                self._make_due()  # … and what came since the last visit is fetched now
                 while not self._stop.is_set():
                     if receiver.wait(WAIT_SECONDS) and not self._stop.is_set():
                         self._make_due()

@@ -300,6 +300,7 @@ class Receiver(Session):
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for news; True if there may be some.
 
+        With 0 it only gets ready: what comes from then on is told by this call or a later one.
         Only a wake-up, never truth. Called only where the transport has `Capability.PUSH`.
         """
         raise NotImplementedError
