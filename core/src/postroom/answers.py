@@ -23,9 +23,10 @@ from postroom.mail.message import Address
 from postroom.mail.text import readable, storable
 from postroom.mail.threading import reply_references, reply_subject
 from postroom.names import checked_name
-from postroom.outgoing import addresses, distinct, letterhead, new_id, our_addresses, queue
+from postroom.outgoing import addresses, distinct, letterhead, new_id, queue
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Message, Outbox, Question
+from postroom.views import own_addresses
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _may_acknowledge(question: Question, message: Message, mailbox: Mailbox) -> 
 
 def _acknowledged_to(message: Message) -> Address | None:
     """Return the one to tell: Reply-To, else From; nobody if either is one of ours."""
-    own = our_addresses()
+    own = own_addresses()
     named = addresses(message.reply_to)
     sender = Address(message.from_address, message.from_name) if message.from_address else None
     if any(address_key(one.address) in own for one in (*named, *([sender] if sender else []))):
@@ -254,7 +255,7 @@ def _last_of_the_customer(question: Question) -> Message:
 def _recipients(
     question: Question, asked: Message, *, reply_all: bool
 ) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
-    own = our_addresses()
+    own = own_addresses()
     usable = [one for one in addresses(asked.reply_to) if is_usable(one.address)]
     to = distinct(usable, without=own)
     if not to and asked.from_address and is_usable(asked.from_address):

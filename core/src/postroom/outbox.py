@@ -215,7 +215,7 @@ class Dispatch:
             raise error
 
     def _is_too_late(self, row: Outbox) -> bool:
-        return bool(now() - row.created_at >= GIVE_UP_AFTER)
+        return bool(now() - row.queued_at >= GIVE_UP_AFTER)
 
     def _postpone(
         self,

@@ -122,6 +122,7 @@ def retry(outbox_id: int, *, author: str, accept_risk: bool = False) -> None:
         outcome="retried",
         author=author,
         pending="queued",
+        queued_at=now(),
         next_try_at=None,
         sending_since=None,
         code=None,

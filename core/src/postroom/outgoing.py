@@ -14,10 +14,9 @@ from postroom.mail.domains import address_key
 from postroom.mail.message import Address
 from postroom.mail.threading import id_key
 from postroom.store import raws
-from postroom.store.database import allocate_ids, rows
+from postroom.store.database import allocate_ids
 from postroom.store.models import Mailbox, Message, MessageKey, Outbox, Question, Side
 from postroom.transcript import indexed
-from postroom.views import own_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,6 @@ def letterhead(mailbox: Mailbox) -> Letterhead | None:
     same = address_key(answers_to) == address_key(sender)
     reply_to = () if same else (Address(answers_to, mailbox.name),)
     return Letterhead(Address(sender, mailbox.name), reply_to)
-
-
-def our_addresses() -> frozenset[str]:
-    """Return the comparison keys of all that is ours, what we send as included."""
-    query = Side.select(Side.send_as, Side.reply_to).where(Side.direction == "out")
-    more = {address_key(one) for row in rows(query) for one in row if one}
-    return own_addresses() | more
 
 
 def new_id() -> int:
@@ -119,6 +111,7 @@ def _outbox_row(
         recipient_key=contact_key(recipients[0].address),
         recipients=[{"address": one.address, "state": "queued", "reply": ""} for one in recipients],
         created_at=instant,
+        queued_at=instant,
     )
     return row
 

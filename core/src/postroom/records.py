@@ -9,10 +9,11 @@ from typing import Any
 
 from postroom.api.transport import Fetched, Listed
 from postroom.conversations import Incoming, Placement
-from postroom.mail.message import Address, Attachment
+from postroom.mail.message import Address
 from postroom.store import raws
 from postroom.store.database import allocate_ids, insert_rows
 from postroom.store.models import Message, MessageKey, Receipt
+from postroom.transcript import indexed
 
 _RECEIPT_COLUMNS = (
     "id mailbox ref ref_key outcome reason because listed_size received_at created_at sha256 "
@@ -135,7 +136,7 @@ def _message(mailbox_id: int, prepared: Prepared, instant: datetime) -> tuple[An
         *(p.message_id, p.in_reply_to, p.references),
         *(p.text, None if p.reply_text == p.text else p.reply_text, p.html_original),
         *(p.is_automatic, p.is_bounce, p.may_auto_reply, placement.is_stranger),
-        [_indexed(a) for a in p.attachments],
+        [indexed(a) for a in p.attachments],
         [*p.problems, *prepared.complaints],
         instant,
     )
@@ -143,14 +144,3 @@ def _message(mailbox_id: int, prepared: Prepared, instant: datetime) -> tuple[An
 
 def _pairs(addresses: Iterable[Address]) -> list[tuple[str, str]]:
     return [(a.address, a.name) for a in addresses]
-
-
-def _indexed(attachment: Attachment) -> dict[str, Any]:
-    return {
-        "filename": attachment.filename,
-        "content_type": attachment.content_type,
-        "size": attachment.size,
-        "sha256": attachment.sha256,
-        "content_id": attachment.content_id,
-        "inline": attachment.inline,
-    }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from postroom.api.verdict import FilterRule, MailboxView
 from postroom.mail.domains import address_key
-from postroom.store.models import Filter, Mailbox, Segment
+from postroom.store.models import Filter, Mailbox, Segment, Side
 
 
 def own_addresses() -> frozenset[str]:
-    """Return the comparison keys of every address and alias of ours."""
+    """Return the comparison keys of every address and alias of ours, and of what we send as."""
     keys: set[str] = set()
+    for side in Side.select(Side.send_as, Side.reply_to).where(Side.direction == "out"):
+        keys.update(address_key(one) for one in (side.send_as, side.reply_to) if one)
     for mailbox in Mailbox.select(Mailbox.address, Mailbox.aliases):
         keys.update(address_key(one) for one in (mailbox.address, *mailbox.aliases))
     return frozenset(keys)

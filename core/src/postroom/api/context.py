@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
+
     from postroom.api.settings import ServerSettings
 
 

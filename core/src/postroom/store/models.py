@@ -359,6 +359,8 @@ class Outbox(Table):
     next_try_at = InstantField(null=True)
     generation = IntegerField(default=0)
     created_at = InstantField()
+    queued_at = InstantField()
+    """Since when it is tried: a person's retry begins anew."""
     sending_since = InstantField(null=True)
     sent_at = InstantField(null=True)
     code = TextField(null=True)

@@ -234,6 +234,7 @@ def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
         next_try_at = pw.BigIntegerField(null=True)
         generation = pw.IntegerField()
         created_at = pw.BigIntegerField()
+        queued_at = pw.BigIntegerField()
         sending_since = pw.BigIntegerField(null=True)
         sent_at = pw.BigIntegerField(null=True)
         code = pw.TextField(null=True)
