@@ -85,7 +85,7 @@ def note_success(side: Side, next_try_at: datetime | None = None) -> Event | Non
 
 def needs_attention(kind: str, first_seen_at: datetime, instant: datetime) -> bool:
     """Say whether a trouble needs a person: all but a passing one that is young."""
-    return kind in ("settings", "auth") or instant - first_seen_at >= ATTENTION_AFTER
+    return kind in ("settings", "auth", "bug") or instant - first_seen_at >= ATTENTION_AFTER
 
 
 def state_of(side: Side | None, *, enabled: bool = True) -> str:

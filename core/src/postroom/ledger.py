@@ -187,6 +187,13 @@ def close(receipt_ids: Sequence[int]) -> None:
         ).execute()
 
 
+def close_all(mailbox_id: int) -> None:
+    """Close every live receipt: the mailbox is another account now. In the caller's transaction."""
+    Receipt.update(gone_at=now(), settle=False).where(
+        (Receipt.mailbox == mailbox_id) & Receipt.gone_at.is_null()
+    ).execute()
+
+
 def counts(mailbox_id: int) -> dict[str, int]:
     """Return how many receipts there ever were, by outcome."""
     return dict(

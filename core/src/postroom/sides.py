@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, secrets
+from postroom import ledger, names, secrets
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
 from postroom.api.transport import Capability, Disposition, Transport
@@ -40,6 +40,8 @@ __all__ = [
 MASK: Final = "********"
 _WHERE_TO_FETCH: Final = ("host", "port", "username", "mailbox", "folders", "base_url", "url")
 """A change of these makes the cursor worthless."""
+_WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url")
+"""A change of these, and the mailbox's messages are other ones, though their refs may be equal."""
 _NEEDS: Final = {
     "seen": Capability.SEEN,
     "move": Capability.MOVE,
@@ -144,6 +146,9 @@ def put(
             Side.update(columns).where(Side.id == side.id).execute()
         if direction == "in" and {"added", "transport", *_WHERE_TO_FETCH} & {*changed}:
             forget_cursor(mailbox)
+        if direction == "in" and {"added", "transport", *_WHICH_ACCOUNT} & {*changed}:
+            # A ref is a name within one account; what it holds now is told by the fingerprint.
+            ledger.close_all(mailbox.id)
     saved = find(mailbox, direction)
     assert saved is not None  # noqa: S101 - it was just written
     return saved, changed

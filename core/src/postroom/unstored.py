@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from postroom.api import codes
 from postroom.api.transport import Listed, Oversized, Unavailable
-from postroom.ledger import Ledger, Unfetched, ref_key
+from postroom.ledger import Ledger, Unfetched, live_receipts, ref_key
 from postroom.records import Prepared, ReceiptRow, insert_receipts
 from postroom.store import raws
 from postroom.store.database import allocate_ids, now
@@ -70,8 +70,11 @@ class Unstored:
                     "too large",
                 )
             )
-        for one in unfetched:
-            key = ref_key(one.listed.ref)
+        items = {ref_key(one.listed.ref): one for one in unfetched}
+        known = live_receipts(self._mailbox.id, items)
+        for key, one in items.items():
+            if key in known and self._ledger.replaced.get(key) != known[key].id:
+                continue  # a transport need not have asked
             self._ledger.close_replaced([key])
             receipts.append(
                 ReceiptRow(
@@ -95,6 +98,8 @@ class Unstored:
         key = ref_key(item.ref)
         listed = self._ledger.listings.pop(key, Listed(item.ref, item.received_at, item.size))
         earlier = self._ledger.replaced.get(key)
+        if earlier is None and live_receipts(self._mailbox.id, [key]):
+            return None  # a transport need not have asked
         receipt = None if earlier is None else Receipt.get_by_id(earlier)
         same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
         tries = (receipt.tries if receipt is not None and same else 0) + 1

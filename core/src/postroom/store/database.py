@@ -106,6 +106,10 @@ def database_errors() -> Iterator[None]:
         yield
     except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
         raise explain(error) from error
+    except peewee.DatabaseError as error:
+        if type(error) is peewee.DatabaseError:  # "malformed", "not a database"
+            raise explain(error) from error
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError("There is no space left on the disk.") from error

@@ -1,0 +1,45 @@
+"""A mailbox that is pointed to another account: equal refs there are other messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from postroom import mailboxes, sides
+from postroom.records import ReceiptRow, insert_receipts
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Receipt
+
+pytestmark = pytest.mark.usefixtures("store")
+
+SETTINGS = {"host": "one.example", "username": "info", "password": "secret"}
+
+
+@pytest.fixture
+def mailbox(store: Any) -> Mailbox:
+    mailbox = mailboxes.add("info@example.org", start="all")
+    sides.save(mailbox, "in", "pop3", SETTINGS)
+    with transaction():
+        row = ReceiptRow("uidl-1", "uidl-1", "ignored", 100, None, reason="test")
+        insert_receipts(mailbox.id, [row], now())
+    return mailbox
+
+
+def _live() -> int:
+    return int(Receipt.select().where(Receipt.gone_at.is_null()).count())
+
+
+@pytest.mark.parametrize("change", [{"host": "two.example"}, {"username": "other"}], ids=str)
+def test_another_account_closes_the_receipts_of_the_old_one(
+    mailbox: Mailbox, change: dict[str, str]
+) -> None:
+    sides.save(mailbox, "in", "pop3", SETTINGS | change)
+
+    assert _live() == 0
+
+
+@pytest.mark.parametrize("change", [{"password": "new"}, {"port": 110}], ids=["password", "port"])
+def test_the_same_account_keeps_them(mailbox: Mailbox, change: dict[str, Any]) -> None:
+    sides.save(mailbox, "in", "pop3", SETTINGS | change)
+
+    assert _live() == 1
