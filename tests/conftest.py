@@ -1,0 +1,35 @@
+"""What the tests that cross packages share; the servers come from `postroom_test_servers`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from postroom_test_servers.desk import PASSWORD, PASSWORD_VARIABLE, Desk
+from postroom_test_servers.dovecot import Account, Dovecot
+
+
+@pytest.fixture
+def desk(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An installation with an empty database, on each kind."""
+    monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def account(dovecot: Dovecot) -> Account:
+    """A new account on a real Dovecot."""
+    return dovecot.new_user(password=PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> ModuleType:
+    """The generator of nasty messages: `MESSAGES`, `LARGE`, `raw_of`."""
+    path = Path(__file__).parent / "corpus" / "make_corpus.py"
+    spec = importlib.util.spec_from_file_location("make_corpus", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
