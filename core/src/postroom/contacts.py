@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from postroom.mail.domains import address_key
 from postroom.mail.message import Address
-from postroom.store.database import now, rows
+from postroom.store.database import is_among, now, rows
 from postroom.store.models import Contact
 
 _LONGEST_KEY = 500
@@ -41,6 +41,6 @@ def ensure(people: Iterable[Address]) -> dict[str, int]:
 
 def _find(keys: Iterable[str]) -> dict[str, int]:
     query = Contact.select(Contact.address_key, Contact.id).where(
-        Contact.address_key.in_(list(keys))
+        is_among(Contact.address_key, keys)
     )
     return dict(rows(query))

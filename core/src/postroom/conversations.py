@@ -20,7 +20,7 @@ from postroom.api.verdict import Verdict
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import insert_rows, rows
+from postroom.store.database import insert_rows, is_among, rows
 from postroom.store.models import Mailbox, Message, MessageKey, Question, Receipt, Topic
 
 _PAGE = 500
@@ -143,7 +143,7 @@ class Conversations:
                     MessageKey.key, MessageKey.names, Message.question_id, Message.direction
                 )
                 .join(Message, on=(Message.id == MessageKey.message))
-                .where(MessageKey.key.in_(wanted[i : i + _PAGE]) & MessageKey.names.in_(names))
+                .where(is_among(MessageKey.key, wanted[i : i + _PAGE]) & MessageKey.names.in_(names))
                 .order_by(MessageKey.id)
             )
         return found
@@ -156,7 +156,7 @@ class Conversations:
             .join(Message, on=(Message.id == Receipt.message))
             .where(
                 Receipt.mailbox.in_(self._siblings)
-                & Receipt.fingerprint.in_(list(fingerprints))
+                & is_among(Receipt.fingerprint, fingerprints)
                 & (Receipt.outcome == "stored")
             )
         )
@@ -388,10 +388,10 @@ def _reopen(question: Question) -> None:
 
 def _is_report(parsed: ParsedMessage) -> bool:
     """A bounce or receipt: nobody waits for an answer to it."""
+    if not parsed.is_automatic or parsed.is_bounce:
+        return parsed.is_bounce
     content_type = parsed.header("content-type") or ""
-    return parsed.is_bounce or (
-        parsed.is_automatic and content_type.strip().lower().startswith("multipart/report")
-    )
+    return content_type.strip().lower().startswith("multipart/report")
 
 
 # ---------------------------------------------------------------------- writing

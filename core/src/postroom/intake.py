@@ -33,22 +33,24 @@ from postroom.conversations import Conversations, Incoming, write
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
 from postroom.ledger import Ledger, Unfetched, live_receipts, ref_key
-from postroom.mail.large import understand, unreadable
+from postroom.mail.large import unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
 from postroom.secrets import installation_secret
 from postroom.settlement import Settlement
 from postroom.store import raws
-from postroom.store.database import allocate_ids, is_sqlite, now, rows, transaction
+from postroom.store.database import allocate_ids, is_among, is_sqlite, now, rows, transaction
 from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Side, Topic
 from postroom.tally import Tally
+from postroom.understanding.understood import Result, Understand, Understood, understand_here
 from postroom.unstored import Unstored
 from postroom.views import view
 
 logger = logging.getLogger(__name__)
 
 BATCH_COUNT = 200
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
+"""Three batches are under way at once: fetched, understood, written."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Batch:
     oversized: list[Oversized] = field(default_factory=list)
     cursor: str | None = None
     bytes: int = 0
+    result: Callable[[], Result] = list
+    """What was understood of `fetched`; waits for it."""
 
     def is_full(self) -> bool:
         """Say whether it is time to commit."""
@@ -71,6 +75,7 @@ class Retrieval:
 
     :param stop: when set, the batch in flight is finished and the visit ends
     :param progress: told the number of messages after each batch
+    :param understand: how batches are understood: in place, or beside, on another core
     """
 
     def __init__(
@@ -80,7 +85,9 @@ class Retrieval:
         *,
         stop: Flag | None = None,
         progress: Callable[[int], None] = lambda _: None,
+        understand: Understand = understand_here,
     ) -> None:
+        self._understand = understand
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
@@ -90,6 +97,7 @@ class Retrieval:
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
+        self._begun: Batch | None = None
         self.tally = Tally()
         self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
 
@@ -136,8 +144,10 @@ class Retrieval:
             for delivery in deliveries:
                 self._take(delivery, batch)
                 if batch.is_full():
-                    batch = self._commit(batch)
+                    self._begin(batch)
+                    batch = Batch()
                     if self._is_asked_to_stop():
+                        self._finish_begun()
                         return None
             self.tally.complete = True
         except SettingsError as error:
@@ -145,11 +155,13 @@ class Retrieval:
         except (PostroomError, OperationalError):
             raise
         except (Exception, SystemExit):
-            self._commit(batch)  # what came whole before the connection or the plugin broke
+            self._begin(batch)  # what came whole before the connection or the plugin broke
+            self._finish_begun()
             raise
         finally:
             deliveries.close()
-        self._commit(batch)
+        self._begin(batch)
+        self._finish_begun()
         if self.tally.complete:
             self._finish_listing(was_complete=cursor is None)
         return trouble
@@ -224,37 +236,46 @@ class Retrieval:
 
     # ------------------------------------------------------------------ parse
 
-    def prepare(self, fetched: Fetched) -> Prepared:
-        """Understand a message and pack its bytes; nothing in here touches the database."""
+    def _begin(self, batch: Batch) -> None:
+        """Have a batch understood, and commit the one before it: while one is fetched and one is
+        written, a third is understood. Batches are committed in their order."""
+        batch.result = self._understand([fetched.raw for fetched in batch.fetched])
+        earlier, self._begun = self._begun, batch
+        if earlier is not None:
+            self._commit(earlier)
+
+    def _finish_begun(self) -> None:
+        """Commit the batch that was begun last."""
+        earlier, self._begun = self._begun, None
+        if earlier is not None:
+            self._commit(earlier)
+
+    def prepare(self, fetched: Fetched, result: Understood | Exception) -> Prepared:
+        """Classify a message that was understood; nothing in here touches the database."""
         key = ref_key(fetched.ref)
+        listed = self._ledger.listings.pop(key, Listed(fetched.ref))
+        if isinstance(result, Understood):
+            try:
+                parsed, fingerprint = result.parsed, result.fingerprint
+                verdict, complaints = self._plugins.classify(parsed, self.view)
+                incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
+                return Prepared(fetched, listed, key, result.packed, incoming, complaints)
+            except Exception as error:  # one bad message never stops a mailbox (invariant 5)
+                result = error
+        logger.error("A message of %s cannot be understood", self.mailbox.address, exc_info=result)
         packed = raws.pack(fetched.raw)
-        failure: Exception | None = None
-        try:
-            parsed, fingerprint = understand(fetched.raw)
-            verdict, complaints = self._plugins.classify(parsed, self.view)
-            incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
-        except Exception as error:  # one bad message never stops a mailbox (invariant 5)
-            logger.exception("A message of %s cannot be understood", self.mailbox.address)
-            failure, complaints = error, []
-            incoming = Incoming(unreadable(), f"sha256:{packed.sha256}", Verdict())
-        return Prepared(
-            fetched=fetched,
-            listed=self._ledger.listings.pop(key, Listed(fetched.ref)),
-            ref_key=key,
-            packed=packed,
-            incoming=incoming,
-            complaints=complaints,
-            failure=failure,
-        )
+        incoming = Incoming(unreadable(), f"sha256:{packed.sha256}", Verdict())
+        return Prepared(fetched, listed, key, packed, incoming, failure=result)
 
     # ------------------------------------------------------------------ store
 
-    def _commit(self, batch: Batch) -> Batch:
-        """Store a batch in one transaction; return a new, empty one."""
-        prepared = [self.prepare(fetched) for fetched in batch.fetched]
+    def _commit(self, batch: Batch) -> None:
+        """Store a batch in one transaction."""
+        results = batch.result()
+        prepared = [self.prepare(f, r) for f, r in zip(batch.fetched, results, strict=True)]
         unfetched, self._ledger.unfetched = self._ledger.unfetched, []
         if not (prepared or unfetched or batch.unavailable or batch.oversized or batch.cursor):
-            return batch
+            return
         try:
             stored = self._store(prepared, batch, unfetched)
         except PeeweeException as error:
@@ -267,7 +288,6 @@ class Retrieval:
         self._ledger.forget(item.ref_key for item in prepared)
         self._report(stored)
         self._progress(len(prepared))
-        return Batch()
 
     def _store(
         self, prepared: list[Prepared], batch: Batch, unfetched: list[Unfetched]
@@ -386,7 +406,7 @@ class Retrieval:
         query = Receipt.select(Receipt.fingerprint, Receipt.message, Receipt.sha256).where(
             (Receipt.mailbox == self.mailbox.id)
             & (Receipt.outcome == "stored")
-            & Receipt.fingerprint.in_(fingerprints)
+            & is_among(Receipt.fingerprint, fingerprints)
         )
         return {fingerprint: (message, sha256) for fingerprint, message, sha256 in rows(query)}
 
@@ -506,6 +526,8 @@ class Retrieval:
             raws.delete([receipt.raw_id])
 
     def _report(self, stored: list[Prepared]) -> None:
+        if not self._plugins.hears_events():
+            return
         for item in stored:
             if item.placement is not None:
                 details = {

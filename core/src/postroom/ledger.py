@@ -14,7 +14,7 @@ from datetime import datetime
 from peewee import fn
 
 from postroom.api.transport import Listed
-from postroom.store.database import now, rows, transaction
+from postroom.store.database import is_among, now, rows, transaction
 from postroom.store.models import Mailbox, Receipt
 
 BEFORE_START = "before-start"
@@ -69,7 +69,7 @@ def live_receipts(mailbox_id: int, keys: Iterable[str]) -> dict[str, Known]:
             ).where(
                 (Receipt.mailbox == mailbox_id)
                 & Receipt.gone_at.is_null()
-                & Receipt.ref_key.in_(wanted[i : i + _PAGE])
+                & is_among(Receipt.ref_key, wanted[i : i + _PAGE])
             )
         )
         for key, row_id, outcome, size, received_at, raw_id, next_try_at in found_rows:

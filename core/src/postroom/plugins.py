@@ -139,6 +139,10 @@ class Plugins:
                 extra = {"plugin": impl.plugin_name}
                 logger.exception("Plugin %s failed on an event", impl.plugin_name, extra=extra)
 
+    def classifies_elsewhere(self) -> bool:
+        """Say whether a plugin that is not built in classifies messages."""
+        return bool(self._classifiers)
+
     def hears_events(self) -> bool:
         """Say whether any plugin wants events, so that none has to be made where nobody does."""
         return bool(self._manager.hook.postroom_event.get_hookimpls())

@@ -13,6 +13,7 @@ from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt, Side
+from postroom.understanding.understood import understand_one
 from postroom.visits import claim_for_command
 
 
@@ -105,7 +106,8 @@ def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
     try:
         retrieval = Retrieval(lease, plugins)
         raw = raws.load(receipt.raw_id or 0)
-        item = retrieval.prepare(Fetched(receipt.ref, raw, receipt.received_at))
+        fetched = Fetched(receipt.ref, raw, receipt.received_at)
+        item = retrieval.prepare(fetched, understand_one(raw))
         item.listed = Listed(receipt.ref, receipt.received_at, receipt.listed_size)
         return retrieval.replace(receipt, item, bare=certain)
     finally:

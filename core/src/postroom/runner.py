@@ -22,6 +22,8 @@ from postroom.plugins import Plugins
 from postroom.store.database import connection, explain, now
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
 from postroom.tally import Tally
+from postroom.understanding.pool import Pool
+from postroom.understanding.understood import Understand, understand_here
 from postroom.visits import visit_incoming, visit_outgoing
 from postroom.watch import Watchers
 
@@ -66,6 +68,10 @@ class Runner:
         self._workers = workers
         self._progress = progress
         self._owner = new_owner()
+        self._pool = Pool()
+        # A plugin from elsewhere may look into attachments, which stay in the worker.
+        beside = not plugins.classifies_elsewhere()
+        self._understand: Understand = self._pool.understand if beside else understand_here
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._working: dict[Future[None], Lease] = {}
@@ -95,6 +101,7 @@ class Runner:
                 watchers.close()
                 self._finish()
                 keeper.close()
+                self._pool.close()
 
     def _look(self, pool: ThreadPoolExecutor, keeper: Keeper, watchers: Watchers) -> None:
         self._reap()
@@ -144,6 +151,7 @@ class Runner:
             finally:
                 self._finish()
                 keeper.close()
+                self._pool.close()
         return self.outcome
 
     def _enabled_sides(self) -> list[int]:
@@ -278,6 +286,7 @@ class Runner:
             keeper,
             stop=self._stop,
             progress=lambda count: self._progress(address, count),
+            understand=self._understand,
         )
         if isinstance(result, Tally):
             self.outcome.tallies.setdefault(address, Tally()).add(result)

@@ -18,6 +18,7 @@ from postroom.plugins import Plugins
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Side
 from postroom.tally import Tally
+from postroom.understanding.understood import Understand, understand_here
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -30,6 +31,7 @@ def visit_incoming(
     *,
     stop: Flag | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    understand: Understand = understand_here,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
@@ -38,7 +40,7 @@ def visit_incoming(
     """
 
     def work() -> Tally:
-        return Retrieval(lease, plugins, stop=stop, progress=progress).run()
+        return Retrieval(lease, plugins, stop=stop, progress=progress, understand=understand).run()
 
     def next_visit(tally: Tally) -> datetime:
         if not tally.complete:

@@ -49,5 +49,8 @@ def _names_one(values: Iterable[str], own: frozenset[str]) -> bool:
 
 def _was_here_before(message: ParsedMessage, own: frozenset[str]) -> bool:
     """Tell if one of our addresses already delivered it (Postfix and qmail see a loop in it)."""
-    passed = Counter(address_key(value) for value in message.all_headers("Delivered-To"))
+    values = message.all_headers("Delivered-To")
+    if len(values) < 2:
+        return False
+    passed = Counter(address_key(value) for value in values)
     return any(count > 1 and key in own for key, count in passed.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from postroom.mail.message import Address
 
@@ -48,6 +49,7 @@ def _punycode(label: str) -> str:
         raise ValueError("not a domain name") from error
 
 
+@lru_cache(maxsize=2_000)
 def address_key(address: str) -> str:
     """Return what two spellings of one address have in common; anything is accepted.
 

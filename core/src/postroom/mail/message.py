@@ -86,10 +86,16 @@ class ParsedMessage:
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name (case ignored), or None."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        values = self._header_values.get(name.lower())
+        return values[0] if values else None
 
     def all_headers(self, name: str) -> list[str]:
         """Return every header of that name (case ignored), in order."""
-        wanted = name.lower()
-        return [value for key, value in self.headers if key.lower() == wanted]
+        return list(self._header_values.get(name.lower(), ()))
+
+    @cached_property
+    def _header_values(self) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.lower(), []).append(value)
+        return values

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import peewee
 
 from postroom.errors import DatabaseUnusableError, DiskFullError
-from postroom.store.fields import from_micros
+from postroom.store.fields import InstantField, JsonField, from_micros
 from postroom.store.models import Table, database
 
 _SQLITE_PRAGMAS = {
@@ -167,7 +168,25 @@ def rows(query: Any) -> list[tuple[Any, ...]]:
     return list(query.tuples())
 
 
-_insert_statements: dict[tuple[str, str, tuple[str, ...]], tuple[str, list[Any]]] = {}
+def is_among(field: peewee.Field, values: Iterable[str | int]) -> peewee.Expression:
+    """Return the condition that the field is one of many values.
+
+    They are one parameter of the statement; `in_` makes one of each, which takes peewee longer
+    than the database needs to find the rows.
+    """
+    wanted = list(values)
+    if is_sqlite():
+        found = peewee.SQL("(SELECT value FROM json_each(?))", [_as_json(wanted)])
+        return peewee.Expression(field, "IN", found)
+    return peewee.Expression(field, "=", peewee.SQL("ANY(%s)", [wanted]))
+
+
+def _as_json(values: list[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+_Conversions = list[tuple[int, Callable[[Any], Any]]]
+_insert_statements: dict[tuple[str, str, tuple[str, ...]], tuple[str, _Conversions]] = {}
 
 
 def insert_rows(
@@ -184,10 +203,18 @@ def insert_rows(
         names = ", ".join(f'"{field.column_name}"' for field in fields)
         marks = ", ".join(["?" if kind == "sqlite" else "%s"] * len(fields))
         statement = f'INSERT INTO "{table._meta.table_name}" ({names}) VALUES ({marks})'  # noqa: S608
-        cached = (statement, [field.db_value for field in fields])
+        convert = [
+            (place, field.db_value)
+            for place, field in enumerate(fields)
+            if isinstance(field, (InstantField, JsonField))  # all else both drivers take as it is
+        ]
+        cached = (statement, convert)
         _insert_statements[(kind, table.__name__, tuple(columns))] = cached
     statement, convert = cached
-    stored = [[c(v) for c, v in zip(convert, row, strict=True)] for row in values]
+    stored = [list(row) for row in values]
+    for row in stored:
+        for place, to_stored in convert:
+            row[place] = to_stored(row[place])
     if stored:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs
             database.connection().cursor().executemany(statement, stored)

@@ -5,10 +5,7 @@ This is the small interface behind which a store outside the database could come
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import zstandard
 
@@ -16,26 +13,9 @@ from postroom.api.transport import Spool
 from postroom.errors import NotFoundError
 from postroom.store.database import allocate_ids, insert_rows
 from postroom.store.models import Raw, RawChunk
+from postroom.store.packing import Packed, pack
 
-CHUNK_BYTES = 1 << 20
-_local = threading.local()
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Bytes ready to be stored: packed outside the transaction, so that it stays short."""
-
-    size: int
-    sha256: str
-    chunks: Iterable[bytes]
-
-
-def pack(raw: bytes | Spool) -> Packed:
-    """Compress; a spool is compressed piece by piece while it is stored."""
-    if isinstance(raw, Spool):
-        return Packed(len(raw), raw.sha256, _pack_pieces(raw.pieces(CHUNK_BYTES)))
-    pieces = (raw[i : i + CHUNK_BYTES] for i in range(0, len(raw), CHUNK_BYTES))
-    return Packed(len(raw), hashlib.sha256(raw).hexdigest(), list(_pack_pieces(pieces)))
+__all__ = ["Packed", "delete", "insert", "load", "pack", "pieces", "save"]
 
 
 def save(raw: bytes | Spool) -> int:
@@ -93,12 +73,3 @@ def delete(raw_ids: Iterable[int]) -> None:
         some = wanted[i : i + 500]
         RawChunk.delete().where(RawChunk.raw_id.in_(some)).execute()
         Raw.delete().where(Raw.id.in_(some)).execute()
-
-
-def _pack_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
-    # One compressor a thread: making one costs more than compressing a small message.
-    compressor = getattr(_local, "compressor", None)
-    if compressor is None:
-        compressor = _local.compressor = zstandard.ZstdCompressor(level=1)
-    for part in parts:
-        yield compressor.compress(part)

@@ -1,0 +1,103 @@
+"""Understanding in a process beside: the same result, and a poisonous message harms only itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from postroom.api.transport import Spool
+from postroom.understanding.pool import COMMAND, Pool
+from postroom.understanding.understood import Understood, understand_one
+
+MAIL = (
+    b"Received: from a by b; Tue, 03 Mar 2026 09:20:00 +0100\r\nFrom: Ann =?utf-8?q?R=C3=A9d?= "
+    b"<ann@customer.example>\r\nTo: info@desk.example, bo@desk.example\r\nSubject: Brake %d\r\n"
+    b"Date: Tue, 03 Mar 2026 09:15:00 +0100\r\nMessage-ID: <m%d@customer.example>\r\n"
+    b"References: <a@b> <c@d>\r\nMIME-Version: 1.0\r\n"
+    b'Content-Type: multipart/mixed; boundary="x"\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\n'
+    b"It squeals.\r\n\r\n> When?\r\n--x\r\nContent-Type: application/pdf\r\n"
+    b'Content-Disposition: attachment; filename="a.pdf"\r\n\r\n%%PDF\r\n--x--\r\n'
+)
+
+POISONED = """
+import os, time
+from postroom.understanding import understood, worker
+honest = understood.understand_one
+def understand(raw):
+    if b"CRASH" in raw: os._exit(1)
+    if b"HANG" in raw: time.sleep(60)
+    return honest(raw)
+worker.understand_one = understand
+worker.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def _same(one: Understood | Exception, other: Understood | Exception) -> bool:
+    assert isinstance(one, Understood)
+    assert isinstance(other, Understood)
+    return (
+        one.fingerprint == other.fingerprint
+        and list(one.packed.chunks) == list(other.packed.chunks)
+        and [(a.filename, a.sha256, a.size) for a in one.parsed.attachments]
+        == [(a.filename, a.sha256, a.size) for a in other.parsed.attachments]
+        and all(
+            getattr(one.parsed, name) == getattr(other.parsed, name)
+            for name in one.parsed.__dataclass_fields__
+            if name != "attachments"
+        )
+    )
+
+
+def test_a_worker_understands_what_this_process_understands(pool: Pool) -> None:
+    batch = [MAIL % (n, n) for n in range(20)] + [b"", b"\x00\xff\xfe not a mail", b"\r\n" * 100]
+
+    result = pool.understand(batch)()
+
+    assert all(_same(a, understand_one(raw)) for a, raw in zip(result, batch, strict=True))
+
+
+def test_large_messages_are_understood_in_their_place_among_others(pool: Pool) -> None:
+    spool = Spool()
+    spool.write(MAIL % (7, 7))
+
+    first, middle, last = pool.understand([MAIL % (1, 1), spool, MAIL % (2, 2)])()
+
+    subjects = [r.parsed.subject for r in (first, middle, last) if isinstance(r, Understood)]
+    assert subjects == ["Brake 1", "Brake 7", "Brake 2"]
+    spool.close()
+
+
+@pytest.mark.parametrize("poison", [b"CRASH", b"HANG"], ids=["crashes", "hangs"])
+def test_a_message_that_makes_the_parser_fail_is_the_only_one_set_aside(poison: bytes) -> None:
+    pool = Pool(1, command=[sys.executable, "-c", POISONED], batch_seconds=2, message_seconds=2)
+    batch = [MAIL % (1, 1), MAIL % (2, 2) + poison, MAIL % (3, 3)]
+    try:
+        good, bad, other = pool.understand(batch)()
+    finally:
+        pool.close()
+
+    assert isinstance(bad, Exception)
+    assert _same(good, understand_one(batch[0]))
+    assert _same(other, understand_one(batch[2]))
+
+
+def test_without_any_worker_it_is_done_in_place() -> None:
+    pool = Pool(1, command=["/does/not/exist"])
+    try:
+        (result,) = pool.understand([MAIL % (1, 1)])()
+    finally:
+        pool.close()
+
+    assert _same(result, understand_one(MAIL % (1, 1)))
+
+
+def test_the_worker_is_this_program() -> None:
+    assert COMMAND[0] == sys.executable
