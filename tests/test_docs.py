@@ -265,6 +265,30 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
+def named_in_the_architecture() -> list[str]:
+    """Return what the page names in the code: `Class.method`, `_function`, `module.py`."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    return sorted({one for one in spans if re.fullmatch(r"[\w/]*[._/A-Z][\w./]*", one)})
+
+
+def test_what_the_architecture_names_is_in_the_code() -> None:
+    sources = [*ROOT.glob("core/src/**/*.py"), *ROOT.glob("plugins/*/src/**/*.py")]
+    paths = [f"/{file.relative_to(ROOT)}" for file in (*sources, *ROOT.glob("docs/*"))]
+    words = set(re.findall(r"\w+", " ".join(file.read_text("utf-8") for file in sources)))
+    names = named_in_the_architecture()
+
+    missing = [
+        name
+        for name in names
+        if not any(path.endswith(f"/{name}") or f"/{name.rstrip('/')}/" in path for path in paths)
+        and not set(re.findall(r"\w+", name)) <= words
+    ]
+
+    assert len(names) > 50
+    assert not missing
+
+
 def packages() -> list[Path]:
     return [ROOT / "core" / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
 
