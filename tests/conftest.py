@@ -29,7 +29,8 @@ def corpus() -> ModuleType:
     """The generator of nasty messages: `MESSAGES`, `LARGE`, `raw_of`."""
     path = Path(__file__).parent / "corpus" / "make_corpus.py"
     spec = importlib.util.spec_from_file_location("make_corpus", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

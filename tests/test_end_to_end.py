@@ -146,12 +146,12 @@ def _assert_kept(served: list[bytes]) -> None:
 
 
 def _assert_grouped(corpus: ModuleType, names: list[str], served: list[bytes]) -> None:
-    by_receipt = dict(
-        (ref, (outcome, message))
+    by_receipt = {
+        ref: (outcome, message)
         for ref, outcome, message in rows(
             Receipt.select(Receipt.id, Receipt.outcome, Receipt.message)
         )
-    )
+    }
     receipts = [by_receipt[key] for key in sorted(by_receipt)]  # the order of the server
     question_of = dict(rows(Message.select(Message.id, Message.question)))
     found = {

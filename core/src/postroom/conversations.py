@@ -143,7 +143,9 @@ class Conversations:
                     MessageKey.key, MessageKey.names, Message.question_id, Message.direction
                 )
                 .join(Message, on=(Message.id == MessageKey.message))
-                .where(is_among(MessageKey.key, wanted[i : i + _PAGE]) & MessageKey.names.in_(names))
+                .where(
+                    is_among(MessageKey.key, wanted[i : i + _PAGE]) & MessageKey.names.in_(names)
+                )
                 .order_by(MessageKey.id)
             )
         return found

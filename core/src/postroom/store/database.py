@@ -203,17 +203,17 @@ def insert_rows(
         names = ", ".join(f'"{field.column_name}"' for field in fields)
         marks = ", ".join(["?" if kind == "sqlite" else "%s"] * len(fields))
         statement = f'INSERT INTO "{table._meta.table_name}" ({names}) VALUES ({marks})'  # noqa: S608
-        convert = [
+        convert: _Conversions = [
             (place, field.db_value)
             for place, field in enumerate(fields)
             if isinstance(field, (InstantField, JsonField))  # all else both drivers take as it is
         ]
         cached = (statement, convert)
         _insert_statements[(kind, table.__name__, tuple(columns))] = cached
-    statement, convert = cached
+    statement, conversions = cached
     stored = [list(row) for row in values]
     for row in stored:
-        for place, to_stored in convert:
+        for place, to_stored in conversions:
             row[place] = to_stored(row[place])
     if stored:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs

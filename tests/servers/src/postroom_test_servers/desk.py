@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 PASSWORD = "Kanarienvogel-7f3a9c"
 """Of every account: it must be found in no output, no log and no byte of the database."""
-PASSWORD_VARIABLE = "POSTROOM_TEST_PASSWORD"  # noqa: S105 - a name
+PASSWORD_VARIABLE = "POSTROOM_TEST_PASSWORD"
 
 
 def mail(
