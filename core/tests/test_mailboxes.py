@@ -326,6 +326,7 @@ def test_delete_takes_what_is_its_own_and_leaves_what_is_shared() -> None:
         sender="",
         recipient_key="r",
         created_at=datetime.now(UTC),
+        queued_at=datetime.now(UTC),
     )
 
     assert relocation.delete(mailbox, with_questions=True) == 1
