@@ -30,9 +30,10 @@ from postroom.api.transport import (
 from postroom.api.verdict import Verdict
 from postroom.context import SessionContext
 from postroom.conversations import Conversations, Incoming, write
+from postroom.entrances import Entrance, seen_through
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
-from postroom.ledger import Ledger, Unfetched, live_receipts, ref_key
+from postroom.ledger import Ledger, Unfetched, live_receipts, of_incoming_side, ref_key
 from postroom.mail.large import unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
@@ -76,6 +77,7 @@ class Retrieval:
     :param stop: when set, the batch in flight is finished and the visit ends
     :param progress: told the number of messages after each batch
     :param understand: how batches are understood: in place, or beside, on another core
+    :param entrance: another way into the mailbox than its incoming side
     """
 
     def __init__(
@@ -86,14 +88,16 @@ class Retrieval:
         stop: Flag | None = None,
         progress: Callable[[int], None] = lambda _: None,
         understand: Understand = understand_here,
+        entrance: Entrance | None = None,
     ) -> None:
         self._understand = understand
+        self._entrance = entrance
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
         self._progress = progress
-        self.side: Side = Side.get_by_id(lease.side_id)
-        self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        self.mailbox = mailbox if entrance is None else seen_through(mailbox)
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
@@ -108,17 +112,25 @@ class Retrieval:
         :raises StoreError: the database or the disk is; nothing was settled
         :raises LeaseLostError: another runner took over; nothing was settled
         """
-        transport = self._plugins.transport(self.side.transport)
-        settings = sides.load(self.side, self._plugins)
-        context = SessionContext(self.mailbox.address, transport.name)
-        self._lease.check()
-        with transport.open_receiver(settings, context) as receiver:
+        with self._open() as receiver:
             self._lease.on_lost = receiver.interrupt
             trouble = self._fetch(receiver)
-            self._settle(receiver)
+            if self._entrance is None:
+                self._settle(receiver)
         if trouble is not None:
             raise trouble
         return self.tally
+
+    def _open(self) -> Receiver:
+        self._lease.check()
+        if self._entrance is not None:
+            return self._entrance.open(self.mailbox.address)
+        side: Side = Side.get_by_id(self._lease.side_id)
+        transport = self._plugins.transport(side.transport)
+        settings = sides.load(side, self._plugins)
+        return transport.open_receiver(
+            settings, SessionContext(self.mailbox.address, transport.name)
+        )
 
     def _settle(self, receiver: Receiver) -> None:
         settlement = Settlement(self.mailbox, self._lease, self._stop)
@@ -162,7 +174,7 @@ class Retrieval:
             deliveries.close()
         self._begin(batch)
         self._finish_begun()
-        if self.tally.complete:
+        if self.tally.complete and self._entrance is None:
             self._finish_listing(was_complete=cursor is None)
         return trouble
 
@@ -221,6 +233,7 @@ class Retrieval:
                 & Receipt.raw_id.is_null()
                 & Receipt.gone_at.is_null()
                 & (Receipt.next_try_at <= now())
+                & of_incoming_side()
             )
             .exists()
         )
@@ -466,6 +479,8 @@ class Retrieval:
         template = item.incoming.verdict.acknowledgement
         placement = item.placement
         if template is None or placement is None or not placement.opened:
+            return
+        if self._entrance is not None and not self._entrance.acknowledges:
             return
         if not item.incoming.parsed.may_auto_reply or item.incoming.verdict.may_auto_reply is False:
             return

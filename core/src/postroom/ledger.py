@@ -11,13 +11,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from peewee import fn
+from peewee import Expression, fn
 
 from postroom.api.transport import Listed
 from postroom.store.database import is_among, now, rows, transaction
 from postroom.store.models import Mailbox, Receipt
 
 BEFORE_START = "before-start"
+ENTRANCE = "postroom:"
+"""Refs that begin so are not the incoming side's, see `postroom.entrances`."""
 _LONGEST_REF = 255
 _PAGE = 500
 
@@ -26,7 +28,13 @@ def ref_key(ref: str) -> str:
     """Return the ref as it is indexed: itself, or its digest where it is very long."""
     if len(ref) <= _LONGEST_REF:
         return ref
-    return "sha256:" + hashlib.sha256(ref.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(ref.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{ENTRANCE if ref.startswith(ENTRANCE) else ''}sha256:{digest}"
+
+
+def of_incoming_side() -> Expression:
+    """Return the condition that a receipt is one of the incoming side."""
+    return fn.SUBSTR(Receipt.ref_key, 1, len(ENTRANCE)) != ENTRANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,9 @@ class Ledger:
         """After a complete listing: close live receipts whose refs it does not show."""
         live = rows(
             Receipt.select(Receipt.id, Receipt.ref_key).where(
-                (Receipt.mailbox == self._mailbox.id) & Receipt.gone_at.is_null()
+                (Receipt.mailbox == self._mailbox.id)
+                & Receipt.gone_at.is_null()
+                & of_incoming_side()
             )
         )
         gone = [row_id for row_id, key in live if hash(key) not in self.listed]
@@ -190,7 +200,7 @@ def close(receipt_ids: Sequence[int]) -> None:
 def close_all(mailbox_id: int) -> None:
     """Close every live receipt: the mailbox is another account now. In the caller's transaction."""
     Receipt.update(gone_at=now(), settle=False).where(
-        (Receipt.mailbox == mailbox_id) & Receipt.gone_at.is_null()
+        (Receipt.mailbox == mailbox_id) & Receipt.gone_at.is_null() & of_incoming_side()
     ).execute()
 
 

@@ -49,6 +49,7 @@ DISTRIBUTIONS: Final = {
     "maildir": "postroom-local",
     "mbox": "postroom-local",
     "eml": "postroom-local",
+    "pipe": "postroom-local",
 }
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 

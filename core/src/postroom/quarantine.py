@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from postroom import sides
 from postroom.api.transport import Fetched, Listed
+from postroom.entrances import entrance_of
 from postroom.errors import InputError, NotFoundError
 from postroom.intake import Retrieval
 from postroom.leases import new_owner
@@ -83,6 +85,8 @@ def retry(receipt_id: int, plugins: Plugins) -> str:
         ).execute()
         if receipt.outcome == "refused":
             Mailbox.update(cursor=None).where(Mailbox.id == receipt.mailbox_id).execute()
+    if entrance_of(receipt.ref) is not None:
+        return "It is read again when the import is run again."
     return "It is asked for again at the next visit of the mailbox."
 
 
@@ -101,10 +105,10 @@ def release(receipt_id: int, plugins: Plugins) -> str:
 
 
 def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
-    side = Side.get((Side.mailbox == receipt.mailbox_id) & (Side.direction == "in"))
+    side = sides.find(receipt.mailbox, "in") or sides.for_imports(receipt.mailbox)
     lease = claim_for_command(new_owner(), side.id)
     try:
-        retrieval = Retrieval(lease, plugins)
+        retrieval = Retrieval(lease, plugins, entrance=entrance_of(receipt.ref))
         raw = raws.load(receipt.raw_id or 0)
         fetched = Fetched(receipt.ref, raw, receipt.received_at)
         item = retrieval.prepare(fetched, understand_one(raw))

@@ -26,6 +26,7 @@ __all__ = [
     "check_disposition",
     "disposition",
     "find",
+    "for_imports",
     "forget_cursor",
     "load",
     "prepare",
@@ -38,10 +39,10 @@ __all__ = [
 ]
 
 MASK: Final = "********"
-_WHERE_TO_FETCH: Final = ("host", "port", "username", "mailbox", "folders", "base_url", "url")
-"""A change of these makes the cursor worthless."""
-_WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url")
+_WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url", "path")
 """A change of these, and the mailbox's messages are other ones, though their refs may be equal."""
+_WHERE_TO_FETCH: Final = (*_WHICH_ACCOUNT, "port", "folders")
+"""A change of these makes the cursor worthless."""
 _NEEDS: Final = {
     "seen": Capability.SEEN,
     "move": Capability.MOVE,
@@ -244,6 +245,16 @@ def find(mailbox: Mailbox, direction: str) -> Side | None:
     """Return the side, None if it is not set up."""
     side: Side | None = Side.get_or_none(
         (Side.mailbox == mailbox.id) & (Side.direction == direction)
+    )
+    return side
+
+
+def for_imports(mailbox: Mailbox) -> Side:
+    """Return the row that holds the lease of imports, made when it is first needed: a mailbox
+    that mail is imported into need not have an incoming side."""
+    side: Side
+    side, _ = Side.get_or_create(  # type: ignore[no-untyped-call]  # peewee's stubs
+        mailbox=mailbox.id, direction="import", defaults={"transport": "import"}
     )
     return side
 

@@ -16,7 +16,10 @@ def status() -> dict[str, Any]:
     problems: list[dict[str, Any]] = []
     states: dict[str, int] = dict.fromkeys(["ok", "failing", "attention", "never", "disabled"], 0)
     for mailbox in Mailbox.select().order_by(Mailbox.address_key):
-        for side in Side.select().where(Side.mailbox == mailbox.id).order_by(Side.direction):
+        both = Side.direction.in_(["in", "out"])
+        for side in (
+            Side.select().where(both & (Side.mailbox == mailbox.id)).order_by(Side.direction)
+        ):
             enabled = mailbox.enabled or side.direction == "out"
             state = health.state_of(side, enabled=enabled)
             if side.direction == "in":

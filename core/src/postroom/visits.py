@@ -119,9 +119,12 @@ def incoming_side(mailbox: Mailbox) -> Side:
     return side
 
 
-def claim_for_command(owner: str, side_id: int, patience_seconds: float = 75.0) -> Lease:
+def claim_for_command(
+    owner: str, side_id: int, patience_seconds: float = 75.0, *, asks: bool = True
+) -> Lease:
     """Claim a side for a command, asking its holder to give way.
 
+    :param asks: False: wait for the holder to end
     :raises BusyError: the holder did not give way in time
     """
     deadline = time.monotonic() + patience_seconds
@@ -135,7 +138,8 @@ def claim_for_command(owner: str, side_id: int, patience_seconds: float = 75.0) 
                 "Another process works on this mailbox and did not give way.",
                 next_step="Try again in a minute.",
             )
-        ask_to_give_way(side_id)
+        if asks:
+            ask_to_give_way(side_id)
         time.sleep(0.25)
 
 

@@ -25,6 +25,8 @@ _COMMANDS = {
     "question": Lazy("postroom.cli.question:question", "Inquiries of customers, and answers."),
     "quarantine": Lazy("postroom.cli.quarantine:quarantine", "Mail that could not be converted."),
     "outbox": Lazy("postroom.cli.outbox:outbox", "Outgoing mail and how far it got."),
+    "import": Lazy("postroom.cli.import_:import_", "Bring in old mail from files."),
+    "deliver": Lazy("postroom.cli.deliver:deliver", "Take a message from a mail server."),
     "plugin": Lazy("postroom.cli.plugin:plugin", "What is installed."),
     "db": Lazy("postroom.cli.db:db", "Upgrade, check or back up the database."),
 }

@@ -73,7 +73,7 @@ def _command(name: str, direction: str) -> click.Command:
     model = model_of(transport, direction)
     params: list[click.Parameter] = []
     for field_name, field in model.model_fields.items():
-        params += _options(field_name, field)
+        params += setting_options(field_name, field)
     if direction == "out":
         params += _own_options()
     params.append(
@@ -154,7 +154,7 @@ def _take_options(
         if key in _OWN:
             own[key] = value or None if key != "save_to_sent" else value
         elif key.removesuffix("_env") not in secret and key.removesuffix("_file") not in secret:
-            values[key] = _plain(key, value)
+            values[key] = plain_value(key, value)
     for field in secret:
         given = _secret(field, options)
         if given is not None:
@@ -163,7 +163,8 @@ def _take_options(
             _prompt(field, values)
 
 
-def _plain(key: str, value: Any) -> Any:
+def plain_value(key: str, value: Any) -> Any:
+    """Return what an option was given, as a setting."""
     if isinstance(value, tuple):
         return list(value)
     if value == "":
@@ -201,7 +202,8 @@ def _prompt(field: str, values: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------- model to options
 
 
-def _options(name: str, field: FieldInfo) -> list[click.Parameter]:
+def setting_options(name: str, field: FieldInfo) -> list[click.Parameter]:
+    """Return the options for one setting of a transport."""
     flag = f"--{name.replace('_', '-')}"
     text = field.description or ""
     if is_secret(field):

@@ -130,7 +130,7 @@ class Side(Table):
     id = AutoField()
     mailbox = ForeignKeyField(Mailbox, backref="sides", on_delete="CASCADE")
     direction = TextField()
-    """`in` or `out`."""
+    """`in`, `out`, or `import`: no side at all, only the lease of what an import does."""
     transport = TextField()
     settings_version = IntegerField(default=1)
     settings = JsonField(default=dict)
