@@ -62,8 +62,10 @@ class Pool:
 
     def understand(self, batch: Sequence[bytes | Spool]) -> Callable[[], Result]:
         """Begin to understand a batch; large messages, which are on disk, are done in place."""
-        self._start()
         job = _Job([raw for raw in batch if isinstance(raw, bytes)])
+        if not job.batch:  # a look that finds nothing new starts no process
+            return lambda: [understand_one(raw) for raw in batch]
+        self._start()
         self._jobs.put(job)
 
         def result() -> Result:
