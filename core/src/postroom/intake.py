@@ -529,9 +529,11 @@ class Retrieval:
         return None
 
     def _take_over(self, receipt: Receipt, item: Prepared) -> None:
-        """What was settled stays settled; the bytes are kept once."""
-        if receipt.settled_at is not None:
-            Receipt.update(settle=False, settled_at=receipt.settled_at).where(
+        """What was settled stays settled, what is gone is gone; the bytes are kept once."""
+        if receipt.settled_at is not None or receipt.gone_at is not None:
+            Receipt.update(
+                settle=False, settled_at=receipt.settled_at, gone_at=receipt.gone_at
+            ).where(
                 (Receipt.mailbox == self.mailbox.id)
                 & (Receipt.ref_key == item.ref_key)
                 & Receipt.gone_at.is_null()

@@ -32,6 +32,17 @@ def ref_key(ref: str) -> str:
     return f"{ENTRANCE if ref.startswith(ENTRANCE) else ''}sha256:{digest}"
 
 
+def needs_person() -> Expression:
+    """Return the condition that a receipt is of the quarantine, or of what was refused.
+
+    A quarantined message whose bytes are kept waits also when the server has it no more: it was
+    moved away, or somebody deleted it.
+    """
+    return Receipt.outcome.in_(["quarantined", "refused"]) & (
+        Receipt.gone_at.is_null() | Receipt.raw_id.is_null(False)
+    )
+
+
 def of_incoming_side() -> Expression:
     """Return the condition that a receipt is one of the incoming side."""
     return fn.SUBSTR(Receipt.ref_key, 1, len(ENTRANCE)) != ENTRANCE
@@ -48,6 +59,8 @@ class Known:
     has_bytes: bool
     is_due: bool
     """Bytes could not be had so far, and it is time to try again."""
+    is_old: bool
+    """It was left alone because the server received it before the mailbox's start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +87,17 @@ def live_receipts(mailbox_id: int, keys: Iterable[str]) -> dict[str, Known]:
                 Receipt.received_at,
                 Receipt.raw_id,
                 Receipt.next_try_at,
+                Receipt.reason,
             ).where(
                 (Receipt.mailbox == mailbox_id)
                 & Receipt.gone_at.is_null()
                 & is_among(Receipt.ref_key, wanted[i : i + _PAGE])
             )
         )
-        for key, row_id, outcome, size, received_at, raw_id, next_try_at in found_rows:
-            due = next_try_at is not None and next_try_at <= instant
-            found[key] = Known(row_id, outcome, size, received_at, raw_id is not None, due)
+        for key, row_id, outcome, size, received_at, raw_id, due_at, reason in found_rows:
+            due = due_at is not None and due_at <= instant
+            old = outcome == "ignored" and reason == BEFORE_START
+            found[key] = Known(row_id, outcome, size, received_at, raw_id is not None, due, old)
     return found
 
 
@@ -132,7 +147,15 @@ class Ledger:
             return receipt.is_due and not receipt.has_bytes
         if receipt.outcome == "refused":
             return not self._is_too_large(item) and item.size is not None
-        return False
+        return receipt.is_old and self._start_is_earlier_than(receipt)
+
+    def _start_is_earlier_than(self, receipt: Known) -> bool:
+        """Say whether the start was moved back past a message; what has no date stays old until
+        everything is wanted."""
+        start_at = self._mailbox.start_at
+        if start_at is None:
+            return True
+        return receipt.received_at is not None and bool(receipt.received_at >= start_at)
 
     def _is_too_large(self, item: Listed) -> bool:
         return item.size is not None and item.size > self._mailbox.max_message_bytes

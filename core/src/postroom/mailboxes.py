@@ -8,6 +8,7 @@ from typing import Any, Final
 from postroom import health, names, sides
 from postroom.api.errors import Problem
 from postroom.errors import InputError, NotFoundError
+from postroom.ledger import needs_person
 from postroom.mail.domains import address_key
 from postroom.mailbox_values import DEFAULTS, checked, resolve_start, written_disposition
 from postroom.plugins import load as load_plugins
@@ -167,7 +168,9 @@ def listed() -> Iterator[dict[str, Any]]:
 
 def waiting(mailbox: Mailbox) -> dict[str, int]:
     """Return how much is quarantined, queued, and sent with unknown outcome."""
-    quarantined = (Receipt.mailbox == mailbox.id) & (Receipt.outcome == "quarantined")
+    quarantined = (
+        (Receipt.mailbox == mailbox.id) & (Receipt.outcome == "quarantined") & needs_person()
+    )
 
     def outgoing(state: str) -> int:
         matches = (Outbox.mailbox == mailbox.id) & (Outbox.state == state)

@@ -11,6 +11,7 @@ from postroom.entrances import entrance_of
 from postroom.errors import InputError, NotFoundError
 from postroom.intake import Retrieval
 from postroom.leases import new_owner
+from postroom.ledger import needs_person
 from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import now, transaction
@@ -24,7 +25,7 @@ def entries(mailbox: Mailbox | None = None) -> Iterator[dict[str, Any]]:
     query = (
         Receipt.select(Receipt, Mailbox.address)
         .join(Mailbox)
-        .where(Receipt.outcome.in_(["quarantined", "refused"]) & Receipt.gone_at.is_null())
+        .where(needs_person())
         .order_by(Receipt.id)
     )
     if mailbox is not None:
@@ -57,11 +58,7 @@ def find(receipt_id: int) -> Receipt:
 
     :raises NotFoundError: no such entry
     """
-    receipt: Receipt | None = Receipt.get_or_none(
-        (Receipt.id == receipt_id)
-        & Receipt.outcome.in_(["quarantined", "refused"])
-        & Receipt.gone_at.is_null()
-    )
+    receipt: Receipt | None = Receipt.get_or_none((Receipt.id == receipt_id) & needs_person())
     if receipt is None:
         raise NotFoundError(
             f"There is no quarantined message {receipt_id}.",

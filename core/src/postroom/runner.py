@@ -18,6 +18,7 @@ from peewee import OperationalError, fn
 from postroom import health
 from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
+from postroom.ledger import needs_person
 from postroom.plugins import Plugins
 from postroom.store.database import connection, explain, now
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
@@ -223,11 +224,7 @@ class Runner:
 
     def _person_count(self) -> int:
         """Count what was quarantined or refused so far."""
-        return int(
-            Receipt.select(fn.COUNT(Receipt.id))
-            .where(Receipt.outcome.in_(["quarantined", "refused"]) & Receipt.gone_at.is_null())
-            .scalar()
-        )
+        return int(Receipt.select(fn.COUNT(Receipt.id)).where(needs_person()).scalar())
 
     def _judge(self, before: int) -> None:
         instant = now()

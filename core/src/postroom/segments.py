@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from postroom import names
+from postroom import names, templates
 from postroom.api.errors import Problem
 from postroom.errors import InputError, NotFoundError
 from postroom.store.database import now, transaction
@@ -232,13 +232,10 @@ def _check_template(template: object) -> None:
         raise ValueError("must be text")
     if "\0" in template:
         raise ValueError("must hold no NUL")
-    import jinja2
-    from jinja2.sandbox import SandboxedEnvironment
-
     try:
-        SandboxedEnvironment().parse(template)
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"is no template: line {error.lineno}: {error.message}") from error
+        templates.check(template)
+    except InputError as error:
+        raise ValueError(f"{error.sentence} {error.next_step}") from error
 
 
 def _refuse_taken(query: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from peewee import fn
 
 from postroom import health
+from postroom.ledger import needs_person
 from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Outbox, Question, Receipt, Side
 
@@ -28,7 +29,7 @@ def status() -> dict[str, Any]:
                 problems.append(_problem(mailbox, side, state))
     quarantine = _counts(
         Receipt.select(Receipt.outcome, fn.COUNT(Receipt.id))
-        .where(Receipt.outcome.in_(["quarantined", "refused"]) & Receipt.gone_at.is_null())
+        .where(needs_person())
         .group_by(Receipt.outcome)
     )
     outbox = _counts(

@@ -61,6 +61,7 @@ class _Reader:
     words: list[str] = field(default_factory=list)
     glued: bool = False
     angle: list[str] | None = None
+    name_end: int = 0
     comments: list[str] = field(default_factory=list)
     carried: str = ""
     found: list[Address] = field(default_factory=list)
@@ -78,10 +79,12 @@ class _Reader:
             elif piece == "(":
                 depth, self.glued = 1, False
             elif piece == "<":
+                if self.angle and not open_angle:
+                    self._begin_second_angle()
                 open_angle = True
                 self.angle = self.angle or []
             elif piece == ">":
-                open_angle = False
+                open_angle, self.name_end = False, len(self.words)
             elif open_angle and not self._ends_open_angle(piece):
                 self._into_angle(piece)
             elif piece in (",", ";"):
@@ -97,6 +100,18 @@ class _Reader:
                 return self.found
         self._finish(carry=False)
         return self.found
+
+    def _begin_second_angle(self) -> None:
+        """Close the mailbox before a second `<`: its comma was forgotten, or it was none."""
+        inside = "".join(self.angle or ())
+        if _address(inside):
+            following = self.words[self.name_end :]
+            del self.words[self.name_end :]
+            self._finish(carry=False)
+            self.words = following
+        else:
+            self.words.insert(self.name_end, inside)
+            self.angle = None
 
     def _ends_open_angle(self, piece: str) -> bool:
         """Tell if a comma shows that `>` was forgotten; `<@a,@b:user@host>` is an old route."""

@@ -34,9 +34,9 @@ class Recognisable:
 
     `headers`: decoded, in order. `content_type`: of the whole message, lower case. `return_path`:
     `""` for `<>`, None where no server noted it. `report_parts`: content type (lower case) and
-    decoded bytes (bounded) of the parts of type message/*, and text/rfc822-headers, that are
-    *direct children* of the message; never of a message inside it, else a forwarded bounce would
-    look like one.
+    decoded bytes (bounded) of the parts of type message/*, and text/rfc822-headers, in the
+    multiparts of the message; never of a message inside it, else a forwarded bounce would look
+    like one.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -62,6 +62,12 @@ class Recognition:
     is_bounce: bool
     may_auto_reply: bool
     reported_ids: tuple[str, ...]
+
+
+UNKNOWN = Recognition(
+    is_automatic=False, is_bounce=False, may_auto_reply=False, reported_ids=()
+)
+"""What is safe to assume where nothing could be found out."""
 
 
 def recognise(message: Recognisable) -> Recognition:
@@ -127,7 +133,13 @@ def _is_auto_reply(message: Recognisable, marks: Marks) -> bool:
     for name in _AUTO_REPLY_HEADERS:
         if any(value.strip().lower() not in _NEGATIVE for value in marks.get(name, ())):
             return True
+    if message.return_path == "" and "list-" not in marks and _is_bulk(marks):
+        return True  # a list has somewhere to send its bounces, and people are not bulk
     return _subject_says_so(message, marks)
+
+
+def _is_bulk(marks: Marks) -> bool:
+    return any(_keyword(value) in ("bulk", "junk") for value in marks.get("precedence", ()))
 
 
 def _subject_says_so(message: Recognisable, marks: Marks) -> bool:
@@ -145,6 +157,7 @@ def _subject_says_so(message: Recognisable, marks: Marks) -> bool:
         or message.references
         or message.return_path == ""
         or "x-auto-response-suppress" in marks
+        or any(_keyword(value) == "junk" for value in marks.get("precedence", ()))
         or AUTO_REPLY_TEXT.search(text)
     )
 

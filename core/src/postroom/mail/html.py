@@ -98,6 +98,10 @@ _SKIPPED = _words("script style title template head xml svg math select textarea
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:]{0,40})")
 _QUOTED_TAG = re.compile(r"""[^"'<>]*(?:"[^"<]*"[^"'<>]*|'[^'<]*'[^"'<>]*)*>""")
 _CITED = re.compile(r"(?:type\s*=\s*[\"']?cite|class\s*=\s*[\"']?[\w -]*(?:gmail_quote|moz-cite))")
+_PROGRAM = re.compile(
+    r"""(yahoo_quoted)|divRplyFwdMsg|name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid"""
+)
+"""Attributes of the blocks that mail programs put around what they quote."""
 _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{7,});?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -117,6 +121,7 @@ class _Text:
         self.line: list[str] = []
         self.cited: list[bool] = []  # of the open blockquotes: is it a quoted mail?
         self.depth = 0  # how many of them are
+        self.divs = 0  # open ones in Yahoo's quote, itself included
         self.preformatted = 0
         self.unclosed: set[str] = set()
 
@@ -168,6 +173,8 @@ class _Text:
                 self.preformatted = max(0, self.preformatted + (-1 if closing else 1))
             elif name == "blockquote":
                 self._quote(closing, attributes)
+            elif name == "div":
+                self._div(closing, attributes)
 
     def _quote(self, closing: bool, attributes: str) -> None:
         if not closing:
@@ -175,6 +182,18 @@ class _Text:
             self.depth += self.cited[-1]
         elif self.cited:
             self.depth -= self.cited.pop()
+
+    def _div(self, closing: bool, attributes: str) -> None:
+        """Set a mail program's own block apart; Yahoo quotes in one instead of a blockquote."""
+        if self.divs:
+            self.divs += -1 if closing else 1
+            self.depth -= not self.divs
+        elif not closing and attributes and (found := _PROGRAM.search(attributes)):
+            if self.lines and self.lines[-1]:
+                self.lines.append("")
+            if found[1]:
+                self.divs = 1
+                self.depth += 1
 
     def _text(self, text: str) -> None:
         if not text:

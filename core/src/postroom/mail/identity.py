@@ -21,6 +21,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 _VERSION = "v1:"
@@ -28,6 +29,9 @@ _MOST_PARTS = 2_000
 _DEEPEST = 50
 _LONGEST_HEAD = 1 << 20
 _LONGEST_VALUE = 65_536
+_SHORT_HEAD = 16_384
+_CHUNK = 1 << 20
+"""A part larger than this is digested in pieces."""
 
 _Fields = dict[bytes, bytes]
 
@@ -71,7 +75,15 @@ _CHARSETS = {
 }  # fmt: skip
 
 
-def fingerprint(raw: bytes) -> str:
+class Source(Protocol):
+    """What is read here of a message's bytes: `bytes`, or a file of them."""
+
+    def find(self, sub: bytes, start: int, end: int, /) -> int: ...
+    def __getitem__(self, key: slice, /) -> bytes: ...
+    def __len__(self) -> int: ...
+
+
+def fingerprint(raw: Source) -> str:
     """Return the key of the message's content; equal for the same mail delivered twice."""
     try:
         raw = _with_line_ends(raw)
@@ -85,7 +97,7 @@ def fingerprint(raw: bytes) -> str:
     return _VERSION + digest.hexdigest()
 
 
-def weak_key(raw: bytes) -> str:
+def weak_key(raw: Source) -> str:
     """Return the key of the header alone, for a server that rebuilt the message's MIME."""
     try:
         raw = _with_line_ends(raw)
@@ -95,12 +107,13 @@ def weak_key(raw: bytes) -> str:
     return _VERSION + hashlib.sha256(b"weak\n" + b"\n".join(key)).hexdigest()
 
 
-def _with_line_ends(raw: bytes) -> bytes:
+def _with_line_ends(raw: Source) -> Source:
     """Return old Macintosh line ends as new ones."""
-    return raw.replace(b"\r", b"\n") if b"\n" not in raw else raw
+    return raw if raw.find(b"\n", 0, len(raw)) >= 0 else raw[:].replace(b"\r", b"\n")
 
 
-def _after_head(raw: bytes) -> bytes:
+def _after_head(source: Source) -> bytes:
+    raw = source[:]
     found = _END_OF_HEAD.search(raw)
     return raw[found.end() if found else 0 :].replace(b"\r\n", b"\n")
 
@@ -114,7 +127,7 @@ def _head_key(head: _Fields) -> tuple[bytes, ...]:
     )
 
 
-def _split(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
+def _split(raw: Source, start: int, end: int) -> tuple[_Fields, int]:
     """Return the fields that count (first of each, unfolded) and where the body begins.
 
     A line that is neither a field nor a fold begins the body: someone forgot the empty line.
@@ -122,11 +135,10 @@ def _split(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
     while raw[start : start + 1] in (b"\r", b"\n") and start < end:
         start += 1
     limit = min(end, start + _LONGEST_HEAD)
-    found = _END_OF_HEAD.search(raw, start, limit)
-    stop, body = (found.start() + 1, found.end()) if found else (limit, limit)
+    block, body = _head_block(raw, start, limit)
     head: dict[bytes, list[bytes]] = {}
     name = b""
-    for line in raw[start:stop].splitlines(True):
+    for line in block.splitlines(True):
         if line[:1] in b" \t":
             if name:
                 head[name].append(line)
@@ -140,6 +152,19 @@ def _split(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
                 head[name] = [line[line.find(b":") + 1 :]]
         start += len(line)
     return _unfolded(head), body
+
+
+def _head_block(raw: Source, start: int, limit: int) -> tuple[bytes, int]:
+    """Return the lines of a header, and where what follows its blank line begins."""
+    size = _SHORT_HEAD
+    while True:
+        block = raw[start : min(limit, start + size)]
+        found = _END_OF_HEAD.search(block)
+        if found is not None:
+            return block[: found.start() + 1], start + found.end()
+        if start + size >= limit:
+            return block, limit
+        size *= 8
 
 
 def _unfolded(head: dict[bytes, list[bytes]]) -> _Fields:
@@ -218,7 +243,7 @@ def _date(value: bytes) -> bytes:
     return b"%d" % ((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
 
 
-def _content(raw: bytes, head: _Fields, body: int) -> tuple[bytes, list[bytes]]:
+def _content(raw: Source, head: _Fields, body: int) -> tuple[bytes, list[bytes]]:
     """Return the letters of the text, and the digests of the other parts."""
     text = page = b""
     files: list[bytes] = []
@@ -244,7 +269,7 @@ def _is_file(fields: _Fields) -> bool:
     return b"name" in fields.get(b"content-type", b"").lower().partition(b";")[2]
 
 
-def _leaves(raw: bytes, head: _Fields, body: int) -> Iterator[tuple[_Fields, int, int]]:
+def _leaves(raw: Source, head: _Fields, body: int) -> Iterator[tuple[_Fields, int, int]]:
     """Yield the parts that are no multipart, in order, with a stack and a limit."""
     waiting: list[tuple[_Fields, int, int, int]] = [(head, body, len(raw), 0)]
     parts = 0
@@ -263,15 +288,15 @@ def _leaves(raw: bytes, head: _Fields, body: int) -> Iterator[tuple[_Fields, int
             waiting.append((part, part_body, last, depth + 1))
 
 
-def _part(raw: bytes, start: int, end: int) -> tuple[_Fields, int]:
+def _part(raw: Source, start: int, end: int) -> tuple[_Fields, int]:
     """Read a part's header; one that begins with a blank line has none."""
     for blank in (b"\r\n", b"\n"):
-        if raw.startswith(blank, start, end):
+        if raw[start : min(end, start + len(blank))] == blank:
             return {}, start + len(blank)
     return _split(raw, start, end)
 
 
-def _cut(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+def _cut(raw: Source, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the parts between the delimiter lines begin and end."""
     mark = b"\n--" + boundary
     begin = -1
@@ -298,7 +323,7 @@ def _parameter(value: bytes, name: bytes) -> bytes:
     return b""
 
 
-def _decoded(raw: bytes, start: int, end: int, encoding: bytes) -> bytes:
+def _decoded(raw: Source, start: int, end: int, encoding: bytes) -> bytes:
     body = raw[start:end]
     if encoding == b"base64":
         return _base64(body)
@@ -313,7 +338,7 @@ def _base64(body: bytes) -> bytes:
         return body
 
 
-def _digest(raw: bytes, start: int, end: int, kind: bytes, encoding: bytes) -> bytes:
+def _digest(raw: Source, start: int, end: int, kind: bytes, encoding: bytes) -> bytes:
     """Return the digest of a part's bytes, written as base64.
 
     Base64 that came is digested as it is, less white space: decoding large files would cost most
@@ -321,10 +346,32 @@ def _digest(raw: bytes, start: int, end: int, kind: bytes, encoding: bytes) -> b
     may get other line ends on its way, so it is always decoded.
     """
     if encoding == b"base64" and not kind.startswith((b"text/", b"message/")):
-        return hashlib.sha256(raw[start:end].translate(None, b" \t\r\n")).digest()
+        digest = hashlib.sha256()
+        for at in range(start, end, _CHUNK):
+            digest.update(raw[at : min(end, at + _CHUNK)].translate(None, b" \t\r\n"))
+        return digest.digest()
+    if end - start > _CHUNK and encoding not in (b"base64", b"quoted-printable"):
+        return _digest_in_pieces(raw, start, end)
     body = _decoded(raw, start, end, encoding).replace(b"\r\n", b"\n").rstrip(b"\n")
     body = body.replace(b"\n", b"\r\n")
     return hashlib.sha256(binascii.b2a_base64(body, newline=False)).digest()
+
+
+def _digest_in_pieces(raw: Source, start: int, end: int) -> bytes:
+    """Return what `_digest` does for a part that is not encoded, without a copy of it."""
+    digest = hashlib.sha256()
+    held = rest = b""  # line ends that may be the last ones; bytes that no group of three has yet
+    for at in range(start, end, _CHUNK):
+        piece = held + raw[at : min(end, at + _CHUNK)]
+        body = piece.rstrip(b"\r\n")
+        held = piece[len(body) :]
+        rest += body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        whole = len(rest) // 3 * 3
+        digest.update(binascii.b2a_base64(rest[:whole], newline=False))
+        rest = rest[whole:]
+    rest += held.replace(b"\r\n", b"\n").rstrip(b"\n").replace(b"\n", b"\r\n")
+    digest.update(binascii.b2a_base64(rest, newline=False))
+    return digest.digest()
 
 
 def _markup(page: bytes) -> bytes:

@@ -52,6 +52,7 @@ def _parse(raw: bytes) -> ParsedMessage:
     root = Part(source, body_at, len(source), fields, head.type)
     if root.is_multipart:
         Splitter(problems).split(root)
+        head.hint = head.hint or _text_charset(root)
     body = Reader(root, problems).read()
     return head.message(root, body)
 
@@ -142,7 +143,7 @@ class _Head:
             return_path=self._return_path(),
             report_parts=_report_parts(root),
         )
-        found = automatic.recognise(facts)
+        found = self._recognise(facts)
         return ParsedMessage(
             from_=facts.from_,
             to=facts.to,
@@ -154,7 +155,7 @@ class _Head:
             in_reply_to=in_reply_to,
             references=references,
             text=body.text,
-            reply_text=strip_quotes(body.text, subject=subject),
+            reply_text=self._reply(body.text, subject),
             html_original=body.html,
             is_automatic=found.is_automatic,
             is_bounce=found.is_bounce,
@@ -167,17 +168,57 @@ class _Head:
             problems=tuple(self.problems),
         )
 
+    def _recognise(self, facts: automatic.Recognisable) -> automatic.Recognition:
+        """Recognise machines; where that fails, the message is read and no machine answers it."""
+        try:
+            return automatic.recognise(facts)
+        except Exception as error:
+            self.problems.append(f"What kind of mail it is was not found ({_kind(error)}).")
+            return automatic.UNKNOWN
+
+    def _reply(self, text: str, subject: str) -> str:
+        try:
+            return strip_quotes(text, subject=subject)
+        except Exception as error:
+            self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
+            return text
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _text_charset(root: Part) -> str | None:
+    """Return the character set of the first text: what raw bytes in the header are likely in."""
+    part = root
+    while part.children:
+        part = part.children[0]
+    return part.type.get("charset") or None
+
 
 def _report_parts(root: Part) -> tuple[tuple[str, bytes], ...]:
-    """Return the machine-readable parts of a report: direct children only."""
+    """Return the machine-readable parts of a report, also where something wrapped it once more.
+
+    What is inside an enclosed message is that message's own report, not this one's.
+    """
     return tuple(
         (
             part.type.value,
             decode_body(part.source[part.start : part.end][:_REPORT_BYTES], part.encoding).content,
         )
-        for part in root.children[:20]
+        for part in _beside(root, 2)
         if part.type.value.startswith("message/") or part.type.value == "text/rfc822-headers"
     )
+
+
+def _beside(part: Part, levels: int) -> list[Part]:
+    """Return the children, and those of multiparts among them down to `levels` more."""
+    found = part.children[:20]
+    if levels:
+        for child in part.children[:20]:
+            if child.children:
+                found = found + _beside(child, levels - 1)
+    return found[:20]
 
 
 def _unreadable(raw: bytes, error: Exception) -> ParsedMessage:
@@ -203,5 +244,5 @@ def _unreadable(raw: bytes, error: Exception) -> ParsedMessage:
         received_at=None,
         headers=(),
         attachments=(),
-        problems=(f"The message could not be read ({type(error).__name__}); see the original.",),
+        problems=(f"The message could not be read ({_kind(error)}); see the original.",),
     )

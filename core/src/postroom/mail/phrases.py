@@ -88,10 +88,12 @@ _AUTO_REPLY_PREFIXES = (
 )
 
 AUTO_REPLY_SUBJECT = re.compile(
-    r"\s*[\[(]?(?:" + "|".join(_AUTO_REPLY_PREFIXES) + r")[\])]?\s*(?:[:：]|$)",
+    r"\s*(?:[\[(]?(?:{0})[\])]?\s*(?:[:：]|$)|\[(?=[^\]]*\s)(?:{0})\]\s)".format(
+        "|".join(_AUTO_REPLY_PREFIXES)
+    ),
     re.IGNORECASE,
 )
-"""The prefix an auto-responder puts before the subject it answers: words and a colon, or alone."""
+"""The prefix an auto-responder puts before the subject it answers: words and a colon, or in brackets, or alone."""
 
 AUTO_REPLY_TEXT = re.compile(
     r"""(?ix)
@@ -147,6 +149,7 @@ _WORDS_OF_BOUNCES = (
     r"transcript of session follows|the original message was received at",
     r"following address(?:es)? (?:had|failed)|permanent (?:fatal )?(?:delivery )?error",
     r"user unknown|unknown user|no such user|mailbox (?:is )?(?:full|unavailable|unknown)",
+    r"not a valid (?:user|recipient|address)",
     r"(?:to|by) the following (?:recipient|address)|undeliver(?:ed|able)",
     r"has been returned because|message is being returned|returned to sender",
     r"konnte nicht (?:zugestellt|gesendet) werden|nicht zustellbar|unzustellbar",

@@ -59,7 +59,7 @@ ORIGINAL_MESSAGE = _table("""
     originalnachricht|original-nachricht|original nachricht|ursprüngliche nachricht|original-mail
     urspruengliche nachricht|ursprüngliche mail|ursprüngliche e-mail|ursprüngliche mitteilung
     message original|message d'origine|message d’origine|message initial|messaggio originale
-    mensaje original|correo original|missatge original|mensagem original
+    mensaje original|correo original|missatge original|mensagem original|antwort nachricht
     oorspronkelijk bericht|oorspronkelijke e-mail|ursprungligt meddelande|originalmeddelande
     oprindelig meddelelse|oprindelig besked|original besked|opprinnelig melding
     alkuperäinen viesti|oryginalna wiadomość|wiadomość oryginalna|původní zpráva|původní e-mail
@@ -117,7 +117,7 @@ FROM_LABELS = _table("""
     from|von|de|da|van|från|fra|lähettäjä|od|odesílatel|odosielateľ|feladó|kimden|gönderen|от
     від|от кого|kellelt|nuo|no|από|expéditeur|expeditor|remitente|remetente|mittente|afzender
     sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת|من|từ|dari
-    จาก|pošiljatelj|šalje
+    จาก|pošiljatelj|šalje|از|فرستنده
 """)
 DATE_LABELS = _table("""
     sent|date|sent on|gesendet|gesendet am|datum|envoyé|envoyé le|date d'envoi|date d’envoi
@@ -127,12 +127,12 @@ DATE_LABELS = _table("""
     küldve|gönderildi|gönderilme tarihi|tarih|trimis|отправлено|дата|дата отправки|надіслано
     изпратено|στάλθηκε|ημερομηνία|saadetud|išsiųsta|nosūtīts|poslano|datum slanja
     送信日時|日時|发送时间|日期|时间|傳送時間|寄件日期|보낸 날짜|보낸날짜|날짜|נשלח|תאריך
-    تاريخ|التاريخ|تم الإرسال|ngày|đã gửi|tanggal|dikirim
+    تاريخ|التاريخ|تم الإرسال|ارسال شده|تاریخ|فرستاده شده|ngày|đã gửi|tanggal|dikirim
 """)
 SUBJECT_LABELS = _table("""
     subject|betreff|betr.|objet|sujet|asunto|assunto|assumpte|oggetto|onderwerp|ämne|emne|vedr.
     aihe|temat|předmět|predmet|tárgy|konu|subiect|тема|относно|θέμα|teema|tema|temats|zadeva
-    件名|主题|主旨|主題|제목|נושא|الموضوع|chủ đề|subjek|perihal
+    件名|主题|主旨|主題|제목|נושא|الموضوع|موضوع|chủ đề|subjek|perihal
 """)
 """The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail."""
 

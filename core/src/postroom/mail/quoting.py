@@ -62,7 +62,7 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
             return text
         cut = _cut_at(lines, index)
         if cut is not None:
-            if _has_own_text(lines, cut) and not _says_more_below(lines, cut):
+            if _may_cut_at(lines, cut):
                 end = cut
             break
         if quoted:
@@ -114,7 +114,9 @@ def _cut_at(lines: Sequence[str], index: int) -> int | None:
     if line[0] in RULES and _is_divider(line):
         return index
     if _is_header_block(lines, index):
-        return _above_rules(lines, index)
+        above = _above_rules(lines, index)
+        # set apart by nothing, it stands in the middle of what someone wrote
+        return above if above < index or index == 0 else None
     return _attribution(lines, index, followed_by_quote=False)
 
 
@@ -215,6 +217,15 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
 
 def _has_own_text(lines: Sequence[str], end: int) -> bool:
     return any(not _BLANK_OR_RULE.match(line[:MAX_MARK]) for line in lines[:end])
+
+
+def _may_cut_at(lines: Sequence[str], cut: int) -> bool:
+    """Is what begins here the end of a reply, and not a mail that the writer shows or answers?"""
+    return (
+        _has_own_text(lines, cut)
+        and lines[_last_line(lines, cut)].strip()[-1] not in ":："
+        and not _says_more_below(lines, cut)
+    )
 
 
 def _says_more_below(lines: Sequence[str], end: int) -> bool:
