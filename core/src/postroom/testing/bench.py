@@ -1,0 +1,245 @@
+"""Where a receiver is tried: opens sessions, puts mail, fetches, and cleans up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pytest
+
+from postroom.api import Capability, Disposition, Limits, Listed, Receiver, Session, Transport
+from postroom.side_settings import secret_fields
+from postroom.testing.context import KitContext
+from postroom.testing.expectations import attempt, expect
+from postroom.testing.harness import Harness, Held, ReceiverHarness
+from postroom.testing.haul import Choice, Haul, check_listed, everything
+from postroom.testing.letters import letter
+
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
+    from postroom.testing.world import World
+
+H = TypeVar("H", bound=Harness)
+LIMITS = Limits()
+CUTS = 16
+"""At so many points a session is cut."""
+
+
+class Workplace(Generic[H]):
+    """What both benches share."""
+
+    def __init__(self, transport: Transport, harness: H, folder: Path) -> None:
+        self.transport, self.harness, self.folder = transport, harness, folder
+        self.context = KitContext(transport.name, harness)
+        self._stack = ExitStack()
+
+    def close(self) -> None:
+        """Close every session; the server may be as broken as it likes."""
+        self._stack.close()
+
+    def closing(self, session: Any) -> Any:
+        """Have a session closed in the end, whatever it makes of that."""
+
+        def close() -> None:
+            try:
+                session.close()
+            except Exception as error:
+                expect(
+                    False,
+                    "close never raises.",
+                    because="it is called while other errors are on their way.",
+                    raised=error,
+                )
+
+        self._stack.callback(close)
+        return session
+
+    def require(self, capability: Capability) -> None:
+        """Skip the case unless the transport declares the capability."""
+        if capability not in self.transport.capabilities:
+            pytest.skip(f"{self.transport.name} does not declare {capability.name}")
+
+    def values(self, *, impatient: bool = False) -> dict[str, Any]:
+        """Return the settings as an administrator writes them."""
+        more = self.harness.impatient if impatient else {}
+        return {**self.harness.settings(), **more}
+
+    def model(self) -> type[TransportSettings]:
+        """Return the settings' model."""
+        raise NotImplementedError
+
+    def new_session(self, *, impatient: bool = False) -> Session:
+        """Return a new session, closed in the end."""
+        raise NotImplementedError
+
+    def secrets(self) -> list[str]:
+        """Return the values of the settings that are secret."""
+        values = self.values()
+        return [str(values[name]) for name in secret_fields(self.model()) if values.get(name)]
+
+
+class ReceiverBench(Workplace[ReceiverHarness]):
+    """What the receiver's cases work with."""
+
+    def model(self) -> type[TransportSettings]:
+        """Return the settings' model."""
+        model = self.transport.receiver_settings()
+        assert model is not None, "a receiver needs settings"  # noqa: S101 - for the type
+        return model
+
+    def new_session(self, *, impatient: bool = False) -> Receiver:
+        """Return a new receiver."""
+        return self.open(impatient=impatient)
+
+    def open(self, *, impatient: bool = False) -> Receiver:
+        """Return a new receiver, closed in the end.
+
+        :param impatient: with the harness's settings that give a silent server up soon
+        """
+        settings = self.model().model_validate(self.values(impatient=impatient))
+        receiver: Receiver = self.closing(self.transport.open_receiver(settings, self.context))
+        return receiver
+
+    def put(self, count: int = 1, *, size: int = 0) -> list[bytes]:
+        """Put new letters; return them."""
+        raws = [letter(size=size) for _ in range(count)]
+        for raw in raws:
+            self.harness.put(raw)
+        return raws
+
+    # -------------------------------------------------------------------------- using sessions
+
+    def try_fetch(
+        self,
+        receiver: Receiver,
+        cursor: str | None = None,
+        *,
+        wanted: Choice = everything,
+        limits: Limits = LIMITS,
+    ) -> Haul:
+        """Fetch; the haul holds what came, and the error if one of the contract's ended it."""
+        haul = Haul(wanted)
+        outcome = attempt(
+            lambda: haul.take(iter(receiver.fetch(cursor, limits=limits, wanted=haul.ask)))
+        )
+        haul.error = outcome.error
+        return haul
+
+    def fetch(
+        self,
+        cursor: str | None = None,
+        *,
+        wanted: Choice = everything,
+        limits: Limits = LIMITS,
+        receiver: Receiver | None = None,
+    ) -> Haul:
+        """Fetch from a healthy server, in a session of its own unless one is given."""
+        session = receiver or self.open()
+        haul = self.try_fetch(session, cursor, wanted=wanted, limits=limits)
+        if receiver is None:
+            session.close()
+        expect_well("fetch", haul.error)
+        return haul
+
+    def listed(self, receiver: Receiver | None = None) -> list[Listed]:
+        """List a healthy server with `list_refs`."""
+        session = receiver or self.open()
+        outcome = attempt(lambda: list(session.list_refs()))
+        if receiver is None:
+            session.close()
+        expect_well("list_refs", outcome.error)
+        found = outcome.result or []
+        for item in found:
+            check_listed(item)
+        return found
+
+    def refs(self) -> list[str]:
+        """Return the refs that `list_refs` yields."""
+        return [item.ref for item in self.listed()]
+
+    def settle(
+        self, refs: Sequence[str], disposition: Disposition, receiver: Receiver | None = None
+    ) -> list[Any]:
+        """Settle on a healthy server; return what was yielded."""
+        session = receiver or self.open()
+        outcome = attempt(lambda: list(session.settle(refs, disposition)))
+        if receiver is None:
+            session.close()
+        expect_well("settle", outcome.error)
+        return outcome.result or []
+
+    def dispositions(self) -> list[Disposition]:
+        """Return those that the transport declares, beside ``leave``."""
+        able = self.transport.capabilities
+        found = {
+            Capability.SEEN: Disposition("seen"),
+            Capability.MOVE: Disposition("move", self.harness.other_folder),
+            Capability.DELETE: Disposition("delete"),
+        }
+        return [disposition for one, disposition in found.items() if one in able]
+
+    def disposition(self, action: str) -> Disposition:
+        """Return a disposition; skip the case where the transport does not declare it."""
+        self.require({"seen": Capability.SEEN, "move": Capability.MOVE}.get(action, _DELETE))
+        return next(one for one in self.dispositions() if one.action == action)
+
+    # -------------------------------------------------------------------------- the server
+
+    def watched(self) -> list[Held]:
+        """Return what the server holds in the watched folder."""
+        return [held for held in self.harness.listing() if held.folder == ""]
+
+    def in_other_folder(self) -> list[Held]:
+        """Return what the server holds where messages are moved to."""
+        there = self.harness.other_folder
+        return [held for held in self.harness.listing() if held.folder == there]
+
+    def is_done(self, raw: bytes, disposition: Disposition) -> bool:
+        """Say whether the server shows that a disposition was applied to a message."""
+        here = [held for held in self.watched() if held.raw == raw]
+        if disposition.action == "seen":
+            return bool(here) and all(held.seen for held in here)
+        if disposition.action == "delete":
+            return not here
+        return not here and sum(held.raw == raw for held in self.in_other_folder()) == 1
+
+    def world(self, disposition: Disposition | None = None, **values: Any) -> World:
+        """Return a mailbox of the real core on a new database, for this server."""
+        from postroom.testing.world import World
+
+        return self._stack.enter_context(World(self, disposition or Disposition("leave"), **values))
+
+    def cut_points(self, session: Callable[[], object]) -> list[int]:
+        """Measure a whole session; return after how many bytes of it to cut: first, last, and some
+        in between."""
+        before = self.harness.traffic()
+        session()
+        total = self.harness.traffic() - before
+        return points(total)
+
+
+def points(total: int) -> list[int]:
+    """Return numbers from 0 to below `total`, spread, the ends included."""
+    last = max(total - 1, 0)
+    return sorted({last * step // (CUTS - 1) for step in range(CUTS)})
+
+
+def expect_well(what: str, error: BaseException | None) -> None:
+    """Fail if a call on a healthy server ended with an error."""
+    expect(
+        error is None,
+        f"{what} works where the server is in order.",
+        because="otherwise there is no mail.",
+        raised=error,
+        cause=getattr(error, "__cause__", None),
+    )
+
+
+def choose(refs: Collection[str]) -> Choice:
+    """Want these only."""
+    return lambda page: [item.ref for item in page if item.ref in refs]
+
+
+_DELETE = Capability.DELETE

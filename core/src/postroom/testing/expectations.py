@@ -1,0 +1,155 @@
+"""How the kit says what the contract wants, and bounds what a transport may take its time for."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Collection
+from typing import Any, Generic, TypeVar
+
+from postroom.api import Receiver, Sender, SpoolError, TransportError
+
+Result = TypeVar("Result")
+MARGIN_SECONDS = 4.0
+"""What a slow machine may add."""
+
+
+class ContractBrokenError(AssertionError):
+    """The transport does not keep the contract."""
+
+
+def expect(kept: object, wants: str, *, because: str, **seen: Any) -> None:
+    """Fail the case unless `kept`.
+
+    :param wants: what the contract wants, a sentence
+    :param because: what happens to an administrator's mail otherwise
+    :param seen: what was observed
+    """
+    __tracebackhide__ = True
+    if kept:
+        return
+    lines = [f"The contract wants: {wants}", f"Because: {because}"]
+    lines += [f"Seen: {name.replace('_', ' ')}: {_short(value)}" for name, value in seen.items()]
+    raise ContractBrokenError("\n".join(lines))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 600 else f"{text[:600]}… ({len(text)} characters)"
+
+
+class Outcome(Generic[Result]):
+    """What a call came to: a result, or the contract's error."""
+
+    def __init__(self) -> None:
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+
+
+def attempt(call: Callable[[], Result]) -> Outcome[Result]:
+    """Make a call that may fail as the contract allows; anything else fails the case."""
+    __tracebackhide__ = True
+    outcome: Outcome[Result] = Outcome()
+    try:
+        outcome.result = call()
+    except (TransportError, SpoolError) as error:
+        outcome.error = error
+    except Exception as error:
+        raise _escaped(error) from error
+    return outcome
+
+
+def _escaped(error: BaseException) -> ContractBrokenError:
+    return ContractBrokenError(
+        "The contract wants: nothing but TransportError and its kinds leaves a session.\n"
+        "Because: the class of an error tells the core what to do next; anything else counts as a "
+        "bug of the plugin and tells the administrator nothing.\n"
+        f"Seen: {type(error).__module__}.{type(error).__qualname__}: {error}"
+    )
+
+
+def within(
+    seconds: float,
+    call: Callable[[], Result],
+    session: Receiver | Sender,
+    *,
+    meanwhile: Callable[[], None] | None = None,
+) -> Outcome[Result]:
+    """Make a call in another thread and fail if it takes longer.
+
+    :param meanwhile: called here once the other thread is at work
+    """
+    __tracebackhide__ = True
+    outcome: Outcome[Result] = Outcome()
+
+    def work() -> None:
+        try:
+            outcome.result = call()
+        except BaseException as error:
+            outcome.error = error
+
+    thread = threading.Thread(target=work, daemon=True, name="session under test")
+    thread.start()
+    if meanwhile is not None:
+        meanwhile()
+    thread.join(seconds + MARGIN_SECONDS)
+    hangs = thread.is_alive()
+    if hangs:
+        session.interrupt()
+        thread.join(MARGIN_SECONDS)
+    expect(
+        not hangs,
+        f"this call ends within {seconds:g} seconds.",
+        because="every blocking call has a timeout; one that hangs keeps its mailbox from "
+        "everybody and its runner from ending.",
+        ended_by_interrupt=not thread.is_alive(),
+    )
+    if isinstance(outcome.error, Exception) and not isinstance(
+        outcome.error, TransportError | SpoolError
+    ):
+        raise _escaped(outcome.error) from outcome.error
+    return outcome
+
+
+def expect_error(outcome: Outcome[Any], kind: type[TransportError], *, when: str, why: str) -> Any:
+    """Fail unless the call ended with this kind of error; return the error."""
+    __tracebackhide__ = True
+    expect(
+        isinstance(outcome.error, kind),
+        f"{kind.__name__} when {when}.",
+        because=why,
+        raised=outcome.error,
+        returned=outcome.result,
+    )
+    return outcome.error
+
+
+def expect_no_secret(secrets: Collection[str], where: str, text: str) -> None:
+    """Fail if a secret stands in a text."""
+    __tracebackhide__ = True
+    for secret in secrets:
+        expect(
+            secret not in text,
+            f"no secret stands in {where}.",
+            because="logs and errors are shown, mailed and kept (invariant 11).",
+            text=text.replace(secret, "<THE SECRET>"),
+        )
+
+
+def everything_said(error: BaseException | None) -> str:
+    """Return all that could be shown of an error: text, repr, arguments, fields, causes."""
+    said: list[str] = []
+    seen: set[int] = set()
+    pending = [error]
+    while pending:
+        one = pending.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        said += [str(one), repr(one), repr(one.args), *map(str, getattr(one, "__notes__", ()))]
+        if isinstance(one, TransportError):
+            said += [repr(vars(one))]
+        said += traceback.format_exception_only(one)
+        pending += [one.__cause__, one.__context__]
+    return "\n".join(said)

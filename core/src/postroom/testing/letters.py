@@ -1,0 +1,102 @@
+"""The mails that the kit puts and sends."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final
+
+_numbers = itertools.count(1)
+
+
+def letter(*, size: int = 0, name: str = "") -> bytes:
+    """Return a new mail of a person, with a Message-ID of its own, at least `size` bytes long."""
+    number = next(_numbers)
+    token = f"kit-{number}-{uuid.uuid4().hex[:10]}"
+    head = (
+        f"From: Ann Reed <ann{number}@customer.example>\r\n"
+        "To: support@example.org\r\n"
+        f"Subject: {name or 'Question'} {token}\r\n"
+        f"Date: Tue, 03 Mar 2026 09:{number % 60:02}:00 +0000\r\n"
+        f"Message-ID: <{token}@customer.example>\r\n"
+        "MIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n"
+        "\r\n"
+        f"How much is {token}?\r\n"
+    ).encode()
+    line = b"0123456789" * 7 + b"\r\n"
+    return head + line * max(0, -(-(size - len(head)) // len(line)))
+
+
+def message_id(raw: bytes) -> str:
+    """Return the Message-ID of a mail made here, without brackets."""
+    return raw.partition(b"\r\nMessage-ID: <")[2].partition(b">")[0].decode()
+
+
+def _with_body(body: bytes, *, head: bytes = b"") -> bytes:
+    return letter().partition(b"\r\n\r\n")[0] + head + b"\r\n\r\n" + body
+
+
+ODD_KINDS: Final = (
+    "empty",
+    "one-byte",
+    "header-only",
+    "no-line-end",
+    "long-line",
+    "eight-bit",
+    "nul",
+    "dots",
+    "bare-line-feeds",
+    "bare-carriage-returns",
+    "blank-first-line",
+    "ends-with-blank-lines",
+)
+"""Messages that servers hold, though no standard allows some of them."""
+
+
+def odd(kind: str) -> bytes:
+    """Return a message of one of `ODD_KINDS`."""
+    kinds: Mapping[str, Callable[[], bytes]] = {
+        "empty": lambda: b"",
+        "one-byte": lambda: b"x",
+        "header-only": lambda: letter().partition(b"\r\n\r\n")[0] + b"\r\n\r\n",
+        "no-line-end": lambda: _with_body(b"no end"),
+        "long-line": lambda: _with_body(b"long " * 20_000 + b"\r\n"),
+        "eight-bit": lambda: _with_body(
+            bytes(range(128, 256)) + b"\r\n", head=b"\r\nX-A: \xff\xe4"
+        ),
+        "nul": lambda: _with_body(b"a\0b\0\0\r\n"),
+        "dots": lambda: _with_body(b".\r\n..\r\n.a\r\n\r\n.\r\nafter the dot\r\n"),
+        "bare-line-feeds": lambda: _with_body(b"a\nb\n\nc\n"),
+        "bare-carriage-returns": lambda: _with_body(b"a\rb\r\rc\r\n"),
+        "blank-first-line": lambda: b"\r\nno header at all\r\n",
+        "ends-with-blank-lines": lambda: _with_body(b"end\r\n\r\n\r\n"),
+    }
+    return kinds[kind]()
+
+
+SENT_KINDS: Final = (
+    "plain",
+    "dots",
+    "long-lines",
+    "eight-bit",
+    "blank-body",
+    "ends-with-blank-lines",
+    "large",
+)
+"""Messages that the core may send: CRLF, lines of at most 998 bytes."""
+
+
+def to_send(kind: str) -> bytes:
+    """Return a message of one of `SENT_KINDS`."""
+    kinds: Mapping[str, Callable[[], bytes]] = {
+        "plain": letter,
+        "dots": lambda: _with_body(b".\r\n..\r\n.a\r\n\r\n.\r\nafter the dot\r\n"),
+        "long-lines": lambda: _with_body((b"x" * 998 + b"\r\n") * 3),
+        "eight-bit": lambda: _with_body("Grüße, 你好\r\n".encode()),
+        "blank-body": lambda: _with_body(b""),
+        "ends-with-blank-lines": lambda: _with_body(b"end\r\n\r\n\r\n"),
+        "large": lambda: letter(size=2 << 20),
+    }
+    return kinds[kind]()

@@ -1,0 +1,39 @@
+"""`ReceiverConformance`: subclass and fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postroom.testing.bench import ReceiverBench, Workplace
+from postroom.testing.cases_description import DescriptionCases, SettingsCases
+from postroom.testing.harness import ReceiverHarness
+from postroom.testing.receiver_cases_listing import ListingCases
+
+
+class ReceiverConformance(
+    ListingCases,
+    SettingsCases,
+    DescriptionCases,
+):
+    """What a receiver has to keep. Set `transport` and give the fixture `harness`."""
+
+    @pytest.fixture
+    def harness(self) -> ReceiverHarness:
+        """Return the server's side, anew for each case, its mailbox empty. To be overridden."""
+        pytest.fail("give the fixture `harness`", pytrace=False)
+
+    @pytest.fixture
+    def bench(self, harness: ReceiverHarness, tmp_path: Path) -> Iterator[ReceiverBench]:
+        """Where the cases work."""
+        bench = ReceiverBench(self.transport, harness, tmp_path)
+        yield bench
+        bench.close()
+
+    @pytest.fixture
+    def workplace(self, bench: ReceiverBench) -> Workplace[Any]:
+        """The same, for the cases of both kinds."""
+        return bench
