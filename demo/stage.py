@@ -77,8 +77,9 @@ class Stage:
             self.imap_port = free.getsockname()[1]
         server = self._start(
             [
-                *(str(_PROGRAMS / "pymap"), "--host", "127.0.0.1", "--port", str(self.imap_port)),
-                *("--no-tls", "dict", "--demo-user", DESK, "--demo-password", PASSWORD),
+                *(sys.executable, str(Path(__file__).with_name("imap_server.py"))),
+                *("--host", "127.0.0.1", "--port", str(self.imap_port), "--no-tls"),
+                *("dict", "--demo-user", DESK, "--demo-password", PASSWORD),
             ],
             self.folder / "imap.log",
         )
@@ -131,7 +132,10 @@ class Stage:
         raw = message if isinstance(message, bytes) else message.as_bytes()
         assert self._imap is not None
         now = imaplib.Time2Internaldate(time.time())
-        answer, words = self._imap.append("INBOX", "", now, raw)
+        try:
+            answer, words = self._imap.append("INBOX", "", now, raw)
+        except imaplib.IMAP4.error as error:
+            raise DemoError(f"The IMAP server did not take a message: {error}") from error
         if answer != "OK":
             raise DemoError(f"The IMAP server did not take a message: {words!r}")
 
