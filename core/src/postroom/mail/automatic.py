@@ -64,9 +64,7 @@ class Recognition:
     reported_ids: tuple[str, ...]
 
 
-UNKNOWN = Recognition(
-    is_automatic=False, is_bounce=False, may_auto_reply=False, reported_ids=()
-)
+UNKNOWN = Recognition(is_automatic=False, is_bounce=False, may_auto_reply=False, reported_ids=())
 """What is safe to assume where nothing could be found out."""
 
 

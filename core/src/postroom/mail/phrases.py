@@ -93,7 +93,8 @@ AUTO_REPLY_SUBJECT = re.compile(
     ),
     re.IGNORECASE,
 )
-"""The prefix an auto-responder puts before the subject it answers: words and a colon, or in brackets, or alone."""
+"""The prefix an auto-responder puts before the subject it answers: words and a colon, or in
+brackets, or alone."""
 
 AUTO_REPLY_TEXT = re.compile(
     r"""(?ix)
