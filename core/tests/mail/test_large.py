@@ -1,0 +1,205 @@
+"""A large message comes to the same whether it is read from its file or whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from postroom.api.transport import Spool
+from postroom.mail import large
+from postroom.mail.identity import fingerprint
+from postroom.mail.message import ParsedMessage
+from postroom.mail.parsing import parse
+
+HEAD = (
+    b"From: ann@customer.example\r\nTo: info@desk.example\r\nSubject: Plans\r\n"
+    b"Date: Tue, 03 Mar 2026 09:15:00 +0100\r\nMessage-ID: <large@customer.example>\r\n"
+    b"MIME-Version: 1.0\r\n"
+)
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nHere are the plans.\r\n-- \r\nAnn"
+FILE = b'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="a.pdf"\r\n'
+CODED = b"Content-Transfer-Encoding: base64\r\n"
+
+
+def octets(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def lines(data: bytes, *, width: int = 76, end: bytes = b"\r\n") -> bytes:
+    coded = base64.b64encode(data)
+    return b"".join(coded[at : at + width] + end for at in range(0, len(coded), width))
+
+
+def mixed(*parts: bytes, boundary: bytes = b"=_large") -> bytes:
+    head = b'Content-Type: multipart/mixed; boundary="%s"\r\n\r\n' % boundary
+    inner = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return head + inner + b"--" + boundary + b"--\r\n"
+
+
+def with_file(coding: bytes, *, kind: bytes = FILE) -> bytes:
+    return HEAD + mixed(TEXT, kind + CODED + b"\r\n" + coding)
+
+
+FORWARDED = b"Content-Type: message/rfc822\r\nContent-Disposition: attachment\r\n"
+INNER = with_file(lines(octets(40_000, 3))).replace(b"=_large", b"=_inner")
+CUT = {
+    "base64": with_file(lines(octets(50_000))),
+    "short last line": with_file(lines(octets(50_001))),
+    "short lines": with_file(lines(octets(50_000), width=60)),
+    "Unix line ends": with_file(lines(octets(50_000), end=b"\n")).replace(b"\r\n", b"\n"),
+    "two files": HEAD
+    + mixed(
+        TEXT,
+        FILE + CODED + b"\r\n" + lines(octets(50_000)),
+        FILE + CODED + b"\r\n" + lines(octets(70_000, 2)),
+    ),
+    "the same file twice": HEAD
+    + mixed(TEXT, *[FILE + CODED + b"\r\n" + lines(octets(50_000))] * 2),
+    "nothing but a file": HEAD + FILE + CODED + b"\r\n" + lines(octets(50_000)),
+    "a forwarded message": HEAD + mixed(TEXT, FORWARDED + b"\r\n" + INNER),
+    "a forwarded message, quoted-printable": HEAD
+    + mixed(
+        TEXT,
+        FORWARDED
+        + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+        + INNER.replace(b"=", b"=3D"),
+    ),
+    "labelled as no encoding": with_file(lines(octets(50_000))).replace(CODED, b""),
+    "foreign characters at the end": with_file(lines(octets(50_000)) + b"!!** AAAA\r\n"),
+    "glued after padding": with_file(lines(octets(50_000)) + lines(octets(100)) + lines(b"x" * 10)),
+}
+WHOLE = {
+    "a text in base64": HEAD + CODED + b"\r\n" + lines(b"Plans and more plans.\n" * 3_000),
+    "a text that looks like base64": HEAD + mixed(TEXT, b"\r\n" + lines(octets(50_000))),
+    "a text file": with_file(
+        lines(octets(50_000)), kind=b"Content-Type: text/csv\r\nContent-Disposition: inline\r\n"
+    ),
+    "a winmail.dat": with_file(
+        lines(octets(50_000)), kind=b'Content-Type: application/ms-tnef; name="winmail.dat"\r\n'
+    ),
+    "a multipart without parts": HEAD
+    + b"Content-Type: multipart/mixed; boundary=missing\r\n\r\n"
+    + lines(octets(50_000)),
+    "binary": with_file(octets(50_000)).replace(CODED, b""),
+    "odd lines": with_file(lines(octets(50_000), width=75)),
+    "old Macintosh line ends": with_file(lines(octets(50_000))).replace(b"\r\n", b"\r"),
+    "no header": lines(octets(50_000)),
+    "only a header": b"Subject: " + b"x" * 50_000,
+    "blank lines": HEAD + b"\r\n" * 30_000,
+}
+
+
+@pytest.fixture(autouse=True)
+def _low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "CUT_ABOVE", 4_000)
+    monkeypatch.setattr(large, "_KEPT", 2_000)
+    monkeypatch.setattr(large, "_PIECE", 1_000)
+
+
+@pytest.fixture
+def read_whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Sizes of what the reader was given."""
+    sizes: list[int] = []
+
+    def noting(raw: bytes) -> ParsedMessage:
+        sizes.append(len(raw))
+        return parse(raw)
+
+    monkeypatch.setattr(large, "parse", noting)
+    return sizes
+
+
+def spooled(raw: bytes) -> Spool:
+    spool = Spool()
+    spool.write(raw)
+    return spool
+
+
+def understood(raw: bytes) -> tuple[ParsedMessage, str]:
+    spool = spooled(raw)
+    try:
+        return large.understand(spool)
+    finally:
+        spool.close()
+
+
+def without_content(message: ParsedMessage) -> ParsedMessage:
+    return replace(
+        message, attachments=tuple(replace(one, content=b"") for one in message.attachments)
+    )
+
+
+@pytest.mark.parametrize("raw", [*CUT.values(), *WHOLE.values()], ids=[*CUT, *WHOLE])
+def test_large_message_comes_to_the_same_as_its_bytes(raw: bytes) -> None:
+    parsed, key = understood(raw)
+
+    assert without_content(parsed) == without_content(parse(raw))
+    assert key == fingerprint(raw)
+
+
+@pytest.mark.parametrize("raw", CUT.values(), ids=CUT)
+def test_reader_does_not_get_what_is_cut(raw: bytes, read_whole: list[int]) -> None:
+    understood(raw)
+
+    assert len(read_whole) == 1
+    assert read_whole[0] < len(raw) / 2
+
+
+def test_digest_and_size_are_those_of_the_file() -> None:
+    data = octets(123_457)
+
+    parsed, _ = understood(with_file(lines(data)))
+
+    (found,) = parsed.attachments
+    assert (found.size, found.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_generated_messages_come_to_the_same() -> None:
+    for seed in range(150):
+        raw = generated(random.Random(seed))
+
+        parsed, key = understood(raw)
+
+        assert without_content(parsed) == without_content(parse(raw)), seed
+        assert key == fingerprint(raw), seed
+
+
+def generated(rng: random.Random) -> bytes:
+    """A message of files and texts, with something broken in it."""
+    parts = [TEXT]
+    for number in range(rng.randint(1, 3)):
+        coding = lines(
+            octets(rng.randint(10, 30_000), number),
+            width=rng.choice((60, 64, 72, 75, 76, 76, 76)),
+            end=rng.choice((b"\r\n", b"\r\n", b"\n")),
+        )
+        kind = rng.choice((FILE, FORWARDED, b"Content-Type: image/png\r\n", b""))
+        parts.append(kind + rng.choice((CODED, CODED, b"")) + b"\r\n" + coding)
+    raw = bytearray(HEAD + mixed(*parts))
+    for _ in range(rng.randint(0, 4)):
+        place = rng.randrange(len(raw))
+        raw[place : place + rng.randint(0, 40)] = rng.choice(
+            (b"", b"\n", b"\r\n\r\n", b"--", b"\r\n--=_large\r\n", b"=", b"!", b" ", b"\x00\xff")
+        )
+    return bytes(raw)
+
+
+def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("CUT_ABOVE", 1 << 20), ("_KEPT", 131_072), ("_PIECE", 1 << 20)):
+        monkeypatch.setattr(large, name, value)
+    spool = spooled(with_file(lines(octets(12_000_000))))
+
+    tracemalloc.start()
+    try:
+        large.understand(spool)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        spool.close()
+
+    assert peak < 8_000_000
