@@ -45,6 +45,24 @@ def test_header_of_an_auto_responder_makes_it_automatic(name: str, value: str) -
     assert (found.is_automatic, found.is_bounce, found.may_auto_reply) == (True, False, False)
 
 
+@pytest.mark.parametrize("precedence", ["bulk", "junk"])
+def test_null_return_path_and_bulk_together_make_it_automatic(precedence: str) -> None:
+    mark = ("Precedence", precedence)
+
+    assert seen(mark, return_path="").is_automatic
+    assert not seen(mark, ("List-Id", "<l.x.example>"), return_path="").is_automatic
+    assert not seen(mark, return_path="l-bounces@x.example").is_automatic
+    assert not seen(return_path="").is_automatic
+
+
+def test_auto_responder_with_its_words_in_brackets() -> None:
+    junk = ("Precedence", "junk")
+
+    assert seen(junk, subject="[Automatyczna odpowiedź] Rower").is_automatic
+    assert not seen(junk, subject="[auto] My car does not start").is_automatic
+    assert not seen(subject="[Automatyczna odpowiedź] Rower").is_automatic
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("Auto-Submitted", "no"), ("Auto-Submitted", "No (a person)"), ("X-Autoreply", "no")],

@@ -231,3 +231,21 @@ def test_unknown_labels_have_no_codec() -> None:
     assert codec_for("x-nobody") is None
     assert codec_for("zlib") is None
     assert codec_for('""') == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (
+            "Bob D <bob@a.example> Bobby D <bobby@a.example>",
+            [("Bob D", "bob@a.example"), ("Bobby D", "bobby@a.example")],
+        ),
+        ("Ann <Reed> <ann@a.example>", [("Ann Reed", "ann@a.example")]),
+        ("Ann <<ann@a.example>>", [("Ann", "ann@a.example")]),
+        ("bo@b.example <ann@a.example>", [("bo@b.example", "ann@a.example")]),
+    ],
+)
+def test_second_angle_is_another_mailbox_or_the_only_one(
+    raw: str, found: list[tuple[str, str]]
+) -> None:
+    assert [(one.name, one.address) for one in parse_addresses(raw)] == found

@@ -238,3 +238,82 @@ def test_page_without_a_label_may_name_its_charset() -> None:
     page = b"Content-Type: text/html\r\n\r\n<meta charset='koi8-r'><p>" + "Привет".encode("koi8-r")
 
     assert parse(HEAD + page).text == "Привет"
+
+
+REPORT = multi(
+    "report; report-type=delivery-status",
+    b"Content-Type: text/plain\r\n\r\nNot delivered.\r\n",
+    b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; m.example\r\n\r\n"
+    b"Final-Recipient: rfc822; a@b.example\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+    b"Content-Type: message/rfc822\r\n\r\nMessage-ID: <ours@desk.example>\r\n\r\nAnswer\r\n",
+    boundary="inner",
+)
+DAEMON = b"From: MAILER-DAEMON@m.example\r\nSubject: Returned mail\r\nReturn-Path: <>\r\n"
+
+
+def test_report_in_a_wrapper_is_about_the_same_mail() -> None:
+    message = parse(DAEMON + multi("mixed", REPORT, TEXT))
+
+    assert message.is_bounce
+    assert message.reported_ids == ("ours@desk.example",)
+
+
+def test_report_inside_an_enclosed_message_is_not_of_the_mail_around_it() -> None:
+    enclosed = b"Content-Type: message/rfc822\r\n\r\n" + DAEMON + REPORT
+
+    message = parse(HEAD + multi("mixed", TEXT, enclosed))
+
+    assert (message.is_bounce, message.is_automatic, message.reported_ids) == (False, False, ())
+
+
+def test_raw_header_bytes_may_be_in_the_charset_of_the_first_text() -> None:
+    text = b"Content-Type: text/plain; charset=gb2312\r\n\r\n" + "你好".encode("gb2312")
+
+    message = parse(b"Subject: " + "邮件".encode("gb2312") + b"\r\n" + multi("mixed", text))
+
+    assert message.subject == "邮件"
+
+
+def test_what_cannot_be_recognised_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("postroom.mail.parsing.automatic.recognise", fail)
+    monkeypatch.setattr("postroom.mail.parsing.strip_quotes", fail)
+
+    message = parse(HEAD + TEXT)
+
+    assert (message.subject, message.text.strip()) == ("s", "hello")
+    assert message.reply_text == message.text
+    assert not message.may_auto_reply
+    assert not message.is_automatic
+    assert len(message.problems) == 2
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<div>Friday.</div><div id="yahoo_quoted_1" class="yahoo_quoted"><div><div>'
+        "Il martedì 3 marzo 2026, Desk ha scritto:</div><br><div>When?</div></div></div>",
+        '<div>Friday.</div><div name="quote" style="border-left: 2px solid"><div><b>Gesendet:</b>'
+        " 3. März 2026 09:15<br><b>Von:</b> Desk<br><b>An:</b> Ann<br><b>Betreff:</b> x</div>"
+        "<div>When?</div></div>",
+        '<div>Friday.</div><div style="border:none;border-top:solid #E1E1E1 1pt"><b>From:</b> Desk'
+        "<br><b>Sent:</b> 3 March 2026 09:15<br><b>To:</b> Ann<br><b>Subject:</b> x</div>When?",
+        '<div>Friday.</div><div id="divRplyFwdMsg"><b>From:</b> Desk<br><b>Sent:</b> 3 March 2026'
+        "<br><b>To:</b> Ann<br><b>Subject:</b> x</div><div>When?</div>",
+    ],
+    ids=["yahoo", "gmx", "outlook", "outlook-web"],
+)
+def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
+    message = parse(HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + page.encode())
+
+    assert message.reply_text == "Friday."
+
+
+def test_text_after_a_quoting_block_is_the_writers_again() -> None:
+    page = '<div class="yahoo_quoted"><div>When?</div></div><div>Friday.</div>'
+
+    message = parse(HEAD + b"Content-Type: text/html\r\n\r\n" + page.encode())
+
+    assert message.text == "> When?\nFriday."

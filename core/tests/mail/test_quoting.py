@@ -134,6 +134,10 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "-- \nAnn Reed\n",
         "----------\nA line above all.\n",
         "Here it is:\n--\nA\n\n" + "B\n" * 30,
+        "I do not understand what your colleague wrote:\n> We come on Friday.\n",
+        "I got this:\n\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\n\nPay.\n\n"
+        "Is it from you?\n",
+        "Look at this\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\nIs it true?\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
 )
@@ -281,6 +285,21 @@ LINES = st.sampled_from(
         "Desk schrieb:",
     ]
 )
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        "> On 3 Mar 2026, at 09:15, Desk <help@desk.example> wrote:\n>\n> When?\n",
+        "\n---- On Tue, 03 Mar 2026 09:15:00 +0100 Desk <h@desk.example> wrote ----\n\nWhen?\n",
+        "\n---- On Tue, 03 Mar 2026 09:15:00 +0100 Desk wrote ----\n\n> When?\n",
+        "\n-----Antwort Nachricht-----\nWhen?\n",
+        "\nاز: Desk\nارسال شده: 3 مارس 2026 9:15\nبه: Ann\nموضوع: x\n\nWhen?\n",
+    ],
+    ids=["apple-mail", "zoho", "zoho-marked", "german-reply", "persian"],
+)
+def test_quote_of_other_programs_is_cut(quote: str) -> None:
+    assert strip_quotes(f"Friday suits me.\n{quote}") == "Friday suits me."
 
 
 @given(st.lists(LINES, max_size=15).map("\n".join) | st.text(max_size=200))

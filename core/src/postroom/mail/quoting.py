@@ -162,6 +162,13 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     only a line no person types counts: date, address, verb (or the address at the very end).
     """
     line = lines[index].strip(INVISIBLE)
+    if line[:3] == "---" and line[-3:] == "---":  # "---- On … Desk wrote ----" of Zoho and others
+        line = line.strip("- ") + ":"
+        if not _has_verb(line) or not DATE.search(line):
+            return None
+        if followed_by_quote or (ADDRESS.search(line) and OPENER.match(line)):
+            return index
+        return None
     if not line or line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
         return None
     if not followed_by_quote and "@" not in line and "@" not in lines[index - 1]:
@@ -170,11 +177,19 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     has_verb = _has_verb(joined)
     has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
     if followed_by_quote:
-        return first if has_verb or has_origin else None
+        return first if (has_verb and not _is_prose(joined)) or has_origin else None
     ends_in_address = line[:-1].endswith(">")
     is_certain = has_origin and (has_verb or ends_in_address)
     is_typical = "<" in joined or OPENER.match(joined) is not None
     return first if is_certain and is_typical else None
+
+
+def _is_prose(line: str) -> bool:
+    """ "I asked what she wrote:": a sentence of the writer's, for it has no date and no address."""
+    if DATE.search(line) or ADDRESS.search(line) or OPENER.match(line):
+        return False
+    words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
+    return sum(word.islower() and word.isascii() and len(word) > 1 for word in words) > 2
 
 
 def _begins_with_verb(line: str) -> bool:
@@ -262,7 +277,22 @@ def _may_cut_below(lines: Sequence[str], last: int, announced: set[int]) -> bool
     """Is what follows the writer's last line a quote, and not a list or a listing of their own?"""
     if any(index > last for index in announced):
         return True
+    first = lines[last + 1].strip() or (lines[last + 2].strip() if last + 2 < len(lines) else "")
+    if first[:1] == ">" and _announces_itself(lines, last + 1):
+        return True
     return not lines[last + 1].strip() and lines[last].strip()[-1] not in ":："
+
+
+def _announces_itself(lines: Sequence[str], first: int) -> bool:
+    """Does the quote begin with its attribution, "> On … Desk wrote:", as Apple Mail has it?"""
+    joined = ""
+    for line in lines[first : first + 4]:
+        if len(line) > MAX_MARK or (not _is_quoted(line) and line.strip()):
+            break
+        joined = f"{joined} {line.strip(' >' + INVISIBLE)}"
+        if joined[-1:] in ":：" and DATE.search(joined) and _has_verb(joined):
+            return OPENER.match(joined) is not None
+    return False
 
 
 def _without_signature(lines: Sequence[str], end: int) -> int:
