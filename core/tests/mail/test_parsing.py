@@ -317,3 +317,66 @@ def test_text_after_a_quoting_block_is_the_writers_again() -> None:
     message = parse(HEAD + b"Content-Type: text/html\r\n\r\n" + page.encode())
 
     assert message.text == "> When?\nFriday."
+
+
+SIGNED = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+DATA = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"
+P7M = (
+    b'Content-Type: application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"\r\n'
+    b"Content-Transfer-Encoding: base64\r\n\r\n"
+)
+
+
+def element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x82]) + len(content).to_bytes(2, "big") + content
+
+
+def open_element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x80]) + content + b"\0\0"
+
+
+SIGNED_MAIL = multi("mixed", TEXT, b"Content-Type: application/pdf; name=x.pdf\r\n\r\nPDF")
+CMS = {
+    "der": element(0x30, SIGNED + element(0xA0, DATA + element(0xA0, element(4, SIGNED_MAIL)))),
+    "ber": open_element(
+        0x30,
+        SIGNED
+        + open_element(
+            0xA0,
+            DATA
+            + open_element(
+                0xA0,
+                open_element(0x24, element(4, SIGNED_MAIL[:50]) + element(4, SIGNED_MAIL[50:])),
+            ),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("blob", CMS.values(), ids=CMS)
+def test_mail_inside_its_signature_is_read(blob: bytes) -> None:
+    message = parse(HEAD + P7M + base64.b64encode(blob))
+
+    assert message.text.strip() == "hello"
+    assert [one.filename for one in message.attachments] == ["smime.p7m", "x.pdf"]
+    assert message.attachments[0].content == blob
+    for end in range(len(blob)):
+        assert parse(HEAD + P7M + base64.b64encode(blob[:end])).attachments
+
+
+def test_signatures_within_signatures_end() -> None:
+    mail = TEXT
+    for _ in range(12):
+        cms = element(0x30, SIGNED + element(0xA0, DATA + element(0xA0, element(4, mail))))
+        mail = P7M + base64.b64encode(cms)
+
+    assert len(parse(HEAD + mail).attachments) == 6
+
+
+def test_page_of_a_winmail_dat_is_the_text_where_there_is_no_other() -> None:
+    page = b"<html><body><p>Body inside</p></body></html>"
+    properties = struct.pack("<IHHII", 1, 0x102, 0x1013, 1, len(page)) + page
+    tnef = struct.pack("<IHBII", 0x223E9F78, 1, 1, 0x00069003, len(properties)) + properties
+    part = b"Content-Type: application/ms-tnef\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+
+    assert parse(HEAD + part + base64.b64encode(tnef + b"\0\0")).text == "Body inside"

@@ -8,12 +8,15 @@ import re
 from dataclasses import dataclass, field
 
 from postroom.mail.charsets import decode
+from postroom.mail.cms import signed_content
 from postroom.mail.embedded import Embedded, extract
+from postroom.mail.fields import read_fields
 from postroom.mail.filenames import safe_name
 from postroom.mail.flowed import unflow
 from postroom.mail.ids import message_id
 from postroom.mail.message import Attachment
-from postroom.mail.structure import Part
+from postroom.mail.parameters import content_type
+from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import readable, storable
 from postroom.mail.tnef import TnefFile, read_tnef
 from postroom.mail.transfer import decode_body
@@ -22,6 +25,8 @@ LONGEST_TEXT = 10_000_000
 """Characters of text that are kept; the original has all of them."""
 
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
+_SIGNED = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+_MOST_SIGNED = 5
 _READABLE = ("message/delivery-status", "message/partial", "text/rfc822-headers", "application/pgp")
 _TEXT_TYPES = ("text/plain", "text/html")
 _CID = re.compile(r"cid:([^\"'\s<>)\\]{1,300})", re.IGNORECASE)
@@ -57,6 +62,7 @@ class Reader:
         self.attachments: list[Attachment] = []
         self.related: list[int] = []  # attachments that the HTML may show by their Content-ID
         self.fallback: list[str] = []  # to be read where there is no text at all
+        self.signed = 0  # messages found inside their signatures
         self.text_parts = sum(_may_be_body(part) for part in root.walk())
 
     def read(self) -> Body:
@@ -85,7 +91,7 @@ class Reader:
         name = _name(part)
         if wants.value == "attachment" or not _is_text(part):
             self._attach(part, name)
-            return []
+            return self._signed(part) if kind in _SIGNED else []
         if name and (self.text_parts or not _is_body_type(part)):
             self._attach(part, name)
             return []
@@ -93,6 +99,19 @@ class Reader:
             self._attach(part, name)
             return []
         return self._text(part)
+
+    def _signed(self, part: Part) -> list[_Piece]:
+        """Read the mail that is inside its own S/MIME signature; the file is kept as well."""
+        content = signed_content(self.attachments[-1].content)
+        if not content or self.signed >= _MOST_SIGNED:
+            return []
+        self.signed += 1
+        fields, start = read_fields(content, 0, len(content))
+        kind = content_type(fields.first("content-type"))
+        inner = Part(content, start, len(content), fields, kind, within=part.type.value)
+        if inner.is_multipart:
+            Splitter(self.problems).split(inner)
+        return self._pieces(inner)
 
     def _empty_multipart(self, part: Part) -> list[_Piece]:
         """Show what a multipart without parts holds: nothing may be lost."""
@@ -158,6 +177,10 @@ class Reader:
             self._tnef_file(file)
         if found.text:
             self.fallback.append(readable(found.text))
+        elif found.html:
+            from postroom.mail.html import to_text
+
+            self.fallback.append(to_text(found.html))
 
     def _tnef_file(self, file: TnefFile) -> None:
         kind = file.content_type or "application/octet-stream"

@@ -17,7 +17,8 @@ _MOST = 200
 _FIXED = {2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 10: 4, 11: 4, 20: 8, 64: 8, 72: 16}
 """Bytes of a MAPI property type, padded to four."""
 _VARIABLE = (0x0D, 0x1E, 0x1F, 0x102)
-_PR_BODY, _PR_DATA, _PR_FILENAME, _PR_LONG_FILENAME = 0x1000, 0x3701, 0x3704, 0x3707
+_PR_BODY, _PR_HTML, _PR_DATA = 0x1000, 0x1013, 0x3701
+_PR_FILENAME, _PR_LONG_FILENAME = 0x3704, 0x3707
 _PR_MIME_TAG, _PR_CONTENT_ID, _PR_DISPLAY_NAME = 0x370E, 0x3712, 0x3001
 
 
@@ -32,6 +33,7 @@ class TnefFile:
 @dataclass(slots=True)
 class Tnef:
     text: str = ""
+    html: str = ""
     files: list[TnefFile] = field(default_factory=list)
 
 
@@ -50,11 +52,17 @@ def read_tnef(data: bytes) -> Tnef | None:
         elif identifier == _BODY:
             result.text = result.text or _string(value, charset)
         elif identifier == _MESSAGE_PROPERTIES:
-            text = dict(_properties(value, charset)).get(_PR_BODY)
-            result.text = text if isinstance(text, str) and text else result.text
+            found = dict(_properties(value, charset))
+            result.text = _as_text(found.get(_PR_BODY), charset) or result.text
+            result.html = _as_text(found.get(_PR_HTML), charset) or result.html
         elif result.files:
             _into_file(result.files[-1], identifier, value, charset)
     return result
+
+
+def _as_text(value: str | bytes | None, charset: str) -> str:
+    """Return a body, which is a string or, as HTML, most often bytes."""
+    return _string(value, charset) if isinstance(value, bytes) else value or ""
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
