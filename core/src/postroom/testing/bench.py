@@ -19,7 +19,6 @@ from postroom.testing.letters import letter
 
 if TYPE_CHECKING:
     from postroom.api.settings import TransportSettings
-    from postroom.testing.world import World
 
 H = TypeVar("H", bound=Harness)
 LIMITS = Limits()
@@ -204,12 +203,6 @@ class ReceiverBench(Workplace[ReceiverHarness]):
         if disposition.action == "delete":
             return not here
         return not here and sum(held.raw == raw for held in self.in_other_folder()) == 1
-
-    def world(self, disposition: Disposition | None = None, **values: Any) -> World:
-        """Return a mailbox of the real core on a new database, for this server."""
-        from postroom.testing.world import World
-
-        return self._stack.enter_context(World(self, disposition or Disposition("leave"), **values))
 
     def cut_points(self, session: Callable[[], object]) -> list[int]:
         """Measure a whole session; return after how many bytes of it to cut: first, last, and some
