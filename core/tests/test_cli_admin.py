@@ -340,7 +340,7 @@ def test_segments_topics_and_filters(store: str, command: Command, tmp_path: Pat
     change = ("segment", "set", "support", "--acknowledgement-file", str(template))
     assert "acknowledgement changed" in command(*change).stdout
     template.write_text("{{ broken")
-    assert "no template" in command(*change).stderr
+    assert "The template does not work" in command(*change).stderr
     assert "Thanks" in command("segment", "show", "support").stdout
     assert command("topic", "add", "Billing", "--segment", "support").exit_code == 0
     rule = ("filter", "add", "f", "--segment", "support", "--field", "subject", "--pattern", "x")
