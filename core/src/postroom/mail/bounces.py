@@ -64,7 +64,7 @@ def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Re
     kind = message.content_type_parameters.get("report-type", "").strip().lower()
     if message.content_type == "multipart/report":
         is_bounce = _structured_is_bounce(message, kind)
-    elif kind == "delivery-status" or (_is_from_machine(message) and _has_status(message)):
+    elif kind == "delivery-status" or (_has_status(message) and _is_from_machine(message)):
         is_bounce = _status_is_bounce(message)
     elif _is_text_bounce(message, marks):
         is_bounce = True

@@ -137,20 +137,20 @@ def _split(raw: Source, start: int, end: int) -> tuple[_Fields, int]:
     limit = min(end, start + _LONGEST_HEAD)
     block, body = _head_block(raw, start, limit)
     head: dict[bytes, list[bytes]] = {}
-    name = b""
-    for line in block.splitlines(True):
-        if line[:1] in b" \t":
-            if name:
-                head[name].append(line)
-        else:
-            name = line[: line.find(b":")].rstrip().lower() if b":" in line else b""
-            if not name and not line.startswith((b"From ", b">From ")):
-                return _unfolded(head), start
-            if name not in _WANTED or name in head:
-                name = b""
-            else:
-                head[name] = [line[line.find(b":") + 1 :]]
-        start += len(line)
+    found: list[bytes] | None = None
+    lines = block.splitlines(True)
+    for count, line in enumerate(lines):
+        if line[0] in b" \t":
+            if found is not None:
+                found.append(line)
+            continue
+        name, colon, value = line.partition(b":")
+        name = name.rstrip().lower() if colon else b""
+        if not name and not line.startswith((b"From ", b">From ")):
+            return _unfolded(head), start + sum(map(len, lines[:count]))
+        found = None
+        if name in _WANTED and name not in head:
+            found = head[name] = [value]
     return _unfolded(head), body
 
 

@@ -29,6 +29,8 @@ def message_ids(value: str) -> tuple[str, ...]:
 
     Of many the first 50 and the last 150 stay: the conversation's root and its latest mails.
     """
+    if not value:
+        return ()
     value = _plain(value[:32768] + " " + value[-65536:] if len(value) > 98304 else value)
     found = _BRACKETS.findall(value) or _BARE.findall(value)
     ids = list(dict.fromkeys(one for one in map(_tidy, found) if one))

@@ -40,11 +40,16 @@ def _is_clean(text: str) -> bool:
     if text.isascii():
         data = text.encode("ascii")
         return len(data.translate(None, _ASCII_CONTROL)) == len(data)
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return True
     return _CONTROL.search(text) is None
 
 
 def one_line(text: str, limit: int) -> str:
     """Return a header's text on one line, without controls, at most `limit` characters."""
+    if "\t" in text and "\t\t" not in text:  # most often a folded line's
+        spaced = text.replace("\t", " ")
+        text = spaced if spaced.isprintable() else text
     if not text.isprintable() and _NOT_ONE_LINE.search(text) is not None:
         if "\x1b" in text:
             text = _ESCAPE.sub("", text)
