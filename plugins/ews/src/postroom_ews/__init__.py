@@ -1,0 +1,3 @@
+"""Exchange Web Services transport for postroom."""
+
+__version__ = "0.1.0"

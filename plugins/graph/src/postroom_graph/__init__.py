@@ -1,0 +1,3 @@
+"""Microsoft Graph transport for postroom."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The entry point: describes what the plugin offers, loads nothing heavy."""
