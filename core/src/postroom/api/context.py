@@ -6,12 +6,22 @@ import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import ssl
 
-    from postroom.api.settings import ServerSettings
+
+class TlsSettings(Protocol):
+    """What settings say of encryption: `ServerSettings`, and whatever else has these fields."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """PEM file of the authorities to trust instead of the system's."""
+
+    @property
+    def verify_tls(self) -> bool:
+        """Whether the server's certificate is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +45,11 @@ class Context(ABC):
         """Return the time, aware, in UTC. Use this clock: tests move it."""
 
     @abstractmethod
-    def tls(self, settings: ServerSettings) -> ssl.SSLContext:
-        """Return the client context for these settings, shared between sessions.
+    def tls(self, settings: TlsSettings, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """Return the client context for these settings, shared between sessions: do not change it.
 
+        :param alpn: protocols to offer (RFC 7301). HTTP libraries set them on the context that they
+            are given; so name them, and get one that is shared with those who do the same
         :raises SettingsError: the CA file cannot be read
         """
 

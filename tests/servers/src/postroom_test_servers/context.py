@@ -9,12 +9,14 @@ import ssl
 from collections.abc import Mapping
 
 from postroom.api import AuthError, Context, SettingsError, Token, codes
-from postroom.api.settings import ServerSettings
+from postroom.api.context import TlsSettings
 
 
 @functools.cache
-def _client_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+def _client_context(ca_file: str | None, verify: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -36,10 +38,10 @@ class LoopbackContext(Context):
         """Return `time` if it was set, else the real one."""
         return self.time or datetime.datetime.now(datetime.UTC)
 
-    def tls(self, settings: ServerSettings) -> ssl.SSLContext:
+    def tls(self, settings: TlsSettings, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
         """Return a verifying context, or one that takes anything if the settings say so."""
         try:
-            return _client_context(settings.ca_file, settings.verify_tls)
+            return _client_context(settings.ca_file, settings.verify_tls, alpn)
         except OSError as error:
             raise SettingsError(codes.CA_FILE_UNREADABLE, "The CA file cannot be read.") from error
 
