@@ -39,9 +39,7 @@ class SessionContext(Context):
         )
 
 
-def _shared_context(
-    ca_file: str | None, *, verify: bool, alpn: tuple[str, ...]
-) -> ssl.SSLContext:
+def _shared_context(ca_file: str | None, *, verify: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
     try:
         changed = Path(ca_file).stat().st_mtime if ca_file else 0.0
         with _contexts_lock:
