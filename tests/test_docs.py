@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from postroom import transcript
 from postroom.cli import cli
+from postroom.cli.mailbox_migrate import MigrateCommand
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Message, Question, Segment
 
@@ -96,7 +97,7 @@ def follow(words: list[str]) -> list[str]:
     left = iter(words)
     for word in left:
         if word.startswith("-") and word != "-":
-            option = option_of(current, word.partition("=")[0])
+            option = option_of(current, context, word.partition("=")[0])
             if not option.is_flag and "=" not in word:
                 assert next(left, None) is not None, f"{word} needs a value"
         elif isinstance(current, click.Group) and given == len(arguments_of(current)):
@@ -104,6 +105,8 @@ def follow(words: list[str]) -> list[str]:
             assert found is not None, f"there is no command {word} in {words}"
             current, given = found, 0
             context = click.Context(current, info_name=word, parent=context)
+            if isinstance(current, MigrateCommand):
+                current.find_transport(context, words)
             path.append(word)
         else:
             given += 1
@@ -121,8 +124,8 @@ def arguments_of(command: click.Command) -> list[click.Argument]:
     return [param for param in command.params if isinstance(param, click.Argument)]
 
 
-def option_of(command: click.Command, flag: str) -> click.Option:
-    for param in command.params:
+def option_of(command: click.Command, context: click.Context, flag: str) -> click.Option:
+    for param in command.get_params(context):
         if isinstance(param, click.Option) and flag in (*param.opts, *param.secondary_opts):
             return param
     raise AssertionError(f"{command.name} has no option {flag}")

@@ -90,11 +90,11 @@ def queue_acknowledgement(question: Question, message: Message, template: str) -
 
 
 def _may_acknowledge(question: Question, message: Message, mailbox: Mailbox) -> bool:
-    """First contact is safe: what was received before the mailbox was made is never answered."""
+    """First contact is safe: what an account received before it was watched is never answered."""
     if not message.may_auto_reply or question.status == "spam":
         return False
     received_at: datetime | None = message.received_at
-    return received_at is not None and received_at >= mailbox.created_at.replace(microsecond=0)
+    return received_at is not None and received_at >= mailbox.first_contact_at
 
 
 def _acknowledged_to(message: Message) -> Address | None:

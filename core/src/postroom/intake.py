@@ -13,7 +13,7 @@ from threading import Event as Flag
 
 from peewee import OperationalError, PeeweeException
 
-from postroom import answers, contacts, sides
+from postroom import answers, contacts, recognition, sides
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import (
@@ -114,6 +114,8 @@ class Retrieval:
         """
         with self._open() as receiver:
             self._lease.on_lost = receiver.interrupt
+            if self.mailbox.is_to_be_recognised and self._entrance is None:
+                self._recognise(receiver)
             trouble = self._fetch(receiver)
             if self._entrance is None:
                 self._settle(receiver)
@@ -139,6 +141,17 @@ class Retrieval:
         finally:
             self.tally.settled += settlement.settled
             self.tally.unsettled += settlement.unsettled
+
+    def _recognise(self, receiver: Receiver) -> None:
+        """The mailbox leads to another account: see first what that one holds of what is known."""
+        found = recognition.survey(receiver, self.mailbox, self._understand, stop=self._stop)
+        if found is None:
+            return  # asked to stop: the next visit begins anew
+        recognised = recognition.recognise(self.mailbox, found, since=self.mailbox.account_since)
+        with transaction():
+            self._lease.hold()
+            recognition.write(self.mailbox, recognised)
+            Mailbox.update(recognised_at=now()).where(Mailbox.id == self.mailbox.id).execute()
 
     # ------------------------------------------------------------------ fetch
 
@@ -485,7 +498,7 @@ class Retrieval:
         if not item.incoming.parsed.may_auto_reply or item.incoming.verdict.may_auto_reply is False:
             return
         received_at = item.received_at or item.incoming.parsed.received_at
-        if received_at is None or received_at < self.mailbox.created_at.replace(microsecond=0):
+        if received_at is None or received_at < self.mailbox.first_contact_at:
             return  # first contact is safe (invariant 10)
         with transaction():
             message = Message.get_by_id(item.message_id)

@@ -227,6 +227,12 @@ def close_all(mailbox_id: int) -> None:
     ).execute()
 
 
+def knows_content(mailbox_id: int) -> bool:
+    """Say whether the content of any message was ever seen, so that it could be recognised."""
+    known = (Receipt.mailbox == mailbox_id) & Receipt.fingerprint.is_null(False)
+    return bool(Receipt.select().where(known).exists())
+
+
 def counts(mailbox_id: int) -> dict[str, int]:
     """Return how many receipts there ever were, by outcome."""
     return dict(

@@ -14,13 +14,14 @@ from postroom.errors import InputError
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import WORDS, secret_fields, split, validate
-from postroom.store.database import transaction
+from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
 
 if TYPE_CHECKING:
     from postroom.api.settings import TransportSettings
 
 __all__ = [
+    "FORMER",
     "MASK",
     "WORDS",
     "check_disposition",
@@ -28,6 +29,8 @@ __all__ = [
     "find",
     "for_imports",
     "forget_cursor",
+    "is_same_account",
+    "keep_former",
     "load",
     "prepare",
     "put",
@@ -39,6 +42,8 @@ __all__ = [
 ]
 
 MASK: Final = "********"
+FORMER: Final = "former"
+"""The direction of what the incoming side was before the last migration; nothing works on it."""
 _WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url", "path")
 """A change of these, and the mailbox's messages are other ones, though their refs may be equal."""
 _WHERE_TO_FETCH: Final = (*_WHICH_ACCOUNT, "port", "folders")
@@ -148,8 +153,7 @@ def put(
         if direction == "in" and {"added", "transport", *_WHERE_TO_FETCH} & {*changed}:
             forget_cursor(mailbox)
         if direction == "in" and {"added", "transport", *_WHICH_ACCOUNT} & {*changed}:
-            # A ref is a name within one account; what it holds now is told by the fingerprint.
-            ledger.close_all(mailbox.id)
+            _begin_another_account(mailbox)
     saved = find(mailbox, direction)
     assert saved is not None  # noqa: S101 - it was just written
     return saved, changed
@@ -197,6 +201,15 @@ def forget_cursor(mailbox: Mailbox) -> None:
             give_way_at=None,
             next_try_at=0,
         ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
+
+
+def _begin_another_account(mailbox: Mailbox) -> None:
+    """A ref is a name within one account: close the receipts. The next retrieval first recognises
+    what the account holds of the mail that is known."""
+    begins_at = now()
+    ledger.close_all(mailbox.id)
+    if ledger.knows_content(mailbox.id):
+        Mailbox.update(account_since=begins_at).where(Mailbox.id == mailbox.id).execute()
 
 
 def _checked_own(own: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -247,6 +260,26 @@ def find(mailbox: Mailbox, direction: str) -> Side | None:
         (Side.mailbox == mailbox.id) & (Side.direction == direction)
     )
     return side
+
+
+def is_same_account(
+    side: Side, transport: Transport, settings: TransportSettings, plugins: Plugins
+) -> bool:
+    """Say whether refs of this side mean the same messages with these settings."""
+    changed = _differences(side, transport, settings, {}, plugins)
+    return not {"transport", *_WHICH_ACCOUNT} & {*changed}
+
+
+def keep_former(mailbox: Mailbox) -> None:
+    """Keep the incoming side as it is, under another name, so that a migration can go back to it.
+    In the caller's transaction."""
+    side = find(mailbox, "in")
+    assert side is not None  # noqa: S101 - a migration starts from it
+    remove(mailbox, FORMER)
+    kept = ("transport", "settings_version", "settings", "secret_fields", "sealed")
+    Side.create(
+        mailbox=mailbox.id, direction=FORMER, **{name: getattr(side, name) for name in kept}
+    )
 
 
 def for_imports(mailbox: Mailbox) -> Side:

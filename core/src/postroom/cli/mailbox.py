@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _LATER = {
     "incoming": Lazy("postroom.cli.mailbox_sides:incoming", "Set up where mail comes from."),
     "outgoing": Lazy("postroom.cli.mailbox_sides:outgoing", "Set up how answers are sent."),
+    "migrate": Lazy("postroom.cli.mailbox_migrate:migrate", "Move it to another transport."),
     "poll": Lazy("postroom.cli.mailbox_work:poll", "Retrieve one mailbox now."),
     "audit": Lazy("postroom.cli.mailbox_work:audit", "Compare the server with the ledger."),
     "test": Lazy("postroom.cli.mailbox_work:test", "Try both sides; change nothing."),

@@ -97,7 +97,7 @@ def _callback(name: str, direction: str) -> Callable[..., None]:
         with open_store():
             mailbox = mailboxes.find(address)
             values, own = _present(mailbox, direction, name, reset=reset)
-            _take_options(options, direction, name, values, own)
+            take_options(options, direction, name, values, own)
             try:
                 changed = sides.put(mailbox, direction, name, values, own)[1]
             except InputError as error:
@@ -139,7 +139,7 @@ def _present(
 # ---------------------------------------------------------------------------- options to values
 
 
-def _take_options(
+def take_options(
     options: Mapping[str, Any],
     direction: str,
     name: str,

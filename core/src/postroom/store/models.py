@@ -120,6 +120,25 @@ class Mailbox(Table):
     cursor = TextField(null=True)
     baseline_at = InstantField(null=True)
     """When a first complete listing was done: undated messages seen before are old."""
+    account_since = InstantField(null=True)
+    """When the incoming side was pointed to another account, if it ever was."""
+    recognised_at = InstantField(null=True)
+    """When it was last looked through for mail that is known, under refs that are not."""
+
+    @property
+    def is_to_be_recognised(self) -> bool:
+        """Say whether the account is another one since it was looked through."""
+        since, recognised_at = self.account_since, self.recognised_at
+        return since is not None and (recognised_at is None or recognised_at < since)
+
+    @property
+    def first_contact_at(self) -> Any:
+        """Since when this account is watched: what it received before is never acknowledged.
+
+        Servers give dates in whole seconds. A new mailbox gets the benefit of the doubt, another
+        account does not.
+        """
+        return self.account_since or self.created_at.replace(microsecond=0)
 
 
 class Side(Table):
@@ -130,7 +149,8 @@ class Side(Table):
     id = AutoField()
     mailbox = ForeignKeyField(Mailbox, backref="sides", on_delete="CASCADE")
     direction = TextField()
-    """`in`, `out`, or `import`: no side at all, only the lease of what an import does."""
+    """`in` or `out`. No sides: `import`, the lease of what an import does, and `former`, the
+    incoming side as it was before a migration."""
     transport = TextField()
     settings_version = IntegerField(default=1)
     settings = JsonField(default=dict)

@@ -11,11 +11,11 @@ import zstandard
 
 from postroom.api.transport import Spool
 from postroom.errors import NotFoundError
-from postroom.store.database import allocate_ids, insert_rows
+from postroom.store.database import allocate_ids, insert_rows, rows
 from postroom.store.models import Raw, RawChunk
 from postroom.store.packing import Packed, pack
 
-__all__ = ["Packed", "delete", "insert", "load", "pack", "pieces", "save"]
+__all__ = ["Packed", "beginnings", "delete", "insert", "load", "pack", "pieces", "save"]
 
 
 def save(raw: bytes | Spool) -> int:
@@ -64,6 +64,18 @@ def load(raw_id: int) -> bytes:
     :raises NotFoundError: the bytes are not kept (any more)
     """
     return b"".join(pieces(raw_id))
+
+
+def beginnings(raw_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield id and first piece, at most 1 MiB, of those that are kept."""
+    unpack = zstandard.ZstdDecompressor()
+    wanted = list(raw_ids)
+    for i in range(0, len(wanted), 100):
+        some = RawChunk.select(RawChunk.raw_id, RawChunk.body).where(
+            (RawChunk.position == 0) & RawChunk.raw_id.in_(wanted[i : i + 100])
+        )
+        for raw_id, body in rows(some):
+            yield raw_id, unpack.decompress(bytes(body))
 
 
 def delete(raw_ids: Iterable[int]) -> None:
