@@ -70,8 +70,9 @@ def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
 
 def _listing(mailbox: Mailbox, side: Side, plugins: Plugins) -> list[Listed]:
     transport = plugins.transport(side.transport)
-    context = SessionContext(mailbox.address, transport.name)
-    with transport.open_receiver(sides.load(side, plugins), context) as receiver:
+    settings = sides.load(side, plugins)
+    context = SessionContext(mailbox.address, transport.name, settings)
+    with transport.open_receiver(settings, context) as receiver:
         return list(receiver.list_refs())
 
 

@@ -5,64 +5,45 @@ from __future__ import annotations
 import logging
 import ssl
 from datetime import datetime
-from pathlib import Path
-from threading import Lock
+from typing import TYPE_CHECKING
 
 from postroom import clock
 from postroom.api import codes
 from postroom.api.context import Context, TlsSettings, Token
-from postroom.api.errors import Problem, SettingsError
+from postroom.api.errors import SettingsError
+from postroom.tls import shared_context
 
-_contexts: dict[tuple[str | None, float, bool, tuple[str, ...]], ssl.SSLContext] = {}
-_contexts_lock = Lock()
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
 
 
 class SessionContext(Context):
-    """The real one."""
+    """The real one.
 
-    def __init__(self, mailbox: str, transport: str) -> None:
+    :param settings: of the side that the session is for; its credential gives the tokens
+    """
+
+    def __init__(
+        self, mailbox: str, transport: str, settings: TransportSettings | None = None
+    ) -> None:
         self.mailbox = mailbox
         self.logger = logging.getLogger(f"postroom.transport.{transport}")
+        self._credential: str | None = getattr(settings, "credential", None)
 
     def now(self) -> datetime:
         """Return the time."""
         return clock.now()
 
     def tls(self, settings: TlsSettings, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """Return a shared context: one each costs 0.7 MB and a tenth of a second."""
-        return _shared_context(settings.ca_file, verify=settings.verify_tls, alpn=alpn)
+        """Return a shared context."""
+        return shared_context(settings.ca_file, verify=settings.verify_tls, alpn=alpn)
 
-    def token(self, purpose: str, *, rejected: Token | None = None) -> Token:  # noqa: ARG002
-        """Refuse: no kind of credential is known yet."""
-        raise SettingsError(
-            codes.CREDENTIAL_MISSING, f"{self.mailbox} names no credential for {purpose}."
-        )
+    def token(self, purpose: str, *, rejected: Token | None = None) -> Token:
+        """Return a token of the side's credential, fetched by whoever needs it first."""
+        if self._credential is None:
+            raise SettingsError(
+                codes.CREDENTIAL_MISSING, f"{self.mailbox} names no credential for {purpose}."
+            )
+        from postroom import tokens  # most mailboxes of most installations need none
 
-
-def _shared_context(ca_file: str | None, *, verify: bool, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    try:
-        changed = Path(ca_file).stat().st_mtime if ca_file else 0.0
-        with _contexts_lock:
-            key = (ca_file, changed, verify, alpn)
-            if key not in _contexts:
-                _contexts[key] = _new_context(ca_file, verify=verify)
-                if alpn:
-                    _contexts[key].set_alpn_protocols(list(alpn))
-            return _contexts[key]
-    except OSError as error:
-        reason = getattr(error, "strerror", None) or "not a certificate in PEM form"
-        if isinstance(error, ssl.SSLError):
-            reason = "it holds no certificate in PEM form"
-        raise SettingsError(
-            codes.CA_FILE_UNREADABLE,
-            f"The file of certificates {ca_file} cannot be used: {reason}.",
-            problems=[Problem("ca_file", reason)],
-        ) from error
-
-
-def _new_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        return tokens.token(self._credential, purpose, self.mailbox, rejected=rejected)

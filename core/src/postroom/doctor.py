@@ -53,7 +53,7 @@ def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[Chec
     try:
         transport = plugins.transport(side.transport)
         settings = sides.load(side, plugins)
-        context = SessionContext(mailbox.address, transport.name)
+        context = SessionContext(mailbox.address, transport.name, settings)
         if side.direction == "in":
             needed = _NEEDED.get(mailbox.disposition, Capability.NONE)
             if needed not in transport.capabilities:
@@ -92,7 +92,8 @@ def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> Iterator[dict[
 
     side = incoming_side(mailbox)
     transport = plugins.transport(side.transport)
-    context = SessionContext(mailbox.address, transport.name)
+    settings = sides.load(side, plugins)
+    context = SessionContext(mailbox.address, transport.name, settings)
     chosen: set[str] = set()
 
     def wanted(page: Sequence[Listed]) -> Collection[str]:
@@ -103,7 +104,7 @@ def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> Iterator[dict[
         return {item.ref for item in page if item.ref in chosen}
 
     limits = Limits(max_message_bytes=mailbox.max_message_bytes, batch_count=limit)
-    with transport.open_receiver(sides.load(side, plugins), context) as receiver:
+    with transport.open_receiver(settings, context) as receiver:
         for delivery in receiver.fetch(None, limits=limits, wanted=wanted):
             if not isinstance(delivery, Fetched):
                 continue

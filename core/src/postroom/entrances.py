@@ -50,7 +50,7 @@ class Entrance:
     def open(self, address: str) -> Receiver:
         """Return a receiver for the mailbox with this address; its refs have the prefix."""
         assert self.transport is not None  # noqa: S101 - nothing is fetched without one
-        context = SessionContext(address, self.transport.name)
+        context = SessionContext(address, self.transport.name, self.settings)
         receiver = self.transport.open_receiver(self.settings, context)
         return _Prefixed(receiver, self.prefix, self.passed)
 

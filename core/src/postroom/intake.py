@@ -130,9 +130,8 @@ class Retrieval:
         side: Side = Side.get_by_id(self._lease.side_id)
         transport = self._plugins.transport(side.transport)
         settings = sides.load(side, self._plugins)
-        return transport.open_receiver(
-            settings, SessionContext(self.mailbox.address, transport.name)
-        )
+        context = SessionContext(self.mailbox.address, transport.name, settings)
+        return transport.open_receiver(settings, context)
 
     def _settle(self, receiver: Receiver) -> None:
         settlement = Settlement(self.mailbox, self._lease, self._stop)

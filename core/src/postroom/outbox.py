@@ -70,7 +70,7 @@ class Dispatch:
         self._give_up_on_interrupted()
         transport = self._plugins.transport(self.side.transport)
         settings = sides.load(self.side, self._plugins)
-        context = SessionContext(self.mailbox.address, transport.name)
+        context = SessionContext(self.mailbox.address, transport.name, settings)
         with transport.open_sender(settings, context) as sender:
             self._lease.on_lost = sender.interrupt
             if Capability.FIND_SENT in transport.capabilities:

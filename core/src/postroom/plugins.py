@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from postroom.api import codes, hookspecs
+from postroom.api.credential import CredentialKind
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import API_VERSION, Transport
@@ -51,7 +52,12 @@ DISTRIBUTIONS: Final = {
     "eml": "postroom-local",
     "pipe": "postroom-local",
 }
+CREDENTIAL_DISTRIBUTIONS: Final = {"microsoft": "postroom-oauth", "google": "postroom-oauth"}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_WHAT: Final[Mapping[type[Any], str]] = {
+    Transport: "transport",
+    CredentialKind: "kind of credential",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Plugins:
         self._allowed = allowed
         self._lock = threading.Lock()
         self._transports: dict[str, Transport] = {}
+        self._kinds: dict[str, CredentialKind] = {}
         self._classifiers: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
         self._builtin: list[tuple[str, pluggy.HookImpl]] | None = None
         self._builtin_reports: list[str] = []
@@ -105,7 +112,25 @@ class Plugins:
         try:
             return self._transports[name]
         except KeyError:
-            raise self._missing(name) from None
+            what = f'the transport "{name}"'
+            raise self._missing(what, DISTRIBUTIONS.get(name), self._transports) from None
+
+    @property
+    def credential_kinds(self) -> Mapping[str, CredentialKind]:
+        """Every kind of credential that can be used, by name."""
+        return self._kinds
+
+    def credential_kind(self, name: str) -> CredentialKind:
+        """Return a kind of credential.
+
+        :raises SettingsError: no installed plugin offers it; says what to install
+        """
+        try:
+            return self._kinds[name]
+        except KeyError:
+            what = f'the kind of credential "{name}"'
+            distribution = CREDENTIAL_DISTRIBUTIONS.get(name)
+            raise self._missing(what, distribution, self._kinds) from None
 
     def classify(self, message: ParsedMessage, mailbox: MailboxView) -> tuple[Verdict, list[str]]:
         """Ask every plugin what to do with a message.
@@ -161,12 +186,12 @@ class Plugins:
         if not self._allowed(entry.name):
             return replace(plugin, enabled=False)
         try:
-            transports = self._register(entry)
+            transports, kinds = self._register(entry)
         except _BrokenError as error:
             return replace(plugin, broken=str(error))
-        return replace(plugin, transports=tuple(transports))
+        return replace(plugin, transports=tuple(transports), credentials=tuple(kinds))
 
-    def _register(self, entry: importlib.metadata.EntryPoint) -> list[str]:
+    def _register(self, entry: importlib.metadata.EntryPoint) -> tuple[list[str], list[str]]:
         """Take a plugin in whole, or not at all."""
         if self._manager.has_plugin(entry.name):
             raise _BrokenError(f"the name {entry.name} is taken by another plugin")
@@ -174,17 +199,19 @@ class Plugins:
         try:
             self._manager.register(module, entry.name)
             self._refuse_unknown_hooks(module)
-            offered = self._offered(module)
+            transports = self._offered(module, "postroom_transports", Transport, self._transports)
+            kinds = self._offered(module, "postroom_credentials", CredentialKind, self._kinds)
         except BaseException as error:
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
             if isinstance(error, _BrokenError | KeyboardInterrupt):
                 raise
             raise _BrokenError(_describe(error)) from error
-        self._transports.update(offered)
+        self._transports.update(transports)
+        self._kinds.update(kinds)
         for impl in _impls_of(self._manager, "postroom_classify", module):
             self._classifiers.append((entry.name, impl, TimeLimit(CLASSIFY_SECONDS)))
-        return list(offered)
+        return list(transports), list(kinds)
 
     def _refuse_unknown_hooks(self, module: object) -> None:
         for caller in self._manager.get_hookcallers(module) or ():
@@ -196,14 +223,16 @@ class Plugins:
                 if impl.wrapper or impl.hookwrapper:
                     raise _BrokenError(f"{caller.name} is a wrapper; hooks are called one by one")
 
-    def _offered(self, module: object) -> dict[str, Transport]:
-        offered: dict[str, Transport] = {}
-        for impl in _impls_of(self._manager, "postroom_transports", module):
-            for transport in _call(impl, {}) or ():
-                _check_transport(transport)
-                if transport.name in self._transports or transport.name in offered:
-                    raise _BrokenError(f"the transport {transport.name} is there already")
-                offered[transport.name] = transport
+    def _offered(
+        self, module: object, hook: str, base: type[Any], known: Mapping[str, object]
+    ) -> dict[str, Any]:
+        offered: dict[str, Any] = {}
+        for impl in _impls_of(self._manager, hook, module):
+            for one in _call(impl, {}) or ():
+                _check_description(one, base, hook)
+                if one.name in known or one.name in offered:
+                    raise _BrokenError(f"the {_WHAT[base]} {one.name} is there already")
+                offered[one.name] = one
         return offered
 
     def _builtin_classifiers(self) -> list[tuple[str, pluggy.HookImpl]]:
@@ -228,19 +257,20 @@ class Plugins:
                 self._manager.register(module, f"builtin:{name}")
         return _impls_of(self._manager, "postroom_classify", module)
 
-    def _missing(self, name: str) -> SettingsError:
-        there = ", ".join(sorted(self._transports)) or "none"
+    def _missing(
+        self, what: str, distribution: str | None, known: Mapping[str, object]
+    ) -> SettingsError:
+        there = ", ".join(sorted(known)) or "none"
         step: str | None = None
-        sentence = f'No installed plugin offers the transport "{name}" (there are: {there}).'
-        distribution = DISTRIBUTIONS.get(name)
+        sentence = f"No installed plugin offers {what} (there are: {there})."
         for plugin in self.installed:
             if plugin.distribution != distribution:
                 continue
             if plugin.broken:
-                sentence = f'The plugin of the transport "{name}" is broken: {plugin.broken}.'
+                sentence = f"The plugin of {what} is broken: {plugin.broken}."
                 return SettingsError(codes.PLUGIN_MISSING, sentence)
             if not plugin.enabled:
-                sentence = f'The plugin of the transport "{name}" is switched off.'
+                sentence = f"The plugin of {what} is switched off."
                 step = "See POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS."
                 return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
         step = f"Install it: pip install {distribution}" if distribution else None
@@ -313,14 +343,14 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _check_transport(transport: Any) -> None:
-    version = getattr(transport, "api", None)
+def _check_description(described: Any, base: type[Any], hook: str) -> None:
+    version = getattr(described, "api", None)
     if version != API_VERSION:
         raise _BrokenError(f"it asks for version {version} of the API, this is {API_VERSION}")
-    if not isinstance(transport, Transport):
-        raise _BrokenError(f"postroom_transports returned {type(transport).__name__}")
-    if not _NAME.fullmatch(str(getattr(transport, "name", ""))):
-        raise _BrokenError("a transport's name is lower case letters, digits and hyphens")
+    if not isinstance(described, base):
+        raise _BrokenError(f"{hook} returned {type(described).__name__}")
+    if not _NAME.fullmatch(str(getattr(described, "name", ""))):
+        raise _BrokenError(f"a {_WHAT[base]}'s name is lower case letters, digits and hyphens")
 
 
 def _impls_of(manager: pluggy.PluginManager, hook: str, module: object) -> list[pluggy.HookImpl]:

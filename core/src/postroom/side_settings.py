@@ -1,4 +1,5 @@
-"""Settings of a transport against its model: problems in plain words, secrets told from the rest.
+"""Settings of a transport, or of a kind of credential, against its model: problems in plain words,
+secrets told from the rest.
 
 pydantic is imported when it is needed; it takes a third of a second.
 """
@@ -6,7 +7,7 @@ pydantic is imported when it is needed; it takes a third of a second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from postroom import names
 from postroom.api.errors import Problem
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from postroom.api.settings import TransportSettings
 
+S = TypeVar("S", bound="TransportSettings")
 WORDS: Final = {"in": "incoming", "out": "outgoing"}
 
 
@@ -40,15 +42,24 @@ def validate(transport: Transport, direction: str, values: Mapping[str, Any]) ->
 
     :raises InputError: with every problem, by field, in plain words
     """
+    what = f"The {WORDS[direction]} settings for {transport.name}"
+    return fit(model_of(transport, direction), values, what)
+
+
+def fit(model: type[S], values: Mapping[str, Any], what: str) -> S:
+    """Return values as their model has them.
+
+    :param what: what the sentence begins with
+    :raises InputError: with every problem, by field, in plain words
+    """
     from pydantic import ValidationError
 
-    model = model_of(transport, direction)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems = [_explain(one, model) for one in error.errors(include_url=False)]
         raise InputError(
-            f"The {WORDS[direction]} settings for {transport.name} are not right.",
+            f"{what} are not right.",
             problems,
             next_step="Correct what is named; nothing was changed.",
         ) from error  # hide_input_in_errors: no value is in it

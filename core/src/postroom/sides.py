@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import ledger, names, secrets
+from postroom import credentials, ledger, names, secrets
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
 from postroom.api.transport import Capability, Disposition, Transport
-from postroom.errors import InputError
+from postroom.errors import InputError, NotFoundError
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import WORDS, secret_fields, split, validate
@@ -176,8 +176,12 @@ def prepare(
         error.problems = (*error.problems, *problems)
         raise
     credential = getattr(settings, "credential", None)
-    if credential is not None:  # none can be kept yet: no kind of credential is installed
-        problems.append(Problem("credential", f'there is no credential "{credential}"'))
+    if credential is not None:
+        try:
+            credentials.find(credential)
+        except NotFoundError as error:
+            sentence = error.sentence
+            problems.append(Problem("credential", sentence[0].lower() + sentence[1:]))
     if problems:
         raise InputError(f"The {WORDS[direction]} settings are not right.", problems)
     return transport, settings, checked

@@ -112,7 +112,7 @@ class Watcher:
             mailbox = Mailbox.get_by_id(self._side.mailbox_id)
             settings = sides.load(self._side, self._plugins)
         transport = self._plugins.transport(self._side.transport)
-        context = SessionContext(mailbox.address, transport.name)
+        context = SessionContext(mailbox.address, transport.name, settings)
         with transport.open_receiver(settings, context) as receiver:
             self._receiver = receiver
             try:

@@ -6,6 +6,7 @@ loaded on first use: ``from postroom.api.settings import ServerSettings``.
 
 from postroom.api.codes import Code
 from postroom.api.context import Context, Token
+from postroom.api.credential import CredentialContext, CredentialKind, SignIn
 from postroom.api.errors import (
     AuthError,
     OutcomeUnknown,
@@ -53,6 +54,8 @@ __all__ = [
     "Checkpoint",
     "Code",
     "Context",
+    "CredentialContext",
+    "CredentialKind",
     "Disposition",
     "Event",
     "Fetched",
@@ -73,6 +76,7 @@ __all__ = [
     "Session",
     "SettingsError",
     "Settled",
+    "SignIn",
     "Spool",
     "SpoolError",
     "Token",

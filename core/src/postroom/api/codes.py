@@ -42,6 +42,16 @@ CREDENTIAL_MISSING = Code(
     "The transport needs a credential and none is named.",
     "Name one with --credential, or give user name and password.",
 )
+CREDENTIAL_UNKNOWN = Code(
+    "CREDENTIAL-UNKNOWN",
+    "The credential that the mailbox names does not exist.",
+    "See `postroom credential list`; add it, or name another.",
+)
+CREDENTIAL_UNFIT = Code(
+    "CREDENTIAL-UNFIT",
+    "The credential has no tokens for what the mailbox needs one for.",
+    "Name another credential for this side of the mailbox.",
+)
 TLS_UNTRUSTED = Code(
     "TLS-UNTRUSTED",
     "The server's certificate was not issued by an authority that is trusted here.",
@@ -112,6 +122,21 @@ AUTH_NOT_ALLOWED = Code(
     "AUTH-NOT-ALLOWED",
     "The account is known but may not use this mailbox or protocol.",
     "Have the protocol enabled for the account, and its rights on the mailbox checked.",
+)
+TOKEN_REFUSED = Code(
+    "TOKEN-REFUSED",
+    "The server refuses the tokens of the credential, also those issued just now.",
+    "See `postroom credential check NAME`: the application may lack a right on this mailbox.",
+)
+SIGN_IN_NEEDED = Code(
+    "SIGN-IN-NEEDED",
+    "The credential works on behalf of a person, who has to sign in.",
+    "Run `postroom credential sign-in NAME`, and sign in at the address it shows.",
+)
+CREDENTIAL_EXPIRING = Code(
+    "CREDENTIAL-EXPIRING",
+    "The secret or certificate of a credential ends soon; its mailboxes stop then.",
+    "Make a new one at the issuer, then give it with `postroom credential replace NAME`.",
 )
 # Passing troubles
 HOST_UNKNOWN = Code(

@@ -66,7 +66,21 @@ class SettingsError(TransportError):
 
 
 class AuthError(TransportError):
-    """Credentials were refused or have expired."""
+    """Credentials were refused or have expired.
+
+    :param only_this_mailbox: a credential's issuer refuses a token for this mailbox, not for others
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        sentence: str,
+        *,
+        next_step: str | None = None,
+        only_this_mailbox: bool = False,
+    ) -> None:
+        super().__init__(code, sentence, next_step=next_step)
+        self.only_this_mailbox = only_this_mailbox
 
 
 class TransientError(TransportError):

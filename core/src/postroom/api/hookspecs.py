@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pluggy
 
+from postroom.api.credential import CredentialKind
 from postroom.api.events import Event
 from postroom.api.transport import Transport
 from postroom.api.verdict import MailboxView, Verdict
@@ -28,6 +29,18 @@ def postroom_transports() -> Iterable[Transport]:  # type: ignore[empty-body]
     ``postroom plugin list`` and the others go on. Import nothing heavy; open no connection.
 
     :returns: one `Transport` a protocol; a name that is taken makes the plugin broken
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def postroom_credentials() -> Iterable[CredentialKind]:  # type: ignore[empty-body]
+    """Return the kinds of credential this plugin adds.
+
+    Called as `postroom_transports` is, and held to the same. Import the plugin's codes of errors
+    along with it: an error is kept by its code's name.
+
+    :returns: one `CredentialKind` an issuer; a name that is taken makes the plugin broken
     .. versionadded:: 0.1
     """
 

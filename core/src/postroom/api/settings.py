@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 Security = Literal["tls", "starttls", "none"]
 
 
+class Binary:
+    """Marks a `SecretStr` that may be no text: a file that is not is kept as base64."""
+
+
 class TransportSettings(BaseModel):
     """Base of every settings model: flat, typed, secrets as `SecretStr`, nothing unknown.
 
@@ -48,3 +52,15 @@ class ServerSettings(TransportSettings):
     timeout_seconds: Annotated[
         float, Field(description="How long to wait for the server", gt=0, le=3600)
     ] = 60.0
+
+
+class CredentialSettings(TransportSettings):
+    """Base of the settings of a kind of credential. Certificates are always verified."""
+
+    ca_file: Annotated[
+        str | None,
+        Field(description="PEM file of the authorities to trust instead of the system's"),
+    ] = None
+    timeout_seconds: Annotated[
+        float, Field(description="How long to wait for the issuer's server", gt=0, le=600)
+    ] = 30.0

@@ -404,6 +404,8 @@ class Transport(ABC):
     api: ClassVar[int] = API_VERSION
     settings_version: ClassVar[int] = 1
     capabilities: ClassVar[Capability] = Capability.NONE
+    token_purpose: ClassVar[str] = ""
+    """What it asks `Context.token` for, if it does; so that a credential is checked for it."""
 
     def receiver_settings(self) -> type[TransportSettings] | None:
         """Return the settings model of the incoming side, None if it cannot receive."""

@@ -203,6 +203,69 @@ class Trouble(Table):
         indexes = ((("side", "cleared_at"), False),)
 
 
+class Credential(Table):
+    """A named secret, used by any number of mailboxes; the right to fetch a token with it."""
+
+    id = AutoField()
+    name = TextField()
+    name_key = TextField(unique=True)
+    kind = TextField()
+    settings_version = IntegerField(default=1)
+    settings = JsonField(default=dict)
+    """Without the secret ones."""
+    secret_fields = JsonField(default=list)
+    sealed = BlobField(null=True)
+    """The secret ones, as a sealed JSON object."""
+    state = BlobField(null=True)
+    """What the kind keeps between fetches, sealed: a token cache, a refresh token."""
+    created_at = InstantField()
+    changed_at = InstantField()
+    """When the settings were last changed."""
+    expires_at = InstantField(null=True)
+    """When the secret ends, as an administrator entered it."""
+    found_expires_at = InstantField(null=True)
+    """The same as the kind reads it, from a certificate."""
+    warned_days = IntegerField(null=True)
+    """The smallest warning before the end that was given."""
+    # Lease
+    generation = IntegerField(default=0)
+    lease_owner = TextField(null=True)
+    leased_until = InstantField(null=True)
+    # How it fares
+    last_success_at = InstantField(null=True)
+    failed_at = InstantField(null=True)
+    """When the issuer last refused or was not reached; None after a success."""
+    next_try_at = InstantField(null=True)
+    """Not before: the pause after a refusal, or the issuer's wish."""
+    error_kind = TextField(null=True)
+    """`settings`, `auth` or `transient`; with code, sentence and next step what everybody is told
+    until then."""
+    code = TextField(null=True)
+    sentence = TextField(null=True)
+    next_step = TextField(null=True)
+
+
+class CredentialToken(Table):
+    """An access token that runners share, sealed."""
+
+    if TYPE_CHECKING:
+        credential_id: int
+    id = AutoField()
+    credential = ForeignKeyField(Credential, backref="tokens", on_delete="CASCADE", index=False)
+    key = TextField()
+    """`CredentialKind.token_key`."""
+    sealed = BlobField()
+    fetched_at = InstantField()
+    refresh_at = InstantField(null=True)
+    """From when on a new one is fetched."""
+    expires_at = InstantField(null=True)
+    refused_until = InstantField(null=True)
+    """Runs ahead of the time with each token that a server refused; see `tokens`."""
+
+    class Meta:
+        indexes = ((("credential", "key"), True),)
+
+
 class Raw(Table):
     """Bytes of a message as the server served them, or as they were sent."""
 
@@ -452,6 +515,8 @@ TABLES: tuple[type[Any], ...] = (
     Mailbox,
     Side,
     Trouble,
+    Credential,
+    CredentialToken,
     Raw,
     RawChunk,
     Contact,

@@ -1,0 +1,277 @@
+"""Credentials: named secrets, kept once, used by any number of mailboxes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from postroom import names, secrets, token_memory
+from postroom.api import codes
+from postroom.api.credential import CredentialKind
+from postroom.api.errors import Problem, SettingsError
+from postroom.errors import InputError, NotFoundError
+from postroom.plugins import Plugins
+from postroom.plugins import load as load_plugins
+from postroom.side_settings import fit, secret_fields, split
+from postroom.store.database import now, transaction
+from postroom.store.models import Credential, CredentialToken, Mailbox, Side, Trouble
+
+if TYPE_CHECKING:
+    from postroom.api.settings import CredentialSettings
+
+MASK: Final = "********"
+AS_NEW: Final[Mapping[str, Any]] = {
+    "failed_at": None,
+    "next_try_at": None,
+    "error_kind": None,
+    "code": None,
+    "sentence": None,
+    "next_step": None,
+}
+"""The columns of a credential that nothing is known to be wrong with."""
+
+
+def find(name: object) -> Credential:
+    """Return a credential by its name, case ignored.
+
+    :raises NotFoundError: with the nearest name
+    """
+    key = names.name_key(name) if isinstance(name, str) else ""
+    found: Credential | None = Credential.get_or_none(Credential.name_key == key)
+    if found is None:
+        known = [credential.name for credential in Credential.select(Credential.name)]
+        raise NotFoundError(
+            f'There is no credential "{name}"; {names.nearest(str(name), known)}',
+            next_step="Add one with `postroom credential add`." if not known else None,
+        )
+    return found
+
+
+def exists(name: str) -> bool:
+    """Say whether there is a credential of that name."""
+    return bool(Credential.select().where(Credential.name_key == names.name_key(name)).exists())
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def put(
+    name: object,
+    kind_name: str,
+    values: Mapping[str, Any],
+    *,
+    expires_at: datetime | None = None,
+    seal: Callable[[bytes], bytes] = secrets.seal,
+) -> list[str]:
+    """Make a credential be so; return the names of what changed.
+
+    What is equal already changes nothing. A change makes tokens and errors of before forgotten, and
+    mailboxes that were refused are tried at once.
+
+    :param values: as an administrator wrote them, secrets in clear
+    :param expires_at: when the secret ends, if that is known
+    :raises InputError: with every problem
+    :raises SettingsError: the kind is not installed
+    """
+    kind = load_plugins().credential_kind(kind_name)
+    tidy, settings = prepare(name, kind, values)
+    with transaction():
+        old = Credential.get_or_none(Credential.name_key == names.name_key(tidy))
+        changed = _differences(old, tidy, kind, settings, expires_at)
+        if changed:
+            _write(old, _columns(tidy, kind, settings, expires_at, seal))
+            if old is not None:
+                _begin_anew(old, kind)
+    token_memory.forget()
+    return changed
+
+
+def prepare(
+    name: object, kind: CredentialKind, values: Mapping[str, Any]
+) -> tuple[str, CredentialSettings]:
+    """Check what can be checked without the database; return the tidy name and the settings.
+
+    :raises InputError: with every problem
+    """
+    problems: list[Problem] = []
+    tidy = ""
+    try:
+        tidy = names.checked_name(name)
+    except ValueError as error:
+        problems.append(Problem("name", str(error)))
+    try:
+        settings = fit(kind.settings(), values, f"The settings for {kind.name}")
+    except InputError as error:
+        error.problems = (*problems, *error.problems)
+        raise
+    if problems:
+        raise InputError("The credential is not right.", problems)
+    return tidy, settings
+
+
+def _columns(
+    name: str,
+    kind: CredentialKind,
+    settings: CredentialSettings,
+    expires_at: datetime | None,
+    seal: Callable[[bytes], bytes],
+) -> dict[str, Any]:
+    public, hidden = split(settings)
+    return {
+        "name": name,
+        "name_key": names.name_key(name),
+        "kind": kind.name,
+        "settings_version": kind.settings_version,
+        "settings": public,
+        "secret_fields": secret_fields(type(settings)),
+        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+        "changed_at": now(),
+        "expires_at": expires_at,
+        "found_expires_at": kind.expires_at(settings),
+        "warned_days": None,
+        **AS_NEW,
+    }
+
+
+def _write(old: Credential | None, columns: Mapping[str, Any]) -> None:
+    if old is None:
+        Credential.create(created_at=columns["changed_at"], **columns)
+    else:
+        Credential.update(columns).where(Credential.id == old.id).execute()
+
+
+def _begin_anew(old: Credential, kind: CredentialKind) -> None:
+    """Forget what was fetched; a fetch that is under way loses its lease."""
+    CredentialToken.delete().where(CredentialToken.credential == old.id).execute()
+    Credential.update(
+        generation=Credential.generation + 1,
+        lease_owner=None,
+        leased_until=None,
+        state=old.state if old.kind == kind.name else None,
+    ).where(Credential.id == old.id).execute()
+    wake_sides(old)
+
+
+def remove(name: str) -> None:
+    """Remove a credential that no mailbox uses.
+
+    :raises InputError: some do; names them
+    """
+    with transaction():
+        credential = find(name)
+        users = [_who(side) for side in sides_with(credential)]
+        if users:
+            more = f" and {len(users) - 3} more" if len(users) > 3 else ""
+            raise InputError(
+                f'The credential "{credential.name}" is used by {", ".join(users[:3])}{more}.',
+                next_step="Set those mailboxes up without it first.",
+            )
+        Credential.delete().where(Credential.id == credential.id).execute()
+    token_memory.forget()
+
+
+def _differences(
+    old: Credential | None,
+    name: str,
+    kind: CredentialKind,
+    settings: CredentialSettings,
+    expires_at: datetime | None,
+) -> list[str]:
+    """Return the names of what is not yet as it should be."""
+    if old is None:
+        return ["added"]
+    if old.kind != kind.name:
+        return ["kind"]
+    changed = [
+        key
+        for key, value in {"name": name, "expires_at": expires_at}.items()
+        if getattr(old, key) != value
+    ]
+    try:
+        stored = load(old, kind)
+    except SettingsError:  # what is stored is no longer valid: everything is new
+        return [*changed, *type(settings).model_fields]
+    fields = type(settings).model_fields
+    changed += [key for key in fields if getattr(stored, key) != getattr(settings, key)]
+    if not changed and old.settings_version != kind.settings_version:
+        changed.append("settings_version")
+    return changed
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def load(credential: Credential, kind: CredentialKind) -> CredentialSettings:
+    """Return the settings, brought up to date and validated.
+
+    :raises SettingsError: the plugin is older, or what is stored does not do
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    values = stored_values(credential)
+    if credential.settings_version > kind.settings_version:
+        raise SettingsError(
+            codes.SETTINGS_INVALID,
+            f'The credential "{credential.name}" is of a newer plugin for {kind.name}.',
+            next_step="Upgrade the plugin here too.",
+        )
+    if credential.settings_version < kind.settings_version:
+        values = kind.migrate_settings(credential.settings_version, values)
+    try:
+        return fit(kind.settings(), values, f'The settings of the credential "{credential.name}"')
+    except InputError as error:
+        raise SettingsError(
+            codes.SETTINGS_INVALID,
+            error.sentence,
+            problems=error.problems,
+            next_step=f"Correct them with `postroom credential replace {credential.name}`.",
+        ) from error
+
+
+def kind_of(credential: Credential, plugins: Plugins) -> CredentialKind:
+    """Return the kind of a credential.
+
+    :raises SettingsError: its plugin is missing
+    """
+    return plugins.credential_kind(credential.kind)
+
+
+def stored_values(credential: Credential) -> dict[str, Any]:
+    """Return what is stored, secrets in clear.
+
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    values = dict(credential.settings)
+    if credential.sealed is not None:
+        values.update(json.loads(secrets.unseal(credential.sealed)))
+    return values
+
+
+# ---------------------------------------------------------------------------- who uses it
+
+
+def sides_with(credential: Credential) -> Iterator[Side]:
+    """Yield the sides of mailboxes that name a credential."""
+    query = Side.select(Side, Mailbox).join(Mailbox).order_by(Mailbox.address_key, Side.direction)
+    for side in query:
+        name = side.settings.get("credential")
+        if isinstance(name, str) and names.name_key(name) == credential.name_key:
+            yield side
+
+
+def wake_sides(credential: Credential) -> None:
+    """Let mailboxes that wait because they were refused be tried at once; what a server asked for
+    by itself is not shortened."""
+    refused = Trouble.select(Trouble.side).where(
+        Trouble.cleared_at.is_null() & Trouble.kind.in_(["auth", "settings"])
+    )
+    ids = [side.id for side in sides_with(credential)]
+    for start in range(0, len(ids), 500):
+        Side.update(failures=0, next_try_at=0, paused_by_server=False).where(
+            Side.id.in_(ids[start : start + 500]) & Side.id.in_(refused)
+        ).execute()
+
+
+def _who(side: Side) -> str:
+    return f"{side.mailbox.address} ({'incoming' if side.direction == 'in' else 'outgoing'})"

@@ -1,0 +1,48 @@
+"""TLS contexts, shared: one each costs 0.7 MB and a tenth of a second."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from threading import Lock
+
+from postroom.api import codes
+from postroom.api.errors import Problem, SettingsError
+
+_contexts: dict[tuple[str | None, float, bool, tuple[str, ...]], ssl.SSLContext] = {}
+_contexts_lock = Lock()
+
+
+def shared_context(
+    ca_file: str | None, *, verify: bool = True, alpn: tuple[str, ...] = ()
+) -> ssl.SSLContext:
+    """Return the client context that trusts a file's authorities, or without one the system's.
+
+    :raises SettingsError: the file cannot be read
+    """
+    try:
+        changed = Path(ca_file).stat().st_mtime if ca_file else 0.0
+        with _contexts_lock:
+            key = (ca_file, changed, verify, alpn)
+            if key not in _contexts:
+                _contexts[key] = _new_context(ca_file, verify=verify)
+                if alpn:
+                    _contexts[key].set_alpn_protocols(list(alpn))
+            return _contexts[key]
+    except OSError as error:
+        reason = getattr(error, "strerror", None) or "not a certificate in PEM form"
+        if isinstance(error, ssl.SSLError):
+            reason = "it holds no certificate in PEM form"
+        raise SettingsError(
+            codes.CA_FILE_UNREADABLE,
+            f"The file of certificates {ca_file} cannot be used: {reason}.",
+            problems=[Problem("ca_file", reason)],
+        ) from error
+
+
+def _new_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
