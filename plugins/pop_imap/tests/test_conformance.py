@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from postroom.testing import Held, ReceiverConformance, Relay, RelayedReceiver
+from postroom.testing import Held, ReceiverConformance, Relay, RelayedReceiver, without
 from postroom_pop_imap.imap_names import parse_ref
 from postroom_pop_imap.plugin import ImapTransport, PopTransport
 from postroom_test_servers.dovecot import Account, Dovecot
+from postroom_test_servers.responder import Responder
+
+StartResponder = Callable[..., Responder]
+
+
+PASSWORD = "Kanarienvogel-7f3a9c"
 
 
 class DovecotHarness(RelayedReceiver):
-    """An account of Dovecot behind a relay."""
+    """An account of Dovecot behind a relay, which can also lead to a server where there is no such
+    account, or to one that is busy."""
 
-    def __init__(self, account: Account, relay: Relay) -> None:
+    impatient = {"timeout_seconds": 0.5}  # noqa: RUF012
+    patience_seconds = 0.5
+    tells_retry_after = False  # IMAP and POP3 have no words for it
+    unsupported = without("the settings hold a password", "token", "expire_token")
+
+    def __init__(self, account: Account, relay: Relay, *, elsewhere: int, busy: int) -> None:
         self.account, self.relay = account, relay
+        self._here, self._elsewhere, self._busy = relay.target, elsewhere, busy
 
     def settings(self):
         return {
@@ -55,15 +68,14 @@ class DovecotHarness(RelayedReceiver):
         raise NotImplementedError
 
     def refuse_password(self):
-        self._set_password("another")
+        self.relay.target = self._elsewhere
+
+    def throttle(self, retry_after):
+        self.relay.target = self._busy
 
     def heal(self):
         super().heal()
-        self._set_password(self.account.password)
-
-    def _set_password(self, password: str) -> None:
-        path = self.account.server.home / "users" / self.account.name
-        path.write_text(f"{self.account.name}:{{PLAIN}}{password}\n")
+        self.relay.target = self._here
 
     def reset_ids(self):
         self.account.reset_uidvalidity()
@@ -96,9 +108,13 @@ class TestImap(ReceiverConformance):
     heavy = HEAVY
 
     @pytest.fixture
-    def harness(self, dovecot: Dovecot) -> Iterator[ImapHarness]:
+    def harness(
+        self, dovecot: Dovecot, plain_dovecot: Dovecot, start_imap: StartResponder
+    ) -> Iterator[ImapHarness]:
+        busy = start_imap({"LOGIN": b"TAG NO [UNAVAILABLE] come back later\r\n"}).port
         with Relay(dovecot.imap) as relay:
-            yield ImapHarness(dovecot.new_user(password="Kanarienvogel-7f3a9c"), relay)
+            account = dovecot.new_user(password=PASSWORD)
+            yield ImapHarness(account, relay, elsewhere=plain_dovecot.imap, busy=busy)
 
 
 class TestPop(ReceiverConformance):
@@ -107,6 +123,10 @@ class TestPop(ReceiverConformance):
     heavy = HEAVY
 
     @pytest.fixture
-    def harness(self, dovecot: Dovecot) -> Iterator[PopHarness]:
+    def harness(
+        self, dovecot: Dovecot, plain_dovecot: Dovecot, start_pop: StartResponder
+    ) -> Iterator[PopHarness]:
+        busy = start_pop({"PASS": b"-ERR [SYS/TEMP] come back later\r\n"}).port
         with Relay(dovecot.pop3) as relay:
-            yield PopHarness(dovecot.new_user(password="Kanarienvogel-7f3a9c"), relay)
+            account = dovecot.new_user(password=PASSWORD)
+            yield PopHarness(account, relay, elsewhere=plain_dovecot.pop3, busy=busy)

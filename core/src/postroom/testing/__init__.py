@@ -18,11 +18,20 @@ visibly.
 
 from __future__ import annotations
 
-from postroom.testing.harness import Arrived, Held, ReceiverHarness, SenderHarness
+from postroom.testing.harness import (
+    NETWORK,
+    Arrived,
+    Held,
+    ReceiverHarness,
+    SenderHarness,
+    without,
+)
 from postroom.testing.receiver import ReceiverConformance
 from postroom.testing.relay import Relay, RelayedReceiver, RelayedSender
+from postroom.testing.sender import SenderConformance
 
 __all__ = [
+    "NETWORK",
     "Arrived",
     "Held",
     "ReceiverConformance",
@@ -30,5 +39,7 @@ __all__ = [
     "Relay",
     "RelayedReceiver",
     "RelayedSender",
+    "SenderConformance",
     "SenderHarness",
+    "without",
 ]

@@ -2,81 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from postroom.api import Capability, Disposition, Limits, Listed, Receiver, Session, Transport
-from postroom.side_settings import secret_fields
-from postroom.testing.context import KitContext
-from postroom.testing.expectations import attempt, expect
-from postroom.testing.harness import Harness, Held, ReceiverHarness
+from postroom.api import Capability, Disposition, Limits, Listed, Receiver, Session
+from postroom.testing.expectations import Outcome, attempt
+from postroom.testing.harness import Held, ReceiverHarness
 from postroom.testing.haul import Choice, Haul, check_listed, everything
 from postroom.testing.letters import letter
+from postroom.testing.workplace import Workplace, expect_well
 
 if TYPE_CHECKING:
     from postroom.api.settings import TransportSettings
 
-H = TypeVar("H", bound=Harness)
 LIMITS = Limits()
-CUTS = 16
-"""At so many points a session is cut."""
-
-
-class Workplace(Generic[H]):
-    """What both benches share."""
-
-    def __init__(self, transport: Transport, harness: H, folder: Path) -> None:
-        self.transport, self.harness, self.folder = transport, harness, folder
-        self.context = KitContext(transport.name, harness)
-        self._stack = ExitStack()
-
-    def close(self) -> None:
-        """Close every session; the server may be as broken as it likes."""
-        self._stack.close()
-
-    def closing(self, session: Any) -> Any:
-        """Have a session closed in the end, whatever it makes of that."""
-
-        def close() -> None:
-            try:
-                session.close()
-            except Exception as error:
-                expect(
-                    False,
-                    "close never raises.",
-                    because="it is called while other errors are on their way.",
-                    raised=error,
-                )
-
-        self._stack.callback(close)
-        return session
-
-    def require(self, capability: Capability) -> None:
-        """Skip the case unless the transport declares the capability."""
-        if capability not in self.transport.capabilities:
-            pytest.skip(f"{self.transport.name} does not declare {capability.name}")
-
-    def values(self, *, impatient: bool = False) -> dict[str, Any]:
-        """Return the settings as an administrator writes them."""
-        more = self.harness.impatient if impatient else {}
-        return {**self.harness.settings(), **more}
-
-    def model(self) -> type[TransportSettings]:
-        """Return the settings' model."""
-        raise NotImplementedError
-
-    def new_session(self, *, impatient: bool = False) -> Session:
-        """Return a new session, closed in the end."""
-        raise NotImplementedError
-
-    def secrets(self) -> list[str]:
-        """Return the values of the settings that are secret."""
-        values = self.values()
-        return [str(values[name]) for name in secret_fields(self.model()) if values.get(name)]
 
 
 class ReceiverBench(Workplace[ReceiverHarness]):
@@ -100,6 +39,12 @@ class ReceiverBench(Workplace[ReceiverHarness]):
         settings = self.model().model_validate(self.values(impatient=impatient))
         receiver: Receiver = self.closing(self.transport.open_receiver(settings, self.context))
         return receiver
+
+    def work(self, session: Session) -> Outcome[Any]:
+        """Retrieve all."""
+        assert isinstance(session, Receiver)  # noqa: S101 - it came from `new_session`
+        haul = Haul()
+        return attempt(lambda: haul.take(iter(session.fetch(None, limits=LIMITS, wanted=haul.ask))))
 
     def put(self, count: int = 1, *, size: int = 0) -> list[bytes]:
         """Put new letters; return them."""
@@ -203,31 +148,6 @@ class ReceiverBench(Workplace[ReceiverHarness]):
         if disposition.action == "delete":
             return not here
         return not here and sum(held.raw == raw for held in self.in_other_folder()) == 1
-
-    def cut_points(self, session: Callable[[], object]) -> list[int]:
-        """Measure a whole session; return after how many bytes of it to cut: first, last, and some
-        in between."""
-        before = self.harness.traffic()
-        session()
-        total = self.harness.traffic() - before
-        return points(total)
-
-
-def points(total: int) -> list[int]:
-    """Return numbers from 0 to below `total`, spread, the ends included."""
-    last = max(total - 1, 0)
-    return sorted({last * step // (CUTS - 1) for step in range(CUTS)})
-
-
-def expect_well(what: str, error: BaseException | None) -> None:
-    """Fail if a call on a healthy server ended with an error."""
-    expect(
-        error is None,
-        f"{what} works where the server is in order.",
-        because="otherwise there is no mail.",
-        raised=error,
-        cause=getattr(error, "__cause__", None),
-    )
 
 
 def choose(refs: Collection[str]) -> Choice:

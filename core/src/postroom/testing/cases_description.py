@@ -14,9 +14,9 @@ import pytest
 from postroom.api import Capability, Transport
 from postroom.api.transport import API_VERSION
 from postroom.side_settings import is_secret, secret_fields, split
-from postroom.testing.bench import Workplace
 from postroom.testing.expectations import expect, expect_no_secret
 from postroom.testing.standard import Conformance
+from postroom.testing.workplace import Workplace
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote, quote_plus
 
-from postroom.api import Receiver, Sender, SpoolError, TransportError
+from postroom.api import Session, SpoolError, TransportError
 
 Result = TypeVar("Result")
 MARGIN_SECONDS = 4.0
@@ -55,6 +58,8 @@ def attempt(call: Callable[[], Result]) -> Outcome[Result]:
         outcome.result = call()
     except (TransportError, SpoolError) as error:
         outcome.error = error
+    except ContractBrokenError:
+        raise
     except Exception as error:
         raise _escaped(error) from error
     return outcome
@@ -72,7 +77,7 @@ def _escaped(error: BaseException) -> ContractBrokenError:
 def within(
     seconds: float,
     call: Callable[[], Result],
-    session: Receiver | Sender,
+    session: Session,
     *,
     meanwhile: Callable[[], None] | None = None,
 ) -> Outcome[Result]:
@@ -84,10 +89,12 @@ def within(
     outcome: Outcome[Result] = Outcome()
 
     def work() -> None:
+        begun = time.monotonic()
         try:
             outcome.result = call()
         except BaseException as error:
             outcome.error = error
+        outcome.seconds = time.monotonic() - begun
 
     thread = threading.Thread(target=work, daemon=True, name="session under test")
     thread.start()
@@ -105,10 +112,12 @@ def within(
         "everybody and its runner from ending.",
         ended_by_interrupt=not thread.is_alive(),
     )
-    if isinstance(outcome.error, Exception) and not isinstance(
-        outcome.error, TransportError | SpoolError
-    ):
-        raise _escaped(outcome.error) from outcome.error
+    if outcome.error is not None and not isinstance(outcome.error, TransportError | SpoolError):
+        if isinstance(outcome.error, Exception) and not isinstance(
+            outcome.error, ContractBrokenError
+        ):
+            raise _escaped(outcome.error) from outcome.error
+        raise outcome.error
     return outcome
 
 
@@ -126,15 +135,25 @@ def expect_error(outcome: Outcome[Any], kind: type[TransportError], *, when: str
 
 
 def expect_no_secret(secrets: Collection[str], where: str, text: str) -> None:
-    """Fail if a secret stands in a text."""
+    """Fail if a secret stands in a text, as it is or coded as protocols code it."""
     __tracebackhide__ = True
     for secret in secrets:
-        expect(
-            secret not in text,
-            f"no secret stands in {where}.",
-            because="logs and errors are shown, mailed and kept (invariant 11).",
-            text=text.replace(secret, "<THE SECRET>"),
-        )
+        for coded in _codings(secret):
+            expect(
+                coded not in text,
+                f"no secret stands in {where}.",
+                because="logs and errors are shown, mailed and kept (invariant 11).",
+                text=text.replace(coded, "<THE SECRET>"),
+            )
+
+
+def _codings(secret: str) -> set[str]:
+    """Return the secret in clear, in a URL, and as it stands inside of something in Base64."""
+    found = {secret, quote(secret, safe=""), quote_plus(secret)}
+    for before in range(3):
+        coded = base64.b64encode(b"\0" * before + secret.encode()).decode()
+        found.add(coded[4 if before else 0 : -4])
+    return {one for one in found if len(one) >= 6 or one == secret}
 
 
 def everything_said(error: BaseException | None) -> str:

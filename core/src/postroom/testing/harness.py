@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import pytest
 
@@ -40,6 +40,19 @@ class Arrived:
     raw: bytes = field(repr=False)
 
 
+def without(reason: str, *names: str) -> dict[str, str]:
+    """Return an `unsupported` with one reason for several names."""
+    return dict.fromkeys(names, reason)
+
+
+NETWORK: Final = (
+    *("refuse_password", "be_slow", "be_silent", "throttle", "expire_token", "connections"),
+    *("cut_connection", "cut_other_way", "traffic", "traffic_other_way", "drop_connections"),
+    *("cut_before_end", "cut_after_end", "be_silent_after_end"),
+)
+"""What cannot be played where there is no network: ``unsupported = without("…", *NETWORK)``."""
+
+
 class Harness(ABC):
     """What both sides have in common. Methods without `abstractmethod` are optional."""
 
@@ -50,6 +63,8 @@ class Harness(ABC):
     """Settings with which a session gives a silent server up after about a second."""
     patience_seconds: ClassVar[float] = 1.0
     """How long a session with `impatient` settings may wait for one answer."""
+    tells_retry_after: ClassVar[bool] = True
+    """Whether the server, when it throttles, can name the time to come back."""
 
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
@@ -58,12 +73,12 @@ class Harness(ABC):
         They lead to the account that this harness plays, through whatever plays the faults.
         """
 
-    def heal(self) -> None:
+    def heal(self) -> None:  # noqa: B027 - where there are no faults there is nothing to end
         """End every fault; called between faults, before the kit looks whether all is well."""
-        self.lacks("heal")
 
     def refuse_password(self) -> None:
-        """Let the server refuse the secret of `settings` from now on; `heal` ends it."""
+        """Let the server refuse the secret of `settings`, or every token, from now on; `heal` ends
+        it."""
         self.lacks("refuse_password")
 
     def be_slow(self, seconds: float) -> None:
@@ -83,13 +98,27 @@ class Harness(ABC):
         in all connections together."""
         self.lacks("traffic")
 
+    def cut_connection(self, after_bytes: int) -> None:
+        """Break each connection from now on once the server has said (a receiver's) or was told (a
+        sender's) so many bytes in it; 0: as soon as it is made."""
+        self.lacks("cut_connection")
+
+    def traffic_other_way(self) -> int:
+        """Return how many bytes went the other way: what a receiver's server was told, what a
+        sender's has said."""
+        self.lacks("traffic_other_way")
+
+    def cut_other_way(self, after_bytes: int) -> None:
+        """Do as `cut_connection`, counting the bytes that go the other way."""
+        self.lacks("cut_other_way")
+
     def token(self, purpose: str, rejected: Token | None) -> Token:
         """Return an access token, as `Context.token` does: for settings that name a credential."""
         self.lacks("token")
 
     def expire_token(self) -> None:
-        """Let the server refuse the token lent so far; the one `token` gives after a rejection is
-        taken."""
+        """Let the server refuse the tokens lent so far; what `token` gives after a rejection is
+        taken. Needed where the settings name a credential."""
         self.lacks("expire_token")
 
     def lacks(self, name: str) -> NoReturn:
@@ -132,10 +161,6 @@ class ReceiverHarness(Harness):
     def remove(self, ref: str) -> None:
         """Remove a message as another client would."""
 
-    def cut_connection(self, after_bytes: int) -> None:
-        """Break each connection from now on once the server has said so many bytes in it."""
-        self.lacks("cut_connection")
-
     def make_unreadable(self, ref: str) -> None:
         """Let the server list a message and not hand it out."""
         self.lacks("make_unreadable")
@@ -167,9 +192,9 @@ class SenderHarness(Harness):
         """Refuse every message for good, from now on."""
         self.lacks("refuse_message")
 
-    def cut_connection(self, after_bytes: int) -> None:
-        """Break each connection from now on once the server was told so many bytes in it."""
-        self.lacks("cut_connection")
+    def limit_size(self, most: int) -> None:
+        """Refuse messages of more than so many bytes, from now on."""
+        self.lacks("limit_size")
 
     def cut_before_end(self) -> None:
         """Break the connection in the middle of the next message's bytes; nothing is accepted."""
@@ -189,3 +214,12 @@ class SenderHarness(Harness):
     def drop_connections(self) -> None:
         """Close what is open now, as a server does after an idle time."""
         self.lacks("drop_connections")
+
+    def connections(self) -> int:
+        """Return how many connections were made so far."""
+        self.lacks("connections")
+
+    def forget_sent(self, message_id: str) -> None:
+        """Remove every trace of a message that was sent, as a person does who empties the folder
+        for sent mail. Needed with `Capability.FIND_SENT`."""
+        self.lacks("forget_sent")

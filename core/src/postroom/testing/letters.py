@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 _numbers = itertools.count(1)
@@ -83,20 +83,43 @@ SENT_KINDS: Final = (
     "eight-bit",
     "blank-body",
     "ends-with-blank-lines",
+    "attachment",
     "large",
 )
 """Messages that the core may send: CRLF, lines of at most 998 bytes."""
 
 
-def to_send(kind: str) -> bytes:
-    """Return a message of one of `SENT_KINDS`."""
-    kinds: Mapping[str, Callable[[], bytes]] = {
-        "plain": letter,
-        "dots": lambda: _with_body(b".\r\n..\r\n.a\r\n\r\n.\r\nafter the dot\r\n"),
-        "long-lines": lambda: _with_body((b"x" * 998 + b"\r\n") * 3),
-        "eight-bit": lambda: _with_body("Grüße, 你好\r\n".encode()),
-        "blank-body": lambda: _with_body(b""),
-        "ends-with-blank-lines": lambda: _with_body(b"end\r\n\r\n\r\n"),
-        "large": lambda: letter(size=2 << 20),
+def to_send(kind: str, *, sender: str, to: Sequence[str]) -> bytes:
+    """Return a new message of one of `SENT_KINDS`, with a Message-ID of its own."""
+    text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit"
+    kinds: Mapping[str, tuple[str, bytes]] = {
+        "plain": (text, b"It is 12 euros.\r\n"),
+        "dots": (text, b".\r\n..\r\n.a\r\n\r\n.\r\nafter the dot\r\n"),
+        "long-lines": (text, (b"x" * 998 + b"\r\n") * 3),
+        "eight-bit": (text, "Grüße, 你好\r\n".encode()),
+        "blank-body": (text, b""),
+        "ends-with-blank-lines": (text, b"end\r\n\r\n\r\n"),
+        "attachment": ('Content-Type: multipart/mixed; boundary="kit"', _MULTIPART),
+        "large": (text, (b"0123456789" * 7 + b"\r\n") * (2 << 14)),
     }
-    return kinds[kind]()
+    fields, body = kinds[kind]
+    token = f"kit-{next(_numbers)}-{uuid.uuid4().hex[:10]}"
+    head = (
+        f"From: Support <{sender}>\r\n"
+        f"To: {_FOLD.join(to)}\r\n"
+        f"Subject: Re: Question {token}\r\n"
+        "Date: Tue, 03 Mar 2026 10:00:00 +0000\r\n"
+        f"Message-ID: <{token}@desk.example.org>\r\n"
+        "MIME-Version: 1.0\r\n"
+        f"{fields}\r\n"
+    )
+    return head.encode() + b"\r\n" + body
+
+
+_FOLD: Final = ",\r\n "  # lines of at most 998 bytes
+_MULTIPART: Final = (
+    b"--kit\r\nContent-Type: text/plain\r\n\r\nSee the file.\r\n"
+    b'--kit\r\nContent-Type: application/octet-stream; name="price.bin"\r\n'
+    b'Content-Disposition: attachment; filename="price.bin"\r\n'
+    b"Content-Transfer-Encoding: base64\r\n\r\nAAECAwQFBgcICQ==\r\n--kit--\r\n"
+)

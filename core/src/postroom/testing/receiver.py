@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
-from postroom.testing.bench import ReceiverBench, Workplace
+from postroom.testing.bench import ReceiverBench
 from postroom.testing.cases_description import DescriptionCases, SettingsCases
+from postroom.testing.cases_session import SessionCases
 from postroom.testing.harness import ReceiverHarness
 from postroom.testing.receiver_cases_listing import ListingCases
+from postroom.testing.workplace import Workplace
 
 
 class ReceiverConformance(
     ListingCases,
+    SessionCases,
     SettingsCases,
     DescriptionCases,
 ):

@@ -179,9 +179,17 @@ class RelayedReceiver(ReceiverHarness):
         """Hold the server's words back in the relay."""
         self.relay.is_silent = True
 
+    def cut_other_way(self, after_bytes: int) -> None:
+        """Cut in the relay."""
+        self.relay.cut_after_told = after_bytes
+
     def traffic(self) -> int:
         """Return what the relay has counted."""
         return self.relay.said
+
+    def traffic_other_way(self) -> int:
+        """Return what the relay has counted."""
+        return self.relay.told
 
 
 class RelayedSender(SenderHarness):
@@ -209,6 +217,18 @@ class RelayedSender(SenderHarness):
         """Break what is open in the relay."""
         self.relay.cut_all()
 
+    def cut_other_way(self, after_bytes: int) -> None:
+        """Cut in the relay."""
+        self.relay.cut_after_said = after_bytes
+
+    def connections(self) -> int:
+        """Return what the relay has counted."""
+        return self.relay.connections
+
     def traffic(self) -> int:
         """Return what the relay has counted."""
         return self.relay.told
+
+    def traffic_other_way(self) -> int:
+        """Return what the relay has counted."""
+        return self.relay.said

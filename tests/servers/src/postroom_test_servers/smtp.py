@@ -99,6 +99,11 @@ class SmtpServer:
             self._commands.clear()
             self._scripts.clear()
 
+    def forget_scripts(self) -> None:
+        """Answer as usual again."""
+        with self._changed:
+            self._scripts.clear()
+
     # ------------------------------------------------------------------ what to answer
 
     def refuse_recipient(self, address: str, reply: str = "550 5.1.1 unknown user") -> None:
