@@ -64,7 +64,7 @@ class SmtpHarness(RelayedSender):
         self.server.size_limit = most
 
     def cut_before_end(self):
-        self.server.cut("BODY")
+        self.server.cut("DATA")
 
     def cut_after_end(self, *, kept):
         self.server.cut("END", accept=kept)

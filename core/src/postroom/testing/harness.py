@@ -197,7 +197,8 @@ class SenderHarness(Harness):
         self.lacks("limit_size")
 
     def cut_before_end(self) -> None:
-        """Break the connection in the middle of the next message's bytes; nothing is accepted."""
+        """Break the connection before the last byte of the next message can have left: a sender
+        that has handed it to its network cannot know that it did not arrive."""
         self.lacks("cut_before_end")
 
     def cut_after_end(self, *, kept: bool) -> None:

@@ -34,7 +34,7 @@ class SenderFaultCases(Conformance):
     def test_cut_before_the_end_is_transient(self, bench: SenderBench) -> None:
         """And the message is sent by the next try."""
         bench.harness.cut_before_end()
-        outgoing = bench.outgoing(kind="large")
+        outgoing = bench.outgoing()
         sender = bench.open()
 
         outcome = bench.try_send(sender, outgoing)
