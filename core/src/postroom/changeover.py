@@ -53,6 +53,8 @@ class Report:
     not_read: int
     new: int
     switched: bool
+    outgoing: str | None
+    """By what answers go out, as before."""
     back: str | None
     """The command that goes back."""
 
@@ -162,6 +164,7 @@ def _report(
     *,
     switched: bool,
 ) -> Report:
+    outgoing = sides.find(mailbox, "out")
     return Report(
         mailbox=mailbox.address,
         source=side.transport,
@@ -173,5 +176,6 @@ def _report(
         not_read=found.not_read,
         new=recognised.new,
         switched=switched,
+        outgoing=outgoing.transport if outgoing else None,
         back=f"postroom mailbox migrate {mailbox.address} --back" if switched else None,
     )

@@ -107,6 +107,8 @@ def _tell(report: Report) -> None:
         return
     say(f"{report.mailbox}: retrieves by {report.target} from now on")
     say(f"To go back: {report.back}")
+    if report.outgoing == report.source:
+        say(f"Answers still go out by {report.outgoing}: see `postroom mailbox outgoing --help`.")
 
 
 @contextmanager
