@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,12 +83,11 @@ class DovecotHarness(RelayedReceiver):
         self.account.reset_uidvalidity()
 
     def make_unreadable(self, ref):
-        """A folder where the message's file was: Dovecot lists it and cannot read it."""
-        raw = self.served(ref)
+        """Take away the right to read the file: Dovecot lists the message and cannot read it."""
+        raw = self.stored(ref).raw
         for path in [*self.account.maildir.glob("cur/*"), *self.account.maildir.glob("new/*")]:
-            if path.is_file() and path.read_bytes() == raw:
-                path.unlink()
-                path.mkdir()
+            if path.read_bytes() == raw:
+                path.chmod(0)
 
 
 class ImapHarness(DovecotHarness):
@@ -97,6 +98,31 @@ class ImapHarness(DovecotHarness):
 class PopHarness(DovecotHarness):
     def uid_of(self, ref):
         return int(ref[:8], 16)  # pop3_uidl_format = %08Xu%08Xv
+
+    def listing(self):
+        """POP3 has no marks; that Dovecot shows what was retrieved as seen is its own affair."""
+        return [dataclasses.replace(held, seen=None) for held in super().listing()]
+
+    def served(self, ref):
+        """POP3 ends each message with a line end, and knows no NUL."""
+        return retrieved(self._here, self.account, ref)
+
+
+def retrieved(port: int, account: Account, ref: str) -> bytes:
+    """Return a message as RETR serves it."""
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        server = client.makefile("rb")
+        server.readline()
+        numbers = {}
+        for command in (f"USER {account.name}", f"PASS {account.password}", "UIDL"):
+            client.sendall(f"{command}\r\n".encode())
+            assert server.readline().startswith(b"+OK")
+        for line in iter(server.readline, b".\r\n"):
+            number, _, name = line.decode().strip().partition(" ")
+            numbers[name] = number
+        client.sendall(f"RETR {numbers[ref]}\r\n".encode())
+        assert server.readline().startswith(b"+OK")
+        return b"".join(line.removeprefix(b".") for line in iter(server.readline, b".\r\n"))
 
 
 HEAVY = ("imaplib", "imapclient", "poplib", "ssl", "pydantic")

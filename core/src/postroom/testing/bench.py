@@ -129,7 +129,19 @@ class ReceiverBench(Workplace[ReceiverHarness]):
         self.require({"seen": Capability.SEEN, "move": Capability.MOVE}.get(action, _DELETE))
         return next(one for one in self.dispositions() if one.action == action)
 
+    def check(self) -> list[Any]:
+        """Return the steps of a session's self-test."""
+        session = self.open()
+        steps = list(session.check())
+        session.close()
+        return steps
+
     # -------------------------------------------------------------------------- the server
+
+    def empty(self) -> None:
+        """Remove what is in the watched folder."""
+        for ref in self.refs():
+            self.harness.remove(ref)
 
     def watched(self) -> list[Held]:
         """Return what the server holds in the watched folder."""

@@ -12,12 +12,18 @@ from postroom.testing.bench import ReceiverBench
 from postroom.testing.cases_description import DescriptionCases, SettingsCases
 from postroom.testing.cases_session import SessionCases
 from postroom.testing.harness import ReceiverHarness
+from postroom.testing.receiver_cases_cursor import CursorCases
+from postroom.testing.receiver_cases_fetching import FetchingCases
 from postroom.testing.receiver_cases_listing import ListingCases
+from postroom.testing.receiver_cases_settling import SettlingCases
 from postroom.testing.workplace import Workplace
 
 
 class ReceiverConformance(
     ListingCases,
+    FetchingCases,
+    CursorCases,
+    SettlingCases,
     SessionCases,
     SettingsCases,
     DescriptionCases,

@@ -43,7 +43,11 @@ class PopReceiver(Receiver):
         """Retrieve what is wanted of the whole maildrop; POP3 knows no cursor."""
         with self._session() as client:
             entries = list_maildrop(client)
-            yield from MaildropFetch(client, limits, wanted).run(entries)
+            fetch = MaildropFetch(client, limits, wanted)
+            yield from fetch.run(entries)
+        if fetch.refused:
+            there = {item.ref for item in self.list_refs()}
+            yield from (item for item in fetch.refused if item.ref in there)
         yield Checkpoint("")
 
     def settle(

@@ -33,6 +33,9 @@ class MaildropFetch:
     def __init__(self, client: PopClient, limits: Limits, wanted: Wanted) -> None:
         self._client, self._limits, self._wanted = client, limits, wanted
         self._dates: dict[str, datetime | None] = {}
+        self.refused: list[Unavailable] = []
+        """What the server lists in this session and would not hand out. Dovecot (2.3) goes on
+        listing what another session removed, so only a later listing tells which are there."""
 
     def run(self, entries: Sequence[Entry]) -> Iterator[Item]:
         """Yield messages in the server's order.
@@ -96,7 +99,7 @@ class MaildropFetch:
             else:
                 yield self._read(entry)
         for entry, refusal in refused:
-            yield from self._explain(entry, refusal)
+            self._note(entry, refusal)
 
     def _read(self, entry: Entry) -> Item:
         date = self._dates.get(entry.ref)
@@ -109,8 +112,8 @@ class MaildropFetch:
             return Oversized(entry.ref, text.size, date)
         return Fetched(entry.ref, text, date)
 
-    def _explain(self, entry: Entry, answer: Refused) -> Iterator[Unavailable]:
-        """Yield a message that is still listed; raise where the session is what is refused."""
+    def _note(self, entry: Entry, answer: Refused) -> None:
+        """Note a message that is still listed; raise where the session is what is refused."""
         error = self._client.explain(answer, "hand out a message")
         if known := explain_code(answer, error.sentence):
             raise known from answer
@@ -118,7 +121,7 @@ class MaildropFetch:
             self._client.ask(b"UIDL %d" % entry.number)
         except Refused:
             return
-        yield self._unreadable(entry, answer.text or "no reason given")
+        self.refused.append(self._unreadable(entry, answer.text or "no reason given"))
 
     def _unreadable(self, entry: Entry, reason: str) -> Unavailable:
         sentence = f"{self._client.line.where}: not readable, {reason}."
