@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from postroom_test_servers.dovecot import Dovecot, running_dovecot
+from postroom_test_servers.google_login import GoogleLogin
+from postroom_test_servers.microsoft_login import MicrosoftLogin
 from postroom_test_servers.scripted import ScriptedServer, Step
 from postroom_test_servers.smtp import SmtpServer
 from postroom_test_servers.stores import Databases, installation, opened
@@ -67,6 +69,34 @@ def start_scripted() -> Iterator[Callable[..., ScriptedServer]]:
             return stack.enter_context(ScriptedServer(*scripts))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def running_microsoft_login(authority: PrivateAuthority) -> Iterator[MicrosoftLogin]:
+    """Microsoft's login, one for the session."""
+    with MicrosoftLogin(authority.server_context("localhost", "127.0.0.1")) as server:
+        yield server
+
+
+@pytest.fixture
+def microsoft_login(running_microsoft_login: MicrosoftLogin) -> MicrosoftLogin:
+    """Microsoft's login without any app; `microsoft_login.new_app()` registers one."""
+    running_microsoft_login.reset()
+    return running_microsoft_login
+
+
+@pytest.fixture(scope="session")
+def running_google_login(authority: PrivateAuthority) -> Iterator[GoogleLogin]:
+    """Google's token endpoint, one for the session."""
+    with GoogleLogin(authority.server_context("localhost", "127.0.0.1")) as server:
+        yield server
+
+
+@pytest.fixture
+def google_login(running_google_login: GoogleLogin) -> GoogleLogin:
+    """Google's token endpoint without any account."""
+    running_google_login.reset()
+    return running_google_login
 
 
 @pytest.fixture(scope="session")
