@@ -237,6 +237,29 @@ def test_event_reaches_every_plugin_whatever_one_does(entry: Callable[..., Any])
     assert heard == ["stored", "stored"]
 
 
+def test_listener_that_hangs_is_passed_over_in_the_end(
+    entry: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plugins, "EVENT_SECONDS", 0.02)
+    free, heard = threading.Event(), []
+    loaded = Plugins(
+        [
+            entry("slow", plugin_with(postroom_event=lambda event: free.wait(30))),
+            entry("good", plugin_with(postroom_event=lambda event: heard.append(event))),
+        ]
+    )
+
+    for _ in range(6):
+        loaded.tell(Event("stored", datetime.now(UTC), "info@example.org"))
+    free.set()
+
+    assert len(heard) == 6
+    late = [record for record in caplog.records if "did not come back in time" in record.message]
+    assert len(late) == 4
+    assert "Plugin slow" in late[0].message
+    assert "asked no more" in late[-1].message
+
+
 def test_code_that_never_comes_back_is_not_called_for_ever() -> None:
     limit = TimeLimit(0.01)
     free = threading.Event()

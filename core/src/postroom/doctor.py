@@ -66,8 +66,8 @@ def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[Chec
                 yield from sender.check()
     except (TransportError, PostroomError) as error:
         yield CheckStep("settings", "fail", error.sentence, error.next_step)
-    except Exception as error:
-        detail = f"The plugin of {side.transport} failed: {type(error).__name__}."
+    except (Exception, SystemExit) as error:
+        detail = f"{plugins.who_offers(side.transport)} failed: {type(error).__name__}."
         yield CheckStep("plugin", "fail", detail, "Report it to the plugin's author.")
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
+import traceback
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from postroom.api import codes
 from postroom.api.codes import Code
@@ -26,12 +28,15 @@ ATTENTION_AFTER = timedelta(minutes=15)
 """A passing trouble that lasts longer needs a person too."""
 
 
-def note_failure(side: Side, error: BaseException) -> Event | None:
+def note_failure(side: Side, error: BaseException, who: str = "") -> Event | None:
     """Record that work on a side failed; return the event to tell if it went down by that.
 
     Anything but a `TransportError` is a bug of the plugin: logged with its traceback.
+
+    :param who: for people: the plugin
     """
-    kind, code, sentence, next_step = _describe(side, error)
+    who = who or f"The plugin of the transport {side.transport}"
+    kind, code, sentence, next_step = _describe(who, error)
     instant = now()
     with transaction():
         fresh = Side.get_by_id(side.id)
@@ -115,17 +120,28 @@ def open_trouble(side: Side) -> Trouble | None:
     return trouble
 
 
-def _describe(side: Side, error: BaseException) -> tuple[str, Code, str, str]:
+def _describe(who: str, error: BaseException) -> tuple[str, Code, str, str]:
     if isinstance(error, TransportError):
         kind = "transient"
-        if isinstance(error, SettingsError):
+        if error.code is codes.PLUGIN_HANGS:
+            kind = "bug"
+        elif isinstance(error, SettingsError):
             kind = "settings"
         elif isinstance(error, AuthError):
             kind = "auth"
         return kind, error.code, error.sentence, error.next_step
-    logger.error("The transport %s failed in a way it should not", side.transport, exc_info=error)
-    sentence = f"The plugin of the transport {side.transport} failed: {type(error).__name__}."
+    logger.error("%s failed in a way it should not", who, exc_info=error)
+    sentence = f"{who} failed: {type(error).__name__}{_place(error)}."
     return "bug", codes.PLUGIN_BUG, sentence, codes.PLUGIN_BUG.next_step
+
+
+def _place(error: BaseException) -> str:
+    """Return where it was raised; what it says may hold a secret, and is in the log only."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    path = Path(frames[-1].filename)
+    return f" in {path.parent.name}/{path.name}, line {frames[-1].lineno}"
 
 
 def _next_try(

@@ -13,7 +13,7 @@ from threading import Event as Flag
 
 from peewee import OperationalError, PeeweeException
 
-from postroom import answers, contacts, recognition, sides
+from postroom import answers, contacts, recognition, sessions
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import (
@@ -28,7 +28,6 @@ from postroom.api.transport import (
     Unavailable,
 )
 from postroom.api.verdict import Verdict
-from postroom.context import SessionContext
 from postroom.conversations import Conversations, Incoming, write
 from postroom.entrances import Entrance, seen_through
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
@@ -41,7 +40,7 @@ from postroom.secrets import installation_secret
 from postroom.settlement import Settlement
 from postroom.store import raws
 from postroom.store.database import allocate_ids, is_among, is_sqlite, now, rows, transaction
-from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Side, Topic
+from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Topic
 from postroom.tally import Tally
 from postroom.understanding.understood import Result, Understand, Understood, understand_here
 from postroom.unstored import Unstored
@@ -127,11 +126,7 @@ class Retrieval:
         self._lease.check()
         if self._entrance is not None:
             return self._entrance.open(self.mailbox.address)
-        side: Side = Side.get_by_id(self._lease.side_id)
-        transport = self._plugins.transport(side.transport)
-        settings = sides.load(side, self._plugins)
-        context = SessionContext(self.mailbox.address, transport.name, settings)
-        return transport.open_receiver(settings, context)
+        return sessions.open_receiver(self._lease, self.mailbox, self._plugins)
 
     def _settle(self, receiver: Receiver) -> None:
         settlement = Settlement(self.mailbox, self._lease, self._stop)

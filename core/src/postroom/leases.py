@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from postroom.errors import LeaseLostError, PostroomError
+from postroom.pulse import Pulse
 from postroom.store.database import connection, is_sqlite, now, transaction
 from postroom.store.fields import to_micros
 from postroom.store.models import Side, database
@@ -77,6 +78,8 @@ class Lease:
     """When it ends, by this process's monotonic clock; early rather than late."""
     on_lost: Callable[[], None] = field(default=lambda: None)
     lost: bool = False
+    pulse: Pulse = field(default_factory=Pulse, repr=False)
+    """Whether the plugin that its holder works with is alive."""
 
     def remaining(self) -> float:
         """Return the seconds that are surely left."""

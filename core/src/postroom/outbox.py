@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import Any
 
-from postroom import sides
+from postroom import sessions
 from postroom.api import codes
 from postroom.api.codes import Code
 from postroom.api.errors import (
@@ -27,7 +27,6 @@ from postroom.api.errors import (
 )
 from postroom.api.events import Event
 from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendResult, Sent
-from postroom.context import SessionContext
 from postroom.leases import Lease
 from postroom.mail.threading import id_key
 from postroom.plugins import Plugins
@@ -68,11 +67,9 @@ class Dispatch:
         :raises LeaseLostError: another runner took over
         """
         self._give_up_on_interrupted()
-        transport = self._plugins.transport(self.side.transport)
-        settings = sides.load(self.side, self._plugins)
-        context = SessionContext(self.mailbox.address, transport.name, settings)
-        with transport.open_sender(settings, context) as sender:
+        with sessions.open_sender(self._lease, self.mailbox, self._plugins) as sender:
             self._lease.on_lost = sender.interrupt
+            transport = self._plugins.transport(self.side.transport)
             if Capability.FIND_SENT in transport.capabilities:
                 self._look_for_evidence(sender)
             while not self._stop.is_set() and (row := self._next_due()) is not None:
@@ -133,10 +130,11 @@ class Dispatch:
             result = sender.send(outgoing, handle)
         except TransportError as error:
             self._failed(row, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # A bug in the plugin, at an unknown point: it may have been sent.
-            logger.exception("The transport %s failed while sending", self.side.transport)
-            sentence = f"The plugin of {self.side.transport} failed ({type(error).__name__})."
+            who = self._lease.pulse.who
+            logger.exception("%s failed while sending", who)
+            sentence = f"{who} failed ({type(error).__name__})."
             self._finish(row, "unknown", error=OutcomeUnknown(sentence))
         else:
             self._record(row, result)

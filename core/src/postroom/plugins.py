@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pluggy
 
@@ -27,12 +27,13 @@ from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import API_VERSION, Transport
 from postroom.api.verdict import MailboxView, Verdict
-from postroom.time_limit import TimeLimit
+from postroom.time_limit import LateError, TimeLimit, patience
 
 if TYPE_CHECKING:
     from postroom.mail import ParsedMessage
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 GROUP: Final = "postroom"
 BUILT_IN: Final = {
@@ -41,6 +42,9 @@ BUILT_IN: Final = {
     "loops": "postroom.builtin.loops",
 }
 CLASSIFY_SECONDS: Final = 5.0
+EVENT_SECONDS: Final = 5.0
+LOAD_SECONDS: Final = 10.0
+"""A plugin that takes longer to be imported, or to say what it offers, is broken."""
 DISTRIBUTIONS: Final = {
     "imap": "postroom-pop-imap",
     "pop3": "postroom-pop-imap",
@@ -95,6 +99,7 @@ class Plugins:
         self._transports: dict[str, Transport] = {}
         self._kinds: dict[str, CredentialKind] = {}
         self._classifiers: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
+        self._listeners: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
         self._builtin: list[tuple[str, pluggy.HookImpl]] | None = None
         self._builtin_reports: list[str] = []
         self.installed = tuple(self._load(entry) for entry in entry_points)
@@ -156,14 +161,17 @@ class Plugins:
 
     def tell(self, event: Event) -> None:
         """Tell every plugin what happened; their failures are logged, nothing else."""
-        for impl in self._manager.hook.postroom_event.get_hookimpls():
+        arguments = {"event": event}
+        for name, impl, limit in self._listeners:
+            extra = {"plugin": name}
             try:
-                _call(impl, {"event": event})
+                limit.call(lambda impl=impl: _call(impl, arguments))  # type: ignore[misc]
+            except LateError as error:
+                _log_late(name, error, "an event")
             except KeyboardInterrupt:
                 raise
             except BaseException:
-                extra = {"plugin": impl.plugin_name}
-                logger.exception("Plugin %s failed on an event", impl.plugin_name, extra=extra)
+                logger.exception("Plugin %s failed on an event", name, extra=extra)
 
     def classifies_elsewhere(self) -> bool:
         """Say whether a plugin that is not built in classifies messages."""
@@ -171,7 +179,14 @@ class Plugins:
 
     def hears_events(self) -> bool:
         """Say whether any plugin wants events, so that none has to be made where nobody does."""
-        return bool(self._manager.hook.postroom_event.get_hookimpls())
+        return bool(self._listeners)
+
+    def who_offers(self, transport: str) -> str:
+        """Return the plugin of a transport, for people."""
+        for plugin in self.installed:
+            if transport in plugin.transports and plugin.distribution:
+                return f"The plugin {plugin.distribution} {plugin.version} (transport {transport})"
+        return f"The plugin of the transport {transport}"
 
     # ------------------------------------------------------------------------ loading
 
@@ -211,6 +226,8 @@ class Plugins:
         self._kinds.update(kinds)
         for impl in _impls_of(self._manager, "postroom_classify", module):
             self._classifiers.append((entry.name, impl, TimeLimit(CLASSIFY_SECONDS)))
+        for impl in _impls_of(self._manager, "postroom_event", module):
+            self._listeners.append((entry.name, impl, TimeLimit(EVENT_SECONDS)))
         return list(transports), list(kinds)
 
     def _refuse_unknown_hooks(self, module: object) -> None:
@@ -228,7 +245,7 @@ class Plugins:
     ) -> dict[str, Any]:
         offered: dict[str, Any] = {}
         for impl in _impls_of(self._manager, hook, module):
-            for one in _call(impl, {}) or ():
+            for one in _ask(impl):
                 _check_description(one, base, hook)
                 if one.name in known or one.name in offered:
                     raise _BrokenError(f"the {_WHAT[base]} {one.name} is there already")
@@ -328,14 +345,33 @@ def _names(text: str) -> set[str]:
 
 def _import(entry: importlib.metadata.EntryPoint) -> ModuleType:
     try:
-        loaded = entry.load()
+        loaded = _in_time(entry.load)
     except KeyboardInterrupt:
+        raise
+    except _BrokenError:
         raise
     except BaseException as error:  # a module may raise anything, SystemExit included
         raise _BrokenError(_describe(error)) from error
     if not isinstance(loaded, ModuleType):
         raise _BrokenError(f"{entry.value} is not a module")
     return loaded
+
+
+def _in_time(function: Callable[[], T]) -> T:
+    """Call what is a plugin's own while it is loaded.
+
+    :raises _BrokenError: it does not come back
+    """
+    seconds = min(LOAD_SECONDS, patience())
+    try:
+        return TimeLimit(seconds).call(function)
+    except LateError:
+        raise _BrokenError(f"it could not be loaded within {seconds:.0f} seconds") from None
+
+
+def _ask(impl: pluggy.HookImpl) -> list[Any]:
+    """Return what a registration hook offers."""
+    return _in_time(lambda: list(_call(impl, {}) or ()))
 
 
 def _describe(error: BaseException) -> str:
@@ -380,10 +416,21 @@ def _merge(verdict: Verdict, said: object) -> Verdict:
     return replace(verdict, **news) if news else verdict
 
 
+def _log_late(name: str, error: LateError, what: str) -> None:
+    """Say so while it is called; not each time that it is passed over."""
+    if not error.was_called:
+        return
+    more = " It is asked no more before it comes back." if error.is_last else ""
+    logger.error(
+        "Plugin %s did not come back in time on %s.%s", name, what, more, extra={"plugin": name}
+    )
+
+
 def _report(name: str, error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         raise error
-    if isinstance(error, TimeoutError):
+    if isinstance(error, LateError):
+        _log_late(name, error, "a message")
         return f"The plugin {name} did not say in time what to do with a message."
     logger.error("Plugin %s failed on a message", name, exc_info=error, extra={"plugin": name})
     return f"The plugin {name} failed on a message: {type(error).__name__}."

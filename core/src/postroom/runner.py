@@ -1,6 +1,6 @@
 """The runner: takes due mailboxes, in and out, until it is told to stop; or all of them once.
 
-Blocking libraries, so threads: a bounded pool for visits; a waiting mailbox costs a thread only
+Blocking libraries, so threads: a bounded crew for visits; a waiting mailbox costs a thread only
 where its server can push. Any number of runners share the mailboxes through leases.
 """
 
@@ -10,12 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from peewee import OperationalError, fn
 
 from postroom import health
+from postroom.crew import Crew
 from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
 from postroom.ledger import needs_person
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 WORKERS = 8
 LOOK_SECONDS = 1.0
 """How often the database is asked for what is due."""
-GRACE_SECONDS = 7.0
-"""After SIGTERM the batch in flight may take that long before it is interrupted."""
 
 
 @dataclass(slots=True)
@@ -66,7 +64,6 @@ class Runner:
         progress: Callable[[str, int], None] = lambda _address, _count: None,
     ) -> None:
         self._plugins = plugins
-        self._workers = workers
         self._progress = progress
         self._owner = new_owner()
         self._pool = Pool()
@@ -75,11 +72,17 @@ class Runner:
         self._understand: Understand = self._pool.understand if beside else understand_here
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._working: dict[Future[None], Lease] = {}
+        self._keeper = Keeper()
+        self._crew = Crew(workers, plugins, self._keeper, self._wake)
         self._core_error: PostroomError | None = None
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
         self.outcome = Outcome()
+
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether threads of plugins hang, now that the work has ended."""
+        return self._crew.has_left_behind
 
     def stop(self) -> None:
         """Finish the batches in flight and end; from any thread or signal handler."""
@@ -91,35 +94,31 @@ class Runner:
     def run(self) -> None:
         """Work until `stop`. A database that goes away is waited for."""
         watchers = Watchers(self._plugins, self._wake)
-        keeper = Keeper()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="visit") as pool:
-            try:
-                while not self._stop.is_set():
-                    self._look(pool, keeper, watchers)
-                    self._wake.wait(LOOK_SECONDS)
-                    self._wake.clear()
-            finally:
-                watchers.close()
-                self._finish()
-                keeper.close()
-                self._pool.close()
+        try:
+            while not self._stop.is_set():
+                self._look(watchers)
+                self._wake.wait(LOOK_SECONDS)
+                self._wake.clear()
+        finally:
+            watchers.stop()
+            self._end()
+            watchers.close()
 
-    def _look(self, pool: ThreadPoolExecutor, keeper: Keeper, watchers: Watchers) -> None:
-        self._reap()
+    def _look(self, watchers: Watchers) -> None:
+        self._crew.tend()
         try:
             with connection():
                 free_dead()
-                self._start_due(pool, keeper, "in")
-                self._start_due(pool, keeper, "out")
+                self._start_due("in")
+                self._start_due("out")
                 watchers.adjust()
         except (StoreError, OperationalError) as error:
             self._wait_for_database(error)
 
-    def _start_due(self, pool: ThreadPoolExecutor, keeper: Keeper, direction: str) -> None:
-        free = self._workers - len(self._working)
-        if free > 0:
-            for lease in claim(self._owner, direction, limit=free):
-                self._start(pool, keeper, lease, direction)
+    def _start_due(self, direction: str) -> None:
+        if self._crew.free > 0:
+            for lease in claim(self._owner, direction, limit=self._crew.free):
+                self._start(lease, direction)
 
     def _wait_for_database(self, error: Exception) -> None:
         core = error if isinstance(error, PostroomError) else explain(error)
@@ -142,17 +141,14 @@ class Runner:
 
         :raises StoreError, KeyUnusableError: it could not work at all
         """
-        keeper = Keeper()
-        with connection(), ThreadPoolExecutor(self._workers, thread_name_prefix="visit") as pool:
+        with connection():
             try:
                 before = self._person_count()
-                self._take_all(pool, keeper, "in", self._enabled_sides)
-                self._take_all(pool, keeper, "out", self._sides_with_mail)
+                self._take_all("in", self._enabled_sides)
+                self._take_all("out", self._sides_with_mail)
                 self._judge(before)
             finally:
-                self._finish()
-                keeper.close()
-                self._pool.close()
+                self._end()
         return self.outcome
 
     def _enabled_sides(self) -> list[int]:
@@ -186,41 +182,40 @@ class Runner:
         )
         return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
 
-    def _take_all(
-        self,
-        pool: ThreadPoolExecutor,
-        keeper: Keeper,
-        direction: str,
-        find: Callable[[], list[int]],
-    ) -> None:
+    def _take_all(self, direction: str, find: Callable[[], list[int]]) -> None:
         """Visit each side once; what another process holds is waited for, one lease at most."""
         waiting = set(find())
         deadline = time.monotonic() + LEASE_SECONDS + 5
-        while waiting and not self._stop.is_set() and self._core_error is None:
-            free_dead()
-            free = self._workers - len(self._working)
-            leases = (
-                claim(self._owner, direction, limit=free, sides=sorted(waiting), only_due=False)
-                if free > 0
-                else []
-            )
-            for lease in leases:
-                waiting.discard(lease.side_id)
-                self._start(pool, keeper, lease, direction)
-            if not leases:
-                if not self._working and time.monotonic() > deadline:
-                    self.outcome.try_later = True
-                    break
+        while not self._stop.is_set() and self._core_error is None:
+            if not self._start_some(waiting, direction):
                 self._wake.wait(0.1)
                 self._wake.clear()
-            self._reap()
-            if not waiting and not self._stop.is_set():
-                wait(list(self._working))
+            self._crew.tend()
+            if self._crew.is_busy:
+                continue
+            if not waiting:
                 waiting, self._gave_way = self._gave_way, set()
-        wait(list(self._working))
-        self._reap()
+                if not waiting:
+                    return
+            elif time.monotonic() > deadline:
+                self.outcome.try_later = True
+                return
+        self._crew.end()
         if self._core_error is not None:
             raise self._core_error
+
+    def _start_some(self, waiting: set[int], direction: str) -> bool:
+        """Visit sides of `waiting` that are free, and take them out of it."""
+        if not waiting or self._crew.free <= 0:
+            return False
+        free_dead()
+        leases = claim(
+            self._owner, direction, limit=self._crew.free, sides=sorted(waiting), only_due=False
+        )
+        for lease in leases:
+            waiting.discard(lease.side_id)
+            self._start(lease, direction)
+        return bool(leases)
 
     def _person_count(self) -> int:
         """Count what was quarantined or refused so far."""
@@ -251,20 +246,16 @@ class Runner:
 
     # ------------------------------------------------------------------ visits
 
-    def _start(
-        self, pool: ThreadPoolExecutor, keeper: Keeper, lease: Lease, direction: str
-    ) -> None:
-        future = pool.submit(self._visit, keeper, lease, direction)
-        self._working[future] = lease
-        future.add_done_callback(lambda _: self._wake.set())
+    def _start(self, lease: Lease, direction: str) -> None:
+        self._crew.start(lease, lambda: self._visit(lease, direction))
 
-    def _visit(self, keeper: Keeper, lease: Lease, direction: str) -> None:
+    def _visit(self, lease: Lease, direction: str) -> None:
         try:
             with connection():
                 if direction == "in":
-                    self._visit_incoming(keeper, lease)
+                    self._visit_incoming(lease)
                 else:
-                    result = visit_outgoing(lease, self._plugins, keeper, stop=self._stop)
+                    result = visit_outgoing(lease, self._plugins, self._keeper, stop=self._stop)
                     self.outcome.sent += result if isinstance(result, int) else 0
         except (StoreError, KeyUnusableError) as error:
             self._core_error = error
@@ -272,15 +263,15 @@ class Runner:
         except OperationalError as error:
             self._core_error = explain(error)
             logger.error("%s", self._core_error.sentence)
-        except Exception:
+        except BaseException:
             logger.exception("A visit failed in a way it should not")
 
-    def _visit_incoming(self, keeper: Keeper, lease: Lease) -> None:
+    def _visit_incoming(self, lease: Lease) -> None:
         address = Mailbox.get_by_id(lease.mailbox_id).address
         result = visit_incoming(
             lease,
             self._plugins,
-            keeper,
+            self._keeper,
             stop=self._stop,
             progress=lambda count: self._progress(address, count),
             understand=self._understand,
@@ -290,15 +281,7 @@ class Runner:
             if not result.complete:
                 self._gave_way.add(lease.side_id)
 
-    def _reap(self) -> None:
-        for future in [f for f in self._working if f.done()]:
-            del self._working[future]
-
-    def _finish(self) -> None:
-        """Wait for what is in flight; interrupt what takes too long to end by itself."""
-        if not self._stop.is_set():
-            return
-        _, late = wait(list(self._working), timeout=GRACE_SECONDS)
-        for future in late:
-            self._working[future].on_lost()
-        wait(late, timeout=GRACE_SECONDS)
+    def _end(self) -> None:
+        self._crew.end()
+        self._keeper.close()
+        self._pool.close()

@@ -6,6 +6,7 @@ pydantic is imported when it is needed; it takes a third of a second.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
@@ -13,6 +14,8 @@ from postroom import names
 from postroom.api.errors import Problem
 from postroom.api.transport import Transport
 from postroom.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -35,6 +38,18 @@ def model_of(transport: Transport, direction: str) -> type[TransportSettings]:
         problem = Problem("transport", f'"{transport.name}" cannot {verb} mail')
         raise InputError(f'The transport "{transport.name}" cannot {verb} mail.', [problem])
     return model
+
+
+def goes(transport: Transport, direction: str) -> bool:
+    """Say whether a transport goes ``in`` or ``out``; one whose plugin fails on that does not."""
+    try:
+        model_of(transport, direction)
+    except InputError:
+        return False
+    except (Exception, SystemExit):  # one bad plugin never stops a list of all
+        logger.exception("The transport %s does not tell its settings", transport.name)
+        return False
+    return True
 
 
 def validate(transport: Transport, direction: str, values: Mapping[str, Any]) -> TransportSettings:

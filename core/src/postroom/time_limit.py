@@ -3,12 +3,34 @@ come back is left behind; when several are, the code is not called again before 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 _LEFT_BEHIND: Final = 4
+
+
+def patience() -> float:
+    """Return for how many seconds nothing may be heard of a plugin's session."""
+    try:
+        return max(1.0, float(os.environ.get("POSTROOM_STALL_SECONDS", "")))
+    except ValueError:
+        return 120.0
+
+
+class LateError(TimeoutError):
+    """The code did not come back in time.
+
+    :param was_called: False: it was passed over, because several calls before still run
+    :param is_last: it is passed over from now on
+    """
+
+    def __init__(self, *, was_called: bool, is_last: bool = False) -> None:
+        super().__init__()
+        self.was_called = was_called
+        self.is_last = is_last
 
 
 class TimeLimit:
@@ -22,10 +44,10 @@ class TimeLimit:
     def call(self, function: Callable[[], T]) -> T:
         """Return what the function returns, or raise what it raises.
 
-        :raises TimeoutError: it did not come back in time, or several calls before it still run
+        :raises LateError: it did not come back in time, or several calls before it still run
         """
         if self._late >= _LEFT_BEHIND:
-            raise TimeoutError
+            raise LateError(was_called=False)
         call = _Call(function)
         thread = threading.Thread(target=self._work, args=(call,), name="postroom-plugin")
         thread.daemon = True  # else one that hangs would keep the process from ending
@@ -35,7 +57,7 @@ class TimeLimit:
                 if not call.done.is_set():
                     call.is_late = True
                     self._late += 1
-                    raise TimeoutError
+                    raise LateError(was_called=True, is_last=self._late >= _LEFT_BEHIND)
         return call.result()
 
     def _work(self, call: _Call[T]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -79,14 +80,19 @@ def _visit(
     except LeaseLostError as error:
         logger.info("%s: %s", side.transport, error.sentence)
         return error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if _is_from_the_keyboard(error):
+            raise
         if lease.lost or (stop is not None and stop.is_set()):
             return error  # we interrupted it ourselves
-        event = health.note_failure(side, error)
+        error = lease.pulse.reason(error)
+        event = health.note_failure(side, error, lease.pulse.who)
         if event is not None:
             plugins.tell(event)
         return error
     else:
+        if lease.lost:  # what was done is stored; how the side fares is for others to say
+            return result
         event = health.note_success(side, next_visit(result))
         if event is not None:
             plugins.tell(event)
@@ -96,6 +102,12 @@ def _visit(
         lease.on_lost = lambda: None
         if not lease.lost:
             _release(lease)
+
+
+def _is_from_the_keyboard(error: BaseException) -> bool:
+    """Say whether a person ended it, and not a plugin that raises what it should not."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and is_main
 
 
 def _release(lease: Lease) -> None:

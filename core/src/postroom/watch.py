@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 from postroom import sides
 from postroom.api.transport import Capability, Receiver
 from postroom.context import SessionContext
 from postroom.plugins import Plugins
+from postroom.pulse import interrupt_aside
 from postroom.store.database import connection, now
 from postroom.store.models import Mailbox, Side
 
@@ -23,6 +25,7 @@ MOST_WATCHED = 200
 WAIT_SECONDS = 540.0
 """IDLE is re-issued after 9 minutes: some servers and middle-boxes forget after 10."""
 PAUSE_SECONDS = 60.0
+END_SECONDS = 1.0
 
 
 class Watchers:
@@ -63,12 +66,17 @@ class Watchers:
         )
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them; one whose plugin hangs is not waited for."""
+        self.stop()
+        deadline = time.monotonic() + END_SECONDS
+        for watcher in self._running.values():
+            watcher.join(deadline - time.monotonic())
+        self._running.clear()
+
+    def stop(self) -> None:
+        """Ask all of them to end; returns at once."""
         for watcher in self._running.values():
             watcher.stop()
-        for watcher in self._running.values():
-            watcher.join()
-        self._running.clear()
 
 
 def _settings_of(side: Side) -> tuple[Any, ...]:
@@ -93,17 +101,17 @@ class Watcher:
         self._stop.set()
         receiver = self._receiver
         if receiver is not None:
-            receiver.interrupt()
+            interrupt_aside(receiver)
 
-    def join(self) -> None:
+    def join(self, seconds: float = 5.0) -> None:
         """Wait for its end, not for ever."""
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=max(seconds, 0))
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._watch()
-            except Exception:  # the mailbox's own visits record what is wrong with it
+            except (Exception, SystemExit):  # the mailbox's own visits record what is wrong with it
                 logger.debug("Watching %s ended", self._side.transport, exc_info=True)
             self._stop.wait(PAUSE_SECONDS)
 

@@ -217,6 +217,11 @@ PLUGIN_BUG = Code(
     "A plugin failed in a way it should not; the log has the details.",
     "Report it to the plugin's author with the log; other mailboxes are not affected.",
 )
+PLUGIN_HANGS = Code(
+    "PLUGIN-HANGS",
+    "A plugin does not come back, not even when it is interrupted.",
+    "Restart the runner, and report it to the plugin's author; other mailboxes are not affected.",
+)
 OUTGOING_MISSING = Code(
     "OUTGOING-MISSING",
     "The mailbox has no outgoing side, so its answers wait.",

@@ -26,7 +26,8 @@ def postroom_transports() -> Iterable[Transport]:  # type: ignore[empty-body]
     """Return the transports this plugin adds.
 
     Called once at start, for each plugin alone: one that raises here is listed as broken by
-    ``postroom plugin list`` and the others go on. Import nothing heavy; open no connection.
+    ``postroom plugin list`` and the others go on, and so is one that takes more than 10 seconds.
+    Import nothing heavy; open no connection.
 
     :returns: one `Transport` a protocol; a name that is taken makes the plugin broken
     .. versionadded:: 0.1
@@ -63,7 +64,8 @@ def postroom_event(event: Event) -> None:
     """Hear what happened, after it was committed.
 
     Best effort: called at most once for each event, in the order of one mailbox, from the thread
-    that works on it; exceptions are logged and otherwise ignored. Be quick.
+    that works on it; exceptions are logged and otherwise ignored. Be quick: one that takes more
+    than 5 seconds is left behind and passed over.
 
     .. versionadded:: 0.1
     """

@@ -11,6 +11,7 @@ import enum
 import hashlib
 import mmap
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,16 @@ class Listed:
     size: int | None = None
 
 
+class Heart(threading.local):
+    """Whom to tell in this thread that a session is alive. The core's affair: it gives up a session
+    that neither comes back nor gives a sign of life."""
+
+    beat: Callable[[], None] = staticmethod(lambda: None)
+
+
+heart: Final = Heart()
+
+
 class SpoolError(Exception):
     """The temporary folder cannot take a large message. A plugin lets it escape: the core stops
     retrieving before anything is settled, and goes on when there is space."""
@@ -116,6 +127,7 @@ class Spool:
 
         :raises SpoolError: the temporary folder is full; let it escape
         """
+        heart.beat()
         try:
             self._file.write(piece)
         except OSError as error:

@@ -20,7 +20,7 @@ from postroom.cli.mailbox_sides import plain_value, setting_options
 from postroom.cli.output import print_json, say, warn
 from postroom.cli.session import open_store
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import model_of
+from postroom.side_settings import goes, model_of
 from postroom.tally import Tally
 
 _COUNTED = ("stored", "duplicate", "ignored", "quarantined", "refused")
@@ -31,7 +31,8 @@ class _ImportGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the transports."""
-        return sorted(name for name, t in load_plugins().transports.items() if _model(t))
+        transports = load_plugins().transports
+        return sorted(name for name, one in transports.items() if goes(one, "in") and _model(one))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command of a transport.

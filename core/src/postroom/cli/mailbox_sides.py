@@ -19,7 +19,7 @@ from postroom.cli.session import open_store
 from postroom.errors import InputError
 from postroom.plugins import load as load_plugins
 from postroom.secret_sources import from_environment, from_file
-from postroom.side_settings import is_secret, model_of, secret_fields
+from postroom.side_settings import goes, is_secret, model_of, secret_fields
 from postroom.store.models import Mailbox
 
 _OWN = ("send_as", "reply_to", "save_to_sent")
@@ -35,12 +35,8 @@ class SideGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the transports."""
-        names = []
-        for name, transport in load_plugins().transports.items():
-            incoming = self.direction == "in"
-            if transport.receiver_settings() if incoming else transport.sender_settings():
-                names.append(name)
-        return sorted(names)
+        transports = load_plugins().transports
+        return sorted(name for name, one in transports.items() if goes(one, self.direction))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command of a transport.

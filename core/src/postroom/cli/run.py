@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -48,13 +49,24 @@ def run(once: bool, workers: int, log_level: str) -> None:
             _stop_on_signals(runner)
             if not once:
                 runner.run()
+                _leave(runner, 0)
                 return
             outcome = runner.run_once()
     for address, tally in sorted(outcome.tallies.items()):
         say(f"{address}: {_sentence(tally)}")
     say(f"{outcome.sent} sent.")
+    _leave(runner, outcome.exit_code)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
+
+
+def _leave(runner: Any, code: int) -> None:
+    """End at once where threads of a plugin hang: it may have made some that Python would wait for.
+    All that is ours is committed."""
+    if runner.has_left_behind:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _sentence(tally: Any) -> str:

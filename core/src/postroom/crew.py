@@ -1,0 +1,163 @@
+"""Does visits in threads of their own, and leaves behind those whose plugin does not come back.
+
+A thread cannot be stopped. One that hangs in a plugin is interrupted, as the contract has it; if it
+does not end then, its lease is taken from it, so that it changes nothing should it wake up, and its
+mailbox says which plugin hangs. When several sessions of a transport hang, no more are opened
+before one of them ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from postroom import health
+from postroom.api import codes
+from postroom.api.errors import TransientError
+from postroom.errors import PostroomError
+from postroom.leases import Keeper, Lease
+from postroom.plugins import Plugins
+from postroom.store.database import connection
+from postroom.store.models import Side
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 6.0
+"""At the end, the batch in flight may take that long before it is interrupted."""
+END_SECONDS = 2.0
+"""So long an interrupted session may take to end."""
+MOST_LEFT_BEHIND: Final = 4
+"""Sessions of one transport that hang; each keeps a thread and perhaps a connection."""
+
+
+class HangsError(TransientError):
+    """A plugin did not come back, not even when it was interrupted."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(codes.PLUGIN_HANGS, sentence)
+
+
+class Visit:
+    """One visit to one side of a mailbox, in a thread of its own."""
+
+    def __init__(self, lease: Lease, transport: str, work: Callable[[], None]) -> None:
+        self.lease = lease
+        self.transport = transport
+        self.interrupted_at: float | None = None
+        # A daemon: one that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=work, name=f"visit-{lease.side_id}", daemon=True)
+        self._thread.start()
+
+    def is_over(self) -> bool:
+        """Say whether the thread has ended."""
+        return not self._thread.is_alive()
+
+    def interrupt(self) -> None:
+        """Ask the session to end; returns at once."""
+        self.interrupted_at = time.monotonic()
+        self.lease.on_lost()
+
+    def ignores_interruption(self) -> bool:
+        """Say whether it still hangs although it was interrupted a while ago."""
+        at = self.interrupted_at
+        return at is not None and time.monotonic() - at >= END_SECONDS
+
+
+class Crew:
+    """The visits under way, at most `size` at a time. Used from one thread.
+
+    :param wake: set when a visit ends
+    """
+
+    def __init__(self, size: int, plugins: Plugins, keeper: Keeper, wake: threading.Event) -> None:
+        self._size = size
+        self._plugins = plugins
+        self._keeper = keeper
+        self._wake = wake
+        self._working: list[Visit] = []
+        self._left_behind: list[Visit] = []
+
+    @property
+    def free(self) -> int:
+        """How many visits may be started."""
+        return self._size - len(self._working)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any visit is under way."""
+        return bool(self._working)
+
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether threads of plugins hang."""
+        return bool(self._left_behind)
+
+    def start(self, lease: Lease, work: Callable[[], None]) -> None:
+        """Start a visit, unless its transport's sessions all hang."""
+        side = Side.get_by_id(lease.side_id)
+        hanging = sum(visit.transport == side.transport for visit in self._left_behind)
+        if hanging >= MOST_LEFT_BEHIND:
+            who = self._plugins.who_offers(side.transport)
+            self._give_back(lease, f"{who} is not asked any more: {hanging} of its sessions hang.")
+            return
+
+        def work_and_tell() -> None:
+            try:
+                work()
+            finally:
+                self._wake.set()
+
+        self._working.append(Visit(lease, side.transport, work_and_tell))
+
+    def tend(self) -> None:
+        """Forget what ended, interrupt what stalls, leave behind what does not end."""
+        self._working = [visit for visit in self._working if not visit.is_over()]
+        self._left_behind = [visit for visit in self._left_behind if not visit.is_over()]
+        for visit in list(self._working):
+            if visit.ignores_interruption():
+                self._leave_behind(visit)
+            elif visit.interrupted_at is None and visit.lease.pulse.stalls():
+                visit.lease.pulse.give_up()
+                visit.interrupt()
+
+    def end(self) -> None:
+        """Wait for what is in flight; interrupt what takes too long, leave behind what then still
+        hangs. Takes `GRACE_SECONDS` and `END_SECONDS` at most."""
+        self._wait(GRACE_SECONDS)
+        for visit in self._working:
+            visit.interrupt()
+        self._wait(END_SECONDS)
+        for visit in list(self._working):
+            self._leave_behind(visit)
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._working and time.monotonic() < deadline:
+            self._wake.wait(0.05)
+            self._wake.clear()
+            self._working = [visit for visit in self._working if not visit.is_over()]
+
+    def _leave_behind(self, visit: Visit) -> None:
+        self._working.remove(visit)
+        self._left_behind.append(visit)
+        visit.lease.lost = True
+        pulse = visit.lease.pulse
+        if silence := pulse.silence():  # else it is the core that takes its time
+            sentence = f"{pulse.who} did not come back from {pulse.call} for {silence:.0f} s"
+            self._give_back(visit.lease, f"{sentence}, nor when it was interrupted.")
+
+    def _give_back(self, lease: Lease, sentence: str) -> None:
+        """Record what happened and let others have the mailbox, whatever the thread still does."""
+        self._keeper.drop(lease)
+        lease.on_lost = lambda: None
+        try:
+            with connection():
+                event = health.note_failure(Side.get_by_id(lease.side_id), HangsError(sentence))
+                lease.release()
+            if event is not None:
+                self._plugins.tell(event)
+        except PostroomError as error:  # the lease ends by itself
+            logger.error("%s %s", sentence, error.sentence)

@@ -1,0 +1,46 @@
+"""Opens a side's session for a visit, watched: see `pulse`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from postroom import sides
+from postroom.api.transport import Receiver, Sender, Transport
+from postroom.context import SessionContext
+from postroom.leases import Lease
+from postroom.plugins import Plugins
+from postroom.pulse import WatchedReceiver, WatchedSender
+from postroom.store.models import Mailbox, Side
+
+
+def open_receiver(lease: Lease, mailbox: Mailbox, plugins: Plugins) -> Receiver:
+    """Return a receiver for the incoming side under the lease.
+
+    :raises SettingsError: the plugin is missing, or what is stored does not do
+    """
+    with _opening(lease, plugins) as (transport, settings):
+        context = SessionContext(mailbox.address, transport.name, settings)
+        receiver = transport.open_receiver(settings, context)
+    return WatchedReceiver(receiver, lease.pulse)
+
+
+def open_sender(lease: Lease, mailbox: Mailbox, plugins: Plugins) -> Sender:
+    """Return a sender for the outgoing side under the lease; raises as `open_receiver`."""
+    with _opening(lease, plugins) as (transport, settings):
+        context = SessionContext(mailbox.address, transport.name, settings)
+        sender = transport.open_sender(settings, context)
+    return WatchedSender(sender, lease.pulse)
+
+
+@contextmanager
+def _opening(lease: Lease, plugins: Plugins) -> Iterator[tuple[Transport, Any]]:
+    side: Side = Side.get_by_id(lease.side_id)
+    transport = plugins.transport(side.transport)
+    lease.pulse.who = plugins.who_offers(transport.name)
+    with lease.pulse.inside("its settings"):
+        settings = sides.load(side, plugins)
+    lease.pulse.adapt(settings)
+    with lease.pulse.inside("opening a session"):
+        yield transport, settings

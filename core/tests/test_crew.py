@@ -1,0 +1,150 @@
+"""Sessions that do not come back: those that can be interrupted, and those that cannot."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from postroom import crew, mailboxes, plugins, sides
+from postroom.api import Event, TransientError, codes
+from postroom.crew import MOST_LEFT_BEHIND, Crew
+from postroom.errors import LeaseLostError
+from postroom.leases import Keeper, Lease, claim, new_owner
+from postroom.runner import Runner
+from postroom.store.models import Side, Trouble
+from postroom_test_servers.pigeon import FakePlugins, Homing
+
+
+class Sleeper:
+    """A session that does nothing before it is interrupted.
+
+    :param says: what it then does
+    """
+
+    def __init__(self, says: Callable[[], None]) -> None:
+        self._woken = threading.Event()
+        self._says = says
+
+    def fetch(self, cursor: str | None, **_: Any) -> Iterator[Any]:
+        self._woken.wait(30)
+        self._says()
+        return iter(())
+
+    def interrupt(self) -> None:
+        self._woken.set()
+
+    def close(self) -> None:
+        pass
+
+
+class SleepyPigeon(Homing):
+    """A transport whose sessions wait to be interrupted."""
+
+    says: Callable[[], None]
+
+    def open_receiver(self, settings: Any, context: Any) -> Any:
+        return Sleeper(self.says)
+
+
+@pytest.fixture
+def pigeon(store: str) -> Iterator[SleepyPigeon]:
+    """The only transport, of six mailboxes."""
+    transport = SleepyPigeon()
+    plugins.use(FakePlugins([transport]))
+    for number in range(MOST_LEFT_BEHIND + 2):
+        sides.save(mailboxes.add(f"{number}@example.org"), "in", "homing", {"host": "loft"})
+    yield transport
+    plugins.use(None)
+
+
+def raise_as_agreed() -> None:
+    raise TransientError(codes.CONNECTION_LOST, "It was interrupted.")
+
+
+@pytest.mark.parametrize("says", [raise_as_agreed, lambda: None], ids=["raises", "returns"])
+def test_a_silent_session_is_interrupted_and_that_is_what_is_told(
+    pigeon: SleepyPigeon, says: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "1")
+    pigeon.says = says
+
+    outcome = Runner(plugins.load()).run_once()
+
+    assert outcome.exit_code == 75
+    troubles = list(Trouble.select())
+    assert len(troubles) == MOST_LEFT_BEHIND + 2
+    assert {trouble.code for trouble in troubles} == {"TIMEOUT"}
+    assert "transport homing gave no sign of life in fetch for 1 s" in troubles[0].sentence
+    assert not Side.select().where(Side.lease_owner.is_null(False)).exists()
+
+
+class Hanging:
+    """A crew, and visits that hang in their plugin until `free` is set."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.begun = 0
+        self.heard: list[Event] = []
+        self.keeper = Keeper()
+        self.crew = Crew(20, plugins.load(), self.keeper, threading.Event())
+
+    def start(self, lease: Lease) -> None:
+        """Start a visit that hangs."""
+        lease.pulse.patience = 0.0
+
+        def work() -> None:
+            self.begun += 1
+            with lease.pulse.inside("fetch"):
+                self.free.wait(30)
+
+        self.crew.start(lease, work)
+
+    def tend_until_idle(self) -> None:
+        """Let the crew do its work."""
+        while self.crew.is_busy:
+            self.crew.tend()
+
+
+@pytest.fixture
+def hanging(pigeon: SleepyPigeon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    """The time to end is none."""
+    monkeypatch.setattr(crew, "END_SECONDS", 0.0)
+    made = Hanging()
+    yield made
+    made.free.set()
+    made.keeper.close()
+
+
+def test_several_sessions_that_hang_are_enough(hanging: Hanging) -> None:
+    leases = claim(new_owner(), "in", limit=MOST_LEFT_BEHIND + 2)
+    for lease in leases[:MOST_LEFT_BEHIND]:
+        hanging.start(lease)
+    hanging.tend_until_idle()
+
+    hanging.start(leases[MOST_LEFT_BEHIND])
+
+    assert hanging.crew.has_left_behind
+    assert hanging.begun == MOST_LEFT_BEHIND
+    assert {trouble.code for trouble in Trouble.select()} == {"PLUGIN-HANGS"}
+    assert Trouble.select().count() == MOST_LEFT_BEHIND + 1
+    assert all(lease.lost for lease in leases[: MOST_LEFT_BEHIND + 1])
+
+    hanging.free.set()
+    while hanging.crew.has_left_behind:
+        hanging.crew.tend()
+    hanging.start(leases[-1])
+    assert hanging.begun == MOST_LEFT_BEHIND + 1
+
+
+def test_what_was_left_behind_changes_nothing_when_it_wakes(hanging: Hanging) -> None:
+    [lease] = claim(new_owner(), "in", limit=1)
+    hanging.start(lease)
+    hanging.tend_until_idle()
+
+    [again] = claim(new_owner(), "in", sides=[lease.side_id], only_due=False)
+
+    assert again.generation > lease.generation
+    with pytest.raises(LeaseLostError):
+        lease.hold()
