@@ -302,8 +302,12 @@ def test_what_cannot_be_recognised_is_read_all_the_same(monkeypatch: pytest.Monk
         "<br><b>Sent:</b> 3 March 2026 09:15<br><b>To:</b> Ann<br><b>Subject:</b> x</div>When?",
         '<div>Friday.</div><div id="divRplyFwdMsg"><b>From:</b> Desk<br><b>Sent:</b> 3 March 2026'
         "<br><b>To:</b> Ann<br><b>Subject:</b> x</div><div>When?</div>",
+        '<div>Friday.</div><span id="OLK_SRC_BODY_SECTION"><div><b>From: </b>Desk<br><b>Sent: </b>'
+        "3 March 2026<br><b>Subject: </b>x</div>When?</span>",
+        "<div>Friday.</div><br><div>3 Mar 2026, 09:15 by h@desk.example:</div>"
+        '<blockquote class="tutanota_quote">When?</blockquote>',
     ],
-    ids=["yahoo", "gmx", "outlook", "outlook-web"],
+    ids=["yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta"],
 )
 def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     message = parse(HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + page.encode())
