@@ -301,8 +301,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A SOAP request, or autodiscover's."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
         try:
+            if len(body) < length:
+                raise _Cut  # by whoever asks
             self._post(body)
         except _Cut:
             self.close_connection = True
@@ -406,7 +409,9 @@ class _Handler(BaseHTTPRequestHandler):
             more = [M.SyncState(), M.IncludesLastItemInRange("true")]
             also = more if operation == "SyncFolderItems" else []
             message = soap.refusal(operation, code, "", *also, inner=fault.inner)
-            self._reply(200, soap.envelope(soap.response(operation, [message])))
+            answer = soap.response(operation, [message])
+            self.exchange.invalid += [f"answer {one}" for one in soap.problems([answer])]
+            self._reply(200, soap.envelope(answer))
         else:
             raise AssertionError("a fault must say what goes wrong")
 

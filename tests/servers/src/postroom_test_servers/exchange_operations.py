@@ -349,8 +349,8 @@ class Operations:
 
     def _submit(self, caller: Caller, mailbox: Mailbox, raw: bytes) -> None:
         message = email.message_from_bytes(raw)
-        names = ("To", "Cc", "Bcc")
-        values = [str(value) for name in names for value in message.get_all(name, [])]
+        names = ("to", "cc", "bcc")
+        values = [_unicode(value) for name, value in message.raw_items() if name.lower() in names]
         recipients = tuple(a for _, a in email.utils.getaddresses(values) if a)
         sender = email.utils.parseaddr(str(message.get("From", "")))[1] or mailbox.address
         if not caller.may_send_as(sender.lower()):
@@ -457,6 +457,10 @@ def _extended_of(element: Element) -> dict[str, str]:
             one.findtext("t:Value", namespaces=NAMES) or ""
         for one in element.findall("t:ExtendedProperty", NAMES)
     }  # fmt: skip
+
+
+def _unicode(value: object) -> str:
+    return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _without_bcc(head: bytes) -> Iterator[bytes]:
