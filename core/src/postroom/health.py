@@ -16,6 +16,7 @@ from postroom.api import codes
 from postroom.api.codes import Code
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.api.events import Event
+from postroom.errors import PostroomError
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side, Trouble
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 SETTINGS_PAUSE = timedelta(minutes=15)
 AUTH_PAUSES = (timedelta(minutes=5), timedelta(hours=6))
 TRANSIENT_PAUSES = (timedelta(seconds=15), timedelta(minutes=15))
+CORE_PAUSES = (timedelta(seconds=15), timedelta(minutes=2))
+"""Our own disk or key: once that is put right, mail is to come soon."""
 ATTENTION_AFTER = timedelta(minutes=15)
 """A passing trouble that lasts longer needs a person too."""
 
@@ -49,11 +52,12 @@ def note_failure(side: Side, error: BaseException, who: str = "") -> Event | Non
             next_try_at=due,
             paused_by_server=paused,
         ).where(Side.id == side.id).execute()
-        _record(side, kind, code, sentence, next_step, instant, due)
+        is_new = _record(side, kind, code, sentence, next_step, instant, due)
+    mailbox = Mailbox.get_by_id(side.mailbox_id)
+    if is_new:
+        logger.warning("%s (%s): %s %s", mailbox.address, side.direction, sentence, next_step)
     if fresh.down_since is not None:
         return None
-    mailbox = Mailbox.get_by_id(side.mailbox_id)
-    logger.warning("%s (%s): %s %s", mailbox.address, side.direction, sentence, next_step)
     details = {"direction": side.direction, "code": code.name, "sentence": sentence}
     return Event("mailbox-down", instant, mailbox.address, details)
 
@@ -90,7 +94,7 @@ def note_success(side: Side, next_try_at: datetime | None = None) -> Event | Non
 
 def needs_attention(kind: str, first_seen_at: datetime, instant: datetime) -> bool:
     """Say whether a trouble needs a person: all but a passing one that is young."""
-    return kind in ("settings", "auth", "bug") or instant - first_seen_at >= ATTENTION_AFTER
+    return kind in ("settings", "auth", "bug", "core") or instant - first_seen_at >= ATTENTION_AFTER
 
 
 def state_of(side: Side | None, *, enabled: bool = True) -> str:
@@ -130,6 +134,8 @@ def _describe(who: str, error: BaseException) -> tuple[str, Code, str, str]:
         elif isinstance(error, AuthError):
             kind = "auth"
         return kind, error.code, error.sentence, error.next_step
+    if isinstance(error, PostroomError) and error.code is not None:
+        return "core", error.code, error.sentence, error.next_step
     logger.error("%s failed in a way it should not", who, exc_info=error)
     sentence = f"{who} failed: {type(error).__name__}{_place(error)}."
     return "bug", codes.PLUGIN_BUG, sentence, codes.PLUGIN_BUG.next_step
@@ -152,6 +158,8 @@ def _next_try(
         return instant + SETTINGS_PAUSE, False
     if kind == "auth":
         return instant + _doubling(AUTH_PAUSES, failures), True
+    if kind == "core":
+        return instant + _doubling(CORE_PAUSES, failures), False
     if isinstance(error, TransientError) and error.retry_after is not None:
         return instant + timedelta(seconds=max(error.retry_after, 0)), True
     jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
@@ -171,7 +179,8 @@ def _record(
     next_step: str,
     instant: datetime,
     due: datetime,
-) -> None:
+) -> bool:
+    """Write it down; say whether it is not what the side suffered from already."""
     open_ones = (Trouble.side == side.id) & Trouble.cleared_at.is_null()
     same = Trouble.get_or_none(open_ones & (Trouble.code == code.name))
     # What the side suffers from now replaces what it suffered from before.
@@ -189,3 +198,4 @@ def _record(
         Trouble.create(side=side.id, code=code.name, first_seen_at=instant, **values)
     else:
         Trouble.update(count=Trouble.count + 1, **values).where(Trouble.id == same.id).execute()
+    return same is None

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from peewee import OperationalError, fn
 
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 WORKERS = 8
 LOOK_SECONDS = 1.0
 """How often the database is asked for what is due."""
+REST_SECONDS = (5.0, 60.0)
+"""So long, doubling, `run` leaves a database alone that takes nothing."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class Outcome:
     try_later: bool = False
     tallies: dict[str, Tally] = field(default_factory=dict)
     sent: int = 0
+    remarks: list[str] = field(default_factory=list)
+    """What is wrong and was not logged in this run, and what to look at, a line each."""
 
     @property
     def exit_code(self) -> int:
@@ -75,6 +80,11 @@ class Runner:
         self._keeper = Keeper()
         self._crew = Crew(workers, plugins, self._keeper, self._wake)
         self._core_error: PostroomError | None = None
+        """Why `run_once` cannot go on."""
+        self._unrecorded: PostroomError | None = None
+        """The database could not even take the record of an error: `run` rests for a while."""
+        self._rested: tuple[str, float] | None = None
+        """For which error it rested last, and how long."""
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
         self.outcome = Outcome()
@@ -106,6 +116,7 @@ class Runner:
 
     def _look(self, watchers: Watchers) -> None:
         self._crew.tend()
+        self._rest()
         try:
             with connection():
                 free_dead()
@@ -119,6 +130,18 @@ class Runner:
         if self._crew.free > 0:
             for lease in claim(self._owner, direction, limit=self._crew.free):
                 self._start(lease, direction)
+
+    def _rest(self) -> None:
+        """After the database took nothing (its disk is full, say), try again after a while; told
+        once."""
+        error, self._unrecorded = self._unrecorded, None
+        if error is None:
+            return
+        told, seconds = self._rested or ("", REST_SECONDS[0] / 2)
+        if told != error.sentence:
+            logger.error("%s %s", error.sentence, error.next_step)
+        self._rested = error.sentence, min(seconds * 2, REST_SECONDS[1])
+        self._stop.wait(self._rested[1])
 
     def _wait_for_database(self, error: Exception) -> None:
         core = error if isinstance(error, PostroomError) else explain(error)
@@ -143,10 +166,10 @@ class Runner:
         """
         with connection():
             try:
-                before = self._person_count()
+                before, begun = self._person_count(), now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)
-                self._judge(before)
+                self._judge(before, begun)
             finally:
                 self._end()
         return self.outcome
@@ -221,13 +244,16 @@ class Runner:
         """Count what was quarantined or refused so far."""
         return int(Receipt.select(fn.COUNT(Receipt.id)).where(needs_person()).scalar())
 
-    def _judge(self, before: int) -> None:
+    def _judge(self, before: int, begun: datetime) -> None:
         instant = now()
         outcome = self.outcome
-        outcome.needs_person |= self._person_count() > before
-        outcome.needs_person |= (
-            Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).exists()
-        )
+        if (new := self._person_count() - before) > 0:
+            outcome.needs_person = True
+            outcome.remarks.append(f"{new} new in quarantine: see `postroom quarantine list`.")
+        undone = Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).count()
+        if undone:
+            outcome.needs_person = True
+            outcome.remarks.append(f"{undone} failed or unknown: see `postroom outbox list`.")
         waiting = Outbox.select().where(Outbox.state == "queued").exists()
         outcome.try_later |= waiting
         for trouble in (
@@ -238,6 +264,8 @@ class Runner:
         ):
             if trouble.side.direction == "in" and not trouble.side.mailbox.enabled:
                 continue
+            if trouble.first_seen_at < begun:
+                outcome.remarks.append(_remark(trouble))
             since = trouble.side.down_since or trouble.first_seen_at
             if health.needs_attention(trouble.kind, since, instant):
                 outcome.needs_person = True
@@ -253,20 +281,23 @@ class Runner:
         try:
             with connection():
                 if direction == "in":
-                    self._visit_incoming(lease)
+                    result: object = self._visit_incoming(lease)
                 else:
                     result = visit_outgoing(lease, self._plugins, self._keeper, stop=self._stop)
                     self.outcome.sent += result if isinstance(result, int) else 0
-        except (StoreError, KeyUnusableError) as error:
-            self._core_error = error
-            logger.error("%s %s", error.sentence, error.next_step)
-        except OperationalError as error:
-            self._core_error = explain(error)
-            logger.error("%s", self._core_error.sentence)
+        except (StoreError, OperationalError) as error:
+            core = error if isinstance(error, PostroomError) else explain(error)
+            self._core_error = self._unrecorded = core
         except BaseException:
             logger.exception("A visit failed in a way it should not")
+        else:
+            if isinstance(result, StoreError | KeyUnusableError):
+                self._core_error = result
+            elif self._rested is not None and not isinstance(result, BaseException):
+                self._rested = None
+                logger.error("The database works again.")
 
-    def _visit_incoming(self, lease: Lease) -> None:
+    def _visit_incoming(self, lease: Lease) -> object:
         address = Mailbox.get_by_id(lease.mailbox_id).address
         result = visit_incoming(
             lease,
@@ -280,8 +311,14 @@ class Runner:
             self.outcome.tallies.setdefault(address, Tally()).add(result)
             if not result.complete:
                 self._gave_way.add(lease.side_id)
+        return result
 
     def _end(self) -> None:
         self._crew.end()
         self._keeper.close()
         self._pool.close()
+
+
+def _remark(trouble: Trouble) -> str:
+    side = trouble.side
+    return f"{side.mailbox.address} ({side.direction}): {trouble.sentence} {trouble.next_step}"

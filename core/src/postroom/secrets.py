@@ -2,7 +2,8 @@
 
 The key is POSTROOM_KEY itself, or the content of POSTROOM_KEY_FILE (default: ``key`` in the user's
 data folder), made on first use. The database holds a probe sealed with it, so that another key is
-recognised before anything is sealed with the wrong one.
+recognised before anything is sealed with the wrong one. While the key is changed (`key_rotation`),
+the next one stands beside it: what it does not open, that one may.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import logging
 import os
 import secrets
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,6 +23,7 @@ from weakref import WeakKeyDictionary
 
 from postroom import places
 from postroom.errors import KeyUnusableError
+from postroom.store.database import is_sqlite
 from postroom.store.models import Setting, database
 
 logger = logging.getLogger(__name__)
@@ -27,8 +31,8 @@ logger = logging.getLogger(__name__)
 _VERSION: Final = b"\x01"  # AES-256-GCM, 12 bytes of nonce, then text and tag
 _NONCE: Final = 12
 _BOUND_TO: Final = b"postroom"
-_PROBE: Final = "key-probe"
-_SECRET: Final = "installation-secret"  # noqa: S105 - a name
+PROBE: Final = "key-probe"
+SECRET: Final = "installation-secret"  # noqa: S105 - a name
 
 _warned: set[Path] = set()
 _installation_secrets: WeakKeyDictionary[object, bytes] = WeakKeyDictionary()
@@ -62,7 +66,7 @@ def seal(values: bytes) -> bytes:
 
     :raises KeyUnusableError: the key cannot be read, or is not the one of this database
     """
-    return _encrypt(_fitting_key(), values)
+    return encrypt(_fitting_key(), values)
 
 
 def unseal(sealed: bytes) -> bytes:
@@ -70,10 +74,7 @@ def unseal(sealed: bytes) -> bytes:
 
     :raises KeyUnusableError: the key is missing, unreadable, or another
     """
-    key = _read_key()
-    if key is None:
-        raise _missing()
-    return _decrypt(key, bytes(sealed))
+    return opened(_read_keys() or _no_keys(), bytes(sealed))[1]
 
 
 def installation_secret() -> bytes:
@@ -83,9 +84,9 @@ def installation_secret() -> bytes:
     """
     known = _installation_secrets.get(database.obj)
     if known is None:
-        stored = _stored(_SECRET)
+        stored = _stored(SECRET)
         if stored is None:
-            stored = _store_once(_SECRET, seal(secrets.token_bytes(32)))
+            stored = _store_once(SECRET, seal(secrets.token_bytes(32)))
         known = _installation_secrets[database.obj] = unseal(stored)
     return known
 
@@ -95,24 +96,33 @@ def installation_secret() -> bytes:
 
 def _fitting_key() -> Key:
     """Return the key after comparing it with the probe; make both if there is neither."""
-    probe = _stored(_PROBE)
-    key = _read_key()
-    if key is None:
+    probe = _stored(PROBE, locked=True)
+    keys = _read_keys()
+    if not keys:
         if probe is not None:
-            raise _missing()
-        key = _make_key(places.key_file())
+            _no_keys()
+        keys = [_make_key(places.key_file())]
     if probe is None:
-        probe = _store_once(_PROBE, _encrypt(key, _PROBE.encode()))
-    _decrypt(key, probe)
-    return key
+        probe = _store_once(PROBE, encrypt(keys[0], PROBE.encode()))
+    return opened(keys, probe)[0]
 
 
-def _read_key() -> Key | None:
-    """Return the configured key, None if its file does not exist."""
+def _read_keys() -> list[Key]:
+    """Return the configured key, and the next one where a rotation was begun."""
     given = os.environ.get("POSTROOM_KEY")
     if given:
-        return Key(_decode(given.encode(), "POSTROOM_KEY"), "POSTROOM_KEY")
+        return [decode(given.encode(), "POSTROOM_KEY")]
     path = places.key_file()
+    return [key for key in (read_file(path), read_file(next_to(path))) if key is not None]
+
+
+def next_to(path: Path) -> Path:
+    """Return where the next key stands until everything is sealed with it."""
+    return path.with_name(f"{path.name}.next")
+
+
+def read_file(path: Path) -> Key | None:
+    """Return the key in a file, None if there is no such file."""
     try:
         content = path.read_bytes()
         mode = path.stat().st_mode
@@ -121,20 +131,24 @@ def _read_key() -> Key | None:
     except OSError as error:
         raise KeyUnusableError(f"The key file {path} cannot be read: {error.strerror}.") from error
     _warn_if_open(path, mode)
-    return Key(_decode(content, f"The key file {path}"), f"the key file {path}")
+    return decode(content, f"the key file {path}")
 
 
-def _decode(text: bytes, origin: str) -> bytes:
+def decode(text: bytes, origin: str) -> Key:
+    """Return the key that a text is.
+
+    :raises KeyUnusableError: it is none
+    """
     try:
         value = base64.b64decode(text.strip(), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         value = b""
     if len(value) != 32:
         raise KeyUnusableError(
-            f"{origin} holds no key: 32 bytes as base64 are expected.",
+            f"{origin[0].upper()}{origin[1:]} holds no key: 32 bytes as base64 are expected.",
             next_step="Put the original key back; without it the stored passwords are lost.",
         )
-    return value
+    return Key(value, origin)
 
 
 def _warn_if_open(path: Path, mode: int) -> None:
@@ -148,26 +162,39 @@ def _make_key(path: Path) -> Key:
     partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_private(partial, base64.urlsafe_b64encode(secrets.token_bytes(32)) + b"\n")
+        write_private(partial, new_text())
         try:
             os.link(partial, path)  # appears whole or not at all, and never replaces one
         except FileExistsError:
             pass
         finally:
             partial.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise KeyUnusableError(
-            f"The key file {path} cannot be made: {error.strerror}.",
-            next_step="Point POSTROOM_KEY_FILE to a place where this user may write.",
-        ) from error
-    key = _read_key()
-    if key is None:
-        raise _missing()
-    return key
+        raise cannot_be_made(path, error) from error
+    return read_file(path) or _no_keys()[0]
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def new_text() -> bytes:
+    """Return a new key as its file has it."""
+    return text_of(Key(secrets.token_bytes(32), "a new key"))
+
+
+def text_of(key: Key) -> bytes:
+    """Return a key as its file has it."""
+    return base64.urlsafe_b64encode(key.value) + b"\n"
+
+
+def cannot_be_made(path: Path, error: OSError) -> KeyUnusableError:
+    """Return what to raise when a key file cannot be written."""
+    return KeyUnusableError(
+        f"The key file {path} cannot be made: {error.strerror}.",
+        next_step="Point POSTROOM_KEY_FILE to a place where this user may write.",
+    )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only this user may read, and have it on the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
@@ -175,7 +202,8 @@ def _write_private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -183,8 +211,8 @@ def _sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _missing() -> KeyUnusableError:
-    return KeyUnusableError(
+def _no_keys() -> list[Key]:
+    raise KeyUnusableError(
         f"The key file {places.key_file()} does not exist, but this database was set up with a key."
     )
 
@@ -192,34 +220,43 @@ def _missing() -> KeyUnusableError:
 # ---------------------------------------------------------------------------- sealing
 
 
-def _encrypt(key: Key, values: bytes) -> bytes:
+def encrypt(key: Key, values: bytes) -> bytes:
+    """Return the bytes sealed with a key."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = secrets.token_bytes(_NONCE)
     return _VERSION + nonce + AESGCM(key.value).encrypt(nonce, values, _BOUND_TO)
 
 
-def _decrypt(key: Key, sealed: bytes) -> bytes:
+def opened(keys: Sequence[Key], sealed: bytes) -> tuple[Key, bytes]:
+    """Return the first of some keys that opens what was sealed, and what was.
+
+    :raises KeyUnusableError: none of them does
+    """
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE + 16:
         raise KeyUnusableError("A sealed secret in the database is damaged, or of a newer version.")
     nonce, body = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
-    try:
-        return AESGCM(key.value).decrypt(nonce, body, _BOUND_TO)
-    except InvalidTag as error:
-        raise KeyUnusableError(
-            f"{key.origin[0].upper()}{key.origin[1:]} does not open this database's secrets: "
-            "it is another key."
-        ) from error
+    for key in keys:
+        with suppress(InvalidTag):
+            return key, AESGCM(key.value).decrypt(nonce, body, _BOUND_TO)
+    origin = keys[0].origin
+    raise KeyUnusableError(
+        f"{origin[0].upper()}{origin[1:]} does not open this database's secrets: it is another key."
+    )
 
 
 # ---------------------------------------------------------------------------- the database
 
 
-def _stored(name: str) -> bytes | None:
-    row = Setting.get_or_none(Setting.name == name)
+def _stored(name: str, *, locked: bool = False) -> bytes | None:
+    """Return a value; `locked`: nobody changes it until the caller's transaction ends."""
+    query = Setting.select().where(Setting.name == name)
+    if locked and not is_sqlite() and database.in_transaction():
+        query = query.for_update("FOR SHARE")  # type: ignore[arg-type]  # its stubs know True only
+    row = query.first()
     return bytes(row.value) if row else None
 
 

@@ -69,7 +69,7 @@ def check(template: str) -> None:
     except Exception as error:
         names = [f"{name}.{part}" for name, parts in _SAMPLE.items() for part in parts]
         raise InputError(
-            f"The template does not work: {' '.join(str(error).split())[:200]}.",
+            f"The template does not work: {' '.join(str(error).split())[:200].rstrip('.')}.",
             next_step=f"It may use {', '.join(names)}.",
         ) from error
 

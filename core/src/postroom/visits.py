@@ -36,7 +36,8 @@ def visit_incoming(
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
-    :returns: what was done, or the error that ended it, which was recorded
+    :returns: what was done, or the error that ended it, which was recorded; also a full disk or
+        an unusable key
     :raises StoreError: the database is the trouble: nothing can be recorded
     """
 
@@ -75,8 +76,11 @@ def _visit(
     keeper.keep(lease)
     try:
         result = work()
-    except (StoreError, KeyUnusableError):
-        raise
+    except (StoreError, KeyUnusableError) as error:
+        event = health.note_failure(side, error)  # raises by itself if nothing can be written
+        if event is not None:
+            plugins.tell(event)
+        return error
     except LeaseLostError as error:
         logger.info("%s: %s", side.transport, error.sentence)
         return error

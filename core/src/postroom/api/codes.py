@@ -106,7 +106,8 @@ SERVER_UNFIT = Code(
 AUTH_REFUSED = Code(
     "AUTH-REFUSED",
     "The server refused the user name or the password.",
-    "Check both; some providers want an app password, or have password sign-in switched off.",
+    "Check user name and password; some providers want an app password, or have password "
+    "sign-in switched off.",
 )
 AUTH_EXPIRED = Code(
     "AUTH-EXPIRED",

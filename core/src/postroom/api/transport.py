@@ -117,7 +117,16 @@ class Spool:
     """
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="postroom-")  # noqa: SIM115
+        """Make the file.
+
+        :raises SpoolError: the temporary folder is full, or there is none; let it escape
+        """
+        try:  # without a buffer: a full disk is noticed by the write, not by whoever reads later
+            self._file: IO[bytes] = tempfile.TemporaryFile(  # noqa: SIM115
+                prefix="postroom-", buffering=0
+            )
+        except OSError as error:
+            raise _no_space(error) from error
         self._digest = hashlib.sha256()
         self._size = 0
         self._map: mmap.mmap | None = None
@@ -128,10 +137,12 @@ class Spool:
         :raises SpoolError: the temporary folder is full; let it escape
         """
         heart.beat()
+        rest = memoryview(piece)
         try:
-            self._file.write(piece)
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise SpoolError(f"No space for a large message: {error.strerror}.") from error
+            raise _no_space(error) from error
         self._digest.update(piece)
         self._size += len(piece)
 
@@ -145,7 +156,6 @@ class Spool:
 
     def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
         """Yield the bytes from the start, in pieces of `size` bytes."""
-        self._file.flush()
         self._file.seek(0)
         while piece := self._file.read(size):
             yield piece
@@ -153,7 +163,6 @@ class Spool:
     def map(self) -> mmap.mmap:
         """Return the bytes as a read-only map, valid until `close`."""
         if self._map is None:
-            self._file.flush()
             self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._map
 
@@ -163,6 +172,10 @@ class Spool:
             self._map.close()
             self._map = None
         self._file.close()
+
+
+def _no_space(error: OSError) -> SpoolError:
+    return SpoolError(f"The temporary folder cannot take a large message: {error.strerror}.")
 
 
 @dataclass(frozen=True, slots=True)

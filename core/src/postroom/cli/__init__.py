@@ -28,6 +28,7 @@ _COMMANDS = {
     "import": Lazy("postroom.cli.import_:import_", "Bring in old mail from files."),
     "deliver": Lazy("postroom.cli.deliver:deliver", "Take a message from a mail server."),
     "plugin": Lazy("postroom.cli.plugin:plugin", "What is installed."),
+    "key": Lazy("postroom.cli.key:key", "Change the key that seals secrets."),
     "db": Lazy("postroom.cli.db:db", "Upgrade, check or back up the database."),
 }
 

@@ -11,14 +11,15 @@ import click
 
 from postroom import apply as configuration
 from postroom import installation, places
-from postroom.cli.output import say, warn
+from postroom.cli.output import json_option, print_json, say, warn
 from postroom.cli.session import open_store, sqlite_path
 
 
 @click.command(epilog="Example: postroom apply mailboxes.toml --dry-run")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
-def apply(file: str, dry_run: bool) -> None:
+@json_option
+def apply(file: str, dry_run: bool, as_json: bool) -> None:
     """Set segments, topics, filters and mailboxes up from a TOML FILE (or - for standard input).
 
     All of it or, when anything is wrong, nothing. What the file does not name is left alone. Makes
@@ -35,10 +36,14 @@ def apply(file: str, dry_run: bool) -> None:
             applied = configuration.apply(content, dry_run=True)
     if not (fresh and dry_run):
         with open_store(check=False):
-            for line in installation.initialise() if not dry_run else ():
+            made = installation.initialise() if not dry_run else []
+            for line in made if not as_json else ():
                 say(line)
             applied = configuration.apply(content, dry_run=dry_run)
-    _report(applied, dry_run=dry_run)
+    if as_json:
+        print_json({"plan": applied.plan, "warnings": applied.warnings, "dry_run": dry_run})
+    else:
+        _report(applied, dry_run=dry_run)
 
 
 def _report(applied: configuration.Applied, *, dry_run: bool) -> None:

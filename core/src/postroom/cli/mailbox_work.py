@@ -72,7 +72,8 @@ def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
     failed = [step for step in steps if step["outcome"] == "fail"]
     if not as_json:
         for step in failed:
-            say(f"{step['mailbox']} ({step['direction']}): {step['next_step']}")
+            place = f"{step['mailbox']} ({step['direction']})" if step["mailbox"] else step["step"]
+            say(f"{place}: {step['next_step']}")
     if failed:
         sys.exit(1)
 

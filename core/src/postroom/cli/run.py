@@ -8,12 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 import click
 
-from postroom.cli.output import say
+from postroom.cli.output import json_option, print_json, say
 from postroom.cli.session import open_store
 
 _LEVELS = ["debug", "info", "warning", "error"]
@@ -36,8 +37,11 @@ _LEVELS = ["debug", "info", "warning", "error"]
     envvar="POSTROOM_LOG_LEVEL",
     help="How much to log, on standard error.",
 )
-def run(once: bool, workers: int, log_level: str) -> None:
+@json_option
+def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
     """Watch all enabled mailboxes and send what is queued, until SIGTERM."""
+    if as_json and not once:
+        raise click.UsageError("--json goes with --once: without it, there is no end to report.")
     _log_to_stderr(log_level)
     with open_store():
         from postroom import plugins, secrets
@@ -52,9 +56,13 @@ def run(once: bool, workers: int, log_level: str) -> None:
                 _leave(runner, 0)
                 return
             outcome = runner.run_once()
-    for address, tally in sorted(outcome.tallies.items()):
-        say(f"{address}: {_sentence(tally)}")
-    say(f"{outcome.sent} sent.")
+    if as_json:
+        print_json(_document(outcome))
+    else:
+        for address, tally in sorted(outcome.tallies.items()):
+            say(f"{address}: {_sentence(tally)}")
+        for line in [f"{outcome.sent} sent.", *outcome.remarks]:
+            say(line)
     _leave(runner, outcome.exit_code)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
@@ -67,6 +75,15 @@ def _leave(runner: Any, code: int) -> None:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
+
+
+def _document(outcome: Any) -> dict[str, Any]:
+    return {
+        "mailboxes": {address: asdict(tally) for address, tally in outcome.tallies.items()},
+        "sent": outcome.sent,
+        "needs_person": outcome.needs_person,
+        "try_later": outcome.try_later,
+    }
 
 
 def _sentence(tally: Any) -> str:

@@ -62,8 +62,7 @@ class Fields(list[tuple[str, str]]):
 def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
     """Return the fields from `start` on, and where the body begins.
 
-    A line that is no field ends the header, unless a field follows it: then it is skipped. What
-    looks like the delimiter of a part always ends it.
+    A line that is no field ends the header, unless a field follows it: then it is skipped.
     """
     fields = Fields()
     for blank in (b"\n", b"\r\n"):
@@ -82,8 +81,7 @@ def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
             position = field.end()
             continue
         after = block.find("\n", position) + 1
-        is_delimiter = block.startswith("--", position)
-        if not after or is_delimiter or _LIKE_FIELD.match(block, after) is None:
+        if not after or _LIKE_FIELD.match(block, after) is None:
             return fields, start + position
         position = after
     return fields, body

@@ -117,16 +117,45 @@ def database_errors() -> Iterator[None]:
         raise
 
 
-def explain(error: Exception) -> DatabaseUnusableError | DiskFullError:
-    """Put a driver's error into an administrator's words."""
-    cause = error.__cause__ or error.__context__ or error
-    text = " ".join(str(cause).split())
-    full = "database or disk is full" in text or "No space left" in text
-    if full or getattr(cause, "sqlstate", None) == "53100":
+def explain(error: BaseException) -> DatabaseUnusableError | DiskFullError:
+    """Put a driver's error into an administrator's words.
+
+    What came first counts: SQLite undoes a transaction by itself when the disk is full, and then
+    complains that there is none to undo.
+    """
+    chain = list(_chain(error))
+    if any(_is_disk_full(one) for one in chain):
         return DiskFullError("There is no space left for the database.")
-    if isinstance(cause, sqlite3.Error):
-        return DatabaseUnusableError(f"The database {database.obj.database} says: {text}.")
+    cause = next((one for one in reversed(chain) if isinstance(one, sqlite3.Error)), None)
+    if cause is not None:
+        text = " ".join(str(cause).split())
+        step = next((step for word, step in _SQLITE_STEPS.items() if word in text), None)
+        sentence = f"The database {database.obj.database} says: {text}."
+        return DatabaseUnusableError(sentence, next_step=step)
+    text = " ".join(str(chain[1] if len(chain) > 1 else error).split())
     return DatabaseUnusableError(f"The database server says: {text[:300]}")
+
+
+_SQLITE_STEPS = {
+    "locked": "Another program holds it; end that, or try again in a minute.",
+    "malformed": "Restore a backup; what is still on the servers is retrieved again.",
+    "not a database": "Restore a backup, or point POSTROOM_DATABASE to another file.",
+    "readonly": "Let this user write the file and its folder.",
+}
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from, the latest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    full = isinstance(error, sqlite3.Error) and "disk is full" in str(error)
+    return full or getattr(error, "sqlstate", None) == "53100"
 
 
 def now() -> datetime:

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from peewee import BigIntegerField, TextField
+from peewee import BigIntegerField, BlobField, TextField
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,3 +48,7 @@ class JsonField(TextField):
     def python_value(self, value: str | None) -> Any:
         """Return what is read."""
         return None if value is None else json.loads(value)
+
+
+class SealedField(BlobField):
+    """Bytes that `secrets.seal` made; a change of the key seals them anew."""

@@ -19,7 +19,7 @@ from peewee import (
     TextField,
 )
 
-from postroom.store.fields import InstantField, JsonField
+from postroom.store.fields import InstantField, JsonField, SealedField
 
 database = DatabaseProxy()
 """The one database of this process; `store.database.connect` sets it."""
@@ -157,7 +157,7 @@ class Side(Table):
     """Without the secret ones."""
     secret_fields = JsonField(default=list)
     """Names of the secret settings, so that they stay masked where the plugin is missing."""
-    sealed = BlobField(null=True)
+    sealed = SealedField(null=True)
     """The secret ones, as a sealed JSON object."""
     send_as = TextField(null=True)
     reply_to = TextField(null=True)
@@ -190,7 +190,7 @@ class Trouble(Table):
     side = ForeignKeyField(Side, backref="troubles", on_delete="CASCADE")
     code = TextField()
     kind = TextField()
-    """`settings`, `auth`, `transient` or `bug`: what the core does next."""
+    """`settings`, `auth`, `transient`, `bug` or `core`: what the core does next."""
     sentence = TextField()
     next_step = TextField()
     first_seen_at = InstantField()
@@ -214,9 +214,9 @@ class Credential(Table):
     settings = JsonField(default=dict)
     """Without the secret ones."""
     secret_fields = JsonField(default=list)
-    sealed = BlobField(null=True)
+    sealed = SealedField(null=True)
     """The secret ones, as a sealed JSON object."""
-    state = BlobField(null=True)
+    state = SealedField(null=True)
     """What the kind keeps between fetches, sealed: a token cache, a refresh token."""
     created_at = InstantField()
     changed_at = InstantField()
@@ -254,7 +254,7 @@ class CredentialToken(Table):
     credential = ForeignKeyField(Credential, backref="tokens", on_delete="CASCADE", index=False)
     key = TextField()
     """`CredentialKind.token_key`."""
-    sealed = BlobField()
+    sealed = SealedField()
     fetched_at = InstantField()
     refresh_at = InstantField(null=True)
     """From when on a new one is fetched."""

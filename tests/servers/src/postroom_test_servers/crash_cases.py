@@ -66,10 +66,13 @@ def _mailbox(disposition: str, **sides: tuple[str, dict[str, object]]) -> None:
 
 @contextmanager
 def incoming_case(
-    servers: Servers, kind: str, transport: str, disposition: str
+    servers: Servers, kind: str, transport: str, disposition: str, *, port: int | None = None
 ) -> Iterator[tuple[str, Check]]:
     """A mailbox with some mails to retrieve, to acknowledge, and to move or delete; two of them
-    are the same mail twice."""
+    are the same mail twice.
+
+    :param port: of something that stands before the server
+    """
     account = servers.dovecot.new_user(password=PASSWORD)
     stamp = f"Received: from a by b; {datetime.now(UTC):%a, %d %b %Y %H:%M:%S} +0000"
     mails = [mail(f"{account.name}m{i}", stamp) for i in range(MAILS)]
@@ -77,7 +80,7 @@ def incoming_case(
     served = [message.raw for message in account.messages()][:MAILS]
     mark = len(servers.smtp.received)
     with _database(servers, kind) as url:
-        port = getattr(servers.dovecot, transport)
+        port = port or getattr(servers.dovecot, transport)
         side: dict[str, object] = {"host": "127.0.0.1", "port": port, "security": "none"}
         out: dict[str, object] = {
             "host": "127.0.0.1",
@@ -106,8 +109,10 @@ def _assert_settled(account: Account, served: list[bytes], disposition: str) -> 
 
 
 @contextmanager
-def outgoing_case(servers: Servers, kind: str) -> Iterator[tuple[str, Check]]:
-    """A mailbox with answers to send."""
+def outgoing_case(
+    servers: Servers, kind: str, *, port: int | None = None, answers_to_send: int = MAILS
+) -> Iterator[tuple[str, Check]]:
+    """A mailbox with answers to send; `port` as in `incoming_case`."""
     from postroom import answers
     from postroom.mail import parse
     from postroom.store import raws
@@ -118,12 +123,12 @@ def outgoing_case(servers: Servers, kind: str) -> Iterator[tuple[str, Check]]:
     with _database(servers, kind) as url:
         side: dict[str, object] = {
             "host": "127.0.0.1",
-            "port": servers.smtp.port,
+            "port": port or servers.smtp.port,
             "security": "none",
         }
         _mailbox("leave", out=("smtp", side))
         instant = datetime.now(UTC)
-        for number in range(1, MAILS + 1):
+        for number in range(1, answers_to_send + 1):
             raw = mail(f"q{number}")
             parsed = parse(raw)
             with transaction():
@@ -138,16 +143,16 @@ def outgoing_case(servers: Servers, kind: str) -> Iterator[tuple[str, Check]]:
                     internet_id=parsed.message_id, created_at=instant, received_at=instant,
                 )  # fmt: skip
             answers.answer(question, f"Answer {number}", author="eve")
-        yield url, lambda: _assert_sent_once(servers.smtp, mark)
+        yield url, lambda: _assert_sent_once(servers.smtp, mark, answers_to_send)
 
 
-def _assert_sent_once(smtp: SmtpServer, mark: int) -> None:
+def _assert_sent_once(smtp: SmtpServer, mark: int, count: int = MAILS) -> None:
     """Every mail is sent and was taken once, or is marked unknown and was taken once at most."""
     from postroom.store.models import Outbox
 
     taken = Counter(_message_id(sent.raw) for sent in smtp.received[mark:])
     states = {row.internet_id: row.state for row in Outbox.select()}
-    assert len(states) == MAILS
+    assert len(states) == count
     assert set(states.values()) <= {"sent", "unknown"}, states
     for message_id, state in states.items():
         assert taken[message_id] <= 1, "sent twice"

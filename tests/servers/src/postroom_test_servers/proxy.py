@@ -19,6 +19,9 @@ class _Budget:
     """How many bytes may still pass in one direction of one connection."""
 
     left: int | None
+    passed: list[int]
+    place: int
+    """Where in `passed` this direction is counted."""
 
 
 class Proxy:
@@ -36,6 +39,8 @@ class Proxy:
         self.after_sent: int | None = None
         self.faults: int | None = None
         self.connections = 0
+        self.passed: list[list[int]] = []
+        """For each connection: the bytes from the server, and those to it."""
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._released = threading.Event()
@@ -88,8 +93,11 @@ class Proxy:
                 with self._lock:
                     self._open |= {client, server}
                 ends = [2]
-                self._start(self._pump, server, client, _Budget(self.after_received), ends)
-                self._start(self._pump, client, server, _Budget(self.after_sent), ends)
+                self.passed.append([0, 0])
+                down = _Budget(self.after_received, self.passed[-1], 0)
+                up = _Budget(self.after_sent, self.passed[-1], 1)
+                self._start(self._pump, server, client, down, ends)
+                self._start(self._pump, client, server, up, ends)
 
     def _pump(
         self, source: socket.socket, target: socket.socket, budget: _Budget, ends: list[int]
@@ -101,6 +109,7 @@ class Proxy:
                     self._break(source, target)
                     break
                 target.sendall(piece)
+                budget.passed[budget.place] += len(piece)
                 if budget.left is not None:
                     budget.left -= len(piece)
         self._shut(source)

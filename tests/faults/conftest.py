@@ -1,0 +1,33 @@
+"""What the tests of faults share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from postroom_test_servers.crash_cases import Servers, crash_servers
+from postroom_test_servers.desk import kept_logging
+
+__all__ = ["crash_servers"]
+
+
+@pytest.fixture(scope="session")
+def servers(crash_servers: Servers) -> Servers:
+    """Dovecot, an SMTP server, databases."""
+    return crash_servers
+
+
+@pytest.fixture
+def run_once() -> Callable[[], int]:
+    """Do what ``run --once`` does in this process; returns its exit code."""
+    from postroom import plugins
+    from postroom.runner import Runner
+    from postroom.understanding.understood import understand_here
+
+    def run() -> int:
+        with kept_logging():
+            runner = Runner(plugins.load(), workers=1)
+            runner._understand = understand_here
+            return runner.run_once().exit_code
+
+    return run
