@@ -22,6 +22,7 @@ WORDS = {
     "=?hz-gb-2312?Q?~{VPND~}?=": "中文",
     "=?utf-8?Q?a=?=": "a",
     "=?base64?Q?abc?=": "abc",
+    "=??Q?Re=3A_abc?=": "Re: abc",
     "=?no such?Q?abc?=": "=?no such?Q?abc?=",
     "=? =? ?= ?=": "=? =? ?= ?=",
     "\x1b$BF|K\\\x1b(B": "日本",
@@ -225,6 +226,33 @@ def test_character_sets_are_decoded(label: str) -> None:
     data, text = CHARSETS[label]
 
     assert decode(data, label) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "codec"),
+    [
+        ("Это сообщение имеет неправильную кодировку.", "cp1251"),
+        ("Привет, тест", "koi8-r"),
+        ("Де моє замовлення?", "koi8-u"),
+        ("您好，我想咨询一下订单的情况，谢谢。", "gb18030"),
+        ("您好，我想請問訂單的狀況，謝謝。", "big5"),
+        ("안녕하세요 주문 문의드립니다", "euc-kr"),
+        ("こんにちは、注文について", "euc-jp"),
+        ("こんにちは、注文について質問があります", "cp932"),
+        ("Schöne Grüße aus Köln: ÄÖÜ!", "cp1252"),
+        ("SANTÉ, ÉÉN CRÈME BRÛLÉE", "cp1252"),
+        ("“Où êtes-vous?” … – naïveté", "cp1252"),
+        ("ÀÉÈ", "cp1252"),
+    ],
+)
+def test_letters_without_a_label_are_those_that_they_look_like(text: str, codec: str) -> None:
+    assert decode(text.encode(codec)) == text
+    assert decode_words(text.encode(codec).decode("latin-1")) == text
+
+
+def test_last_half_of_a_character_is_no_character() -> None:
+    assert decode("hi".encode("utf-16") + b"\n", "utf-16") == "hi"
+    assert decode("hi".encode("utf-16-le") + b"\n", "utf-16") == "hi"
 
 
 def test_unknown_labels_have_no_codec() -> None:

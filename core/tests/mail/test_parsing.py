@@ -89,6 +89,8 @@ def test_named_text_is_a_file_beside_a_text_and_the_text_alone() -> None:
         "log.txt"
     ]
     assert parse(HEAD + multi("mixed", NAMED)).text == "log"
+    two = parse(HEAD + multi("mixed", NAMED, NAMED.replace(b"log.txt", b"b.txt")))
+    assert (two.text, [a.filename for a in two.attachments]) == ("log", ["b.txt"])
 
 
 def test_report_without_a_text_shows_its_status() -> None:
@@ -156,6 +158,8 @@ def test_winmail_dat_is_kept_and_opened() -> None:
         b"Content-Type: multipart/mixed; boundary*0=A;\r\n boundary*1=BC\r\n\r\n--ABC\r\n\r\nhello",
         b"Content-Type: multipart/mixed; boundary=ABC\r\nContent-Transfer-Encoding: base64\r\n\r\n"
         + base64.b64encode(b"--ABC\r\n\r\nhello\r\n--ABC--\r\n"),
+        b"Content-Type: multipart/mixed; boundary=ABC\r\nSubject:\r\n \r\n--ABC\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--ABC--\r\n",
         b"\r\nhello",
         b"hello",
     ],
@@ -172,7 +176,9 @@ def test_transfer_encodings_with_faults() -> None:
     assert body(b"base64", b"aGVs bG8\r\n") == "hello"
     assert body(b"base64", b"aGVsbG8gaGVs!bG8gaGVsbG8gaGVsbG8=") == "hello hello hello hello"
     assert body(b"base64", b"aGU=\r\nbGxv") == "hello"
+    assert body(b"base64", b"aGVsbG8=\r\n\r\n--ABC-\r\n") == "hello"
     assert body(b"base64", b"This is no base64.") == "This is no base64."
+    assert body(b"base64", b"No base64.\r\n-- \r\nAnn") == "No base64.\n-- \nAnn"
     assert body(b'"8bit"', b"hello") == "hello"
 
 
@@ -302,8 +308,12 @@ def test_what_cannot_be_recognised_is_read_all_the_same(monkeypatch: pytest.Monk
         "<br><b>Sent:</b> 3 March 2026 09:15<br><b>To:</b> Ann<br><b>Subject:</b> x</div>When?",
         '<div>Friday.</div><div id="divRplyFwdMsg"><b>From:</b> Desk<br><b>Sent:</b> 3 March 2026'
         "<br><b>To:</b> Ann<br><b>Subject:</b> x</div><div>When?</div>",
+        '<div>Friday.</div><span id="OLK_SRC_BODY_SECTION"><div><b>From: </b>Desk<br><b>Sent: </b>'
+        "3 March 2026<br><b>Subject: </b>x</div>When?</span>",
+        "<div>Friday.</div><br><div>3 Mar 2026, 09:15 by h@desk.example:</div>"
+        '<blockquote class="tutanota_quote">When?</blockquote>',
     ],
-    ids=["yahoo", "gmx", "outlook", "outlook-web"],
+    ids=["yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta"],
 )
 def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     message = parse(HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + page.encode())

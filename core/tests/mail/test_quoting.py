@@ -137,6 +137,14 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "I do not understand what your colleague wrote:\n> We come on Friday.\n",
         "I got this:\n\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\n\nPay.\n\n"
         "Is it from you?\n",
+        "As I wrote to you on 03.03.2026:\n> the brake squeals\n\nPlease answer.\n",
+        "Thanks!\n-----Original Message-----\n> When?\nFriday. And bring the lamp.\n",
+        "Thanks!\n\nFrom: Desk\nSent: Tue, 3 Mar 2026 9:15\nTo: Ann\nSubject: x\n\n"
+        "> When?\nFriday.\n> Which bike?\nThe red one.\n",
+        "Meine Antworten im Text.\n\nVon: Desk\nGesendet: 3. März 2026 09:15\nAn: Ann\n"
+        "Betreff: x\n\nWann?\nFreitag.\n",
+        "Friday.\n\n-- \nAnn\n\nPS: the lamp is broken, too.\n",
+        "Please check\n\nNo: 4711\nDate: 3 March 2026\nSubject: Lamp\n\nIt never came.\n",
         "Look at this\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\nIs it true?\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
@@ -164,6 +172,21 @@ def test_answers_announced_below_a_header_block_are_kept() -> None:
     )
 
     assert strip_quotes(text) == text
+
+
+def test_form_that_a_web_site_sends_is_kept_whole() -> None:
+    text = (
+        "News from your site\n\nFrom: Ann <a@b.example>\nDate: 3 May\nSubject: Lamp\n\nIt broke.\n"
+    )
+
+    assert strip_quotes(text, subject="Contact form", is_reply=False) == text
+    assert strip_quotes(text, subject="Re: Lamp") == "News from your site"
+
+
+def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:
+    line = "Friday suits me. On Tue, Mar 3, 2026 at 9:15 AM, Desk <h@desk.example> wrote:"
+
+    assert strip_quotes(f"Hello,\n{line}\n> When can you come?\n") == f"Hello,\n{line}"
 
 
 def test_answer_below_a_header_block_is_kept() -> None:
@@ -294,9 +317,25 @@ LINES = st.sampled_from(
         "\n---- On Tue, 03 Mar 2026 09:15:00 +0100 Desk <h@desk.example> wrote ----\n\nWhen?\n",
         "\n---- On Tue, 03 Mar 2026 09:15:00 +0100 Desk wrote ----\n\n> When?\n",
         "\n-----Antwort Nachricht-----\nWhen?\n",
+        "\n---- Desk wrote ----\n\n> When?\n",
+        "\n------On 12/29/2025 17:32 PM, Desk wrote-----\n\nWhen?\n",
+        '\n>>> "Desk" <h@desk.example> 3/3/2026 9:15 AM >>>\nWhen?\n',
+        '\n\n------ Original ------\nFrom: "Desk" <h@desk.example>;\n'
+        "Date: Tue, Mar 3, 2026 09:15 AM\nSubject: x\n\nWhen?\n",
+        "\n----- Mail original -----\nDe: Desk\nÀ: Ann\nEnvoyé: Mardi 3 Mars 2026 09:15:00\n"
+        "Objet: x\n\nWhen?\n",
+        "\nОт: Desk\nОтправлено: 3 марта 2026 г. 9:15\nКому: Ann\n\nWhen?\n",
+        "\nFrom: The Desk of a Long Name\n<h@desk.example>\nSent: 3 March 2026 09:15\nTo: Ann;\n"
+        "Bo <bo@b.example>; Carl <c@b.example>; Dora\n<d@b.example>; Eve\n<e@b.example>\n"
+        "Subject: x\n\nWhen?\n",
+        "\n2026/3/3 Desk <h@desk.example>\n\n> When?\n",
+        "\nQuoting Desk <h@desk.example>:\n\n> When?\n",
         "\nاز: Desk\nارسال شده: 3 مارس 2026 9:15\nبه: Ann\nموضوع: x\n\nWhen?\n",
     ],
-    ids=["apple-mail", "zoho", "zoho-marked", "german-reply", "persian"],
+    ids=[
+        *("apple-mail", "zoho", "zoho-marked", "german-reply", "android", "rules", "groupwise"),
+        *("qq", "zimbra", "windows-mail", "wrapped", "old-gmail", "horde", "persian"),
+    ],
 )
 def test_quote_of_other_programs_is_cut(quote: str) -> None:
     assert strip_quotes(f"Friday suits me.\n{quote}") == "Friday suits me."

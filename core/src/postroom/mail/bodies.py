@@ -98,6 +98,8 @@ class Reader:
         if kind not in _TEXT_TYPES and self.root is not part:
             self._attach(part, name)
             return []
+        if name and part.within != "multipart/alternative":
+            self.text_parts = 1  # of several named texts the first is the body (RFC 8621 4.1.4)
         return self._text(part)
 
     def _signed(self, part: Part) -> list[_Piece]:

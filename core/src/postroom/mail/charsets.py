@@ -1,7 +1,7 @@
 """Bytes to text, whatever the label says.
 
 The ladder: what is declared (as browsers understand the label: Latin-1 is Windows-1252, GB2312 is
-GB18030, ASCII is UTF-8), then UTF-8, then Windows-1252. It never raises.
+GB18030, ASCII is UTF-8), then UTF-8, then what it looks like, then Windows-1252. It never raises.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import codecs
 import re
 from functools import lru_cache
+
+from postroom.mail.guesses import guess
 
 _LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
 
@@ -137,7 +139,7 @@ def decode(data: bytes, label: str | None = None) -> str:
 
 
 def decode_header(data: bytes, hint: str | None = None) -> str:
-    """Return a header's raw 8-bit bytes as text: UTF-8, the body's charset `hint`, Windows-1252."""
+    """Return a header's raw 8-bit bytes as text: UTF-8, the body's charset `hint`, or a guess."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -194,15 +196,16 @@ def _nearly_utf8(data: bytes) -> str:
         text = data.decode("utf-8-sig", "replace")
     broken = text.count("\ufffd")
     sound = sum(1 for byte in data if byte >= 0xC2 and byte < 0xF5) - broken
-    return text if sound > broken else data.decode("cp1252", "replace")
+    return text if sound > broken else data.decode(guess(data) or "cp1252", "replace")
 
 
 def _utf16(data: bytes) -> str:
     """Decode UTF-16; without a mark the zero bytes of Latin letters tell the byte order."""
+    pairs = data[: len(data) & ~1]  # the line end of some program may be half a character
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
+        return pairs.decode("utf-16", "replace")
     sample = data[:400]
     big = sample[0::2].count(0) > sample[1::2].count(0)
     if not big and 0 not in sample and sample.isascii():
         return data.decode("ascii", "replace")  # labelled UTF-16, but plain text (Outlook)
-    return data.decode("utf-16-be" if big else "utf-16-le", "replace")
+    return pairs.decode("utf-16-be" if big else "utf-16-le", "replace")

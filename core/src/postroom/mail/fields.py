@@ -62,7 +62,8 @@ class Fields(list[tuple[str, str]]):
 def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
     """Return the fields from `start` on, and where the body begins.
 
-    A line that is no field ends the header, unless a field follows it: then it is skipped.
+    A line that is no field ends the header, unless a field follows it: then it is skipped. What
+    looks like the delimiter of a part always ends it.
     """
     fields = Fields()
     for blank in (b"\n", b"\r\n"):
@@ -81,7 +82,8 @@ def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
             position = field.end()
             continue
         after = block.find("\n", position) + 1
-        if not after or _LIKE_FIELD.match(block, after) is None:
+        is_delimiter = block.startswith("--", position)
+        if not after or is_delimiter or _LIKE_FIELD.match(block, after) is None:
             return fields, start + position
         position = after
     return fields, body

@@ -97,7 +97,10 @@ _APART = _words("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl")
 _SKIPPED = _words("script style title template head xml svg math select textarea")
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:]{0,40})")
 _QUOTED_TAG = re.compile(r"""[^"'<>]*(?:"[^"<]*"[^"'<>]*|'[^'<]*'[^"'<>]*)*>""")
-_CITED = re.compile(r"(?:type\s*=\s*[\"']?cite|class\s*=\s*[\"']?[\w -]*(?:gmail_quote|moz-cite))")
+_CITED = re.compile(
+    r"(?:type\s*=\s*[\"']?cite|(?:class|id)\s*=\s*[\"']?[\w -]*"
+    r"(?:(?:gmail|protonmail|tutanota)_quote|moz-cite|blockquote_zmail|isReplyContent))"
+)
 _PROGRAM = re.compile(
     r"""(yahoo_quoted)|divRplyFwdMsg|name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid"""
 )
@@ -175,6 +178,9 @@ class _Text:
                 self._quote(closing, attributes)
             elif name == "div":
                 self._div(closing, attributes)
+        elif name == "span" and "OLK_SRC_BODY" in attributes:  # Outlook for Mac
+            self._break()
+            self.lines.append("")
 
     def _quote(self, closing: bool, attributes: str) -> None:
         if not closing:

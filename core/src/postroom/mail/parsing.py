@@ -15,6 +15,7 @@ from postroom.mail.fields import Fields, read_fields
 from postroom.mail.ids import message_id, message_ids
 from postroom.mail.message import Address, ParsedMessage
 from postroom.mail.parameters import content_type
+from postroom.mail.quote_marks import REPLY_SUBJECT
 from postroom.mail.quoting import strip_quotes
 from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import one_line, readable
@@ -155,7 +156,7 @@ class _Head:
             in_reply_to=in_reply_to,
             references=references,
             text=body.text,
-            reply_text=self._reply(body.text, subject),
+            reply_text=self._reply(body.text, subject, bool(in_reply_to or references)),
             html_original=body.html,
             is_automatic=found.is_automatic,
             is_bounce=found.is_bounce,
@@ -176,9 +177,10 @@ class _Head:
             self.problems.append(f"What kind of mail it is was not found ({_kind(error)}).")
             return automatic.UNKNOWN
 
-    def _reply(self, text: str, subject: str) -> str:
+    def _reply(self, text: str, subject: str, has_parent: bool) -> str:
+        is_reply = has_parent or REPLY_SUBJECT.match(subject[:200]) is not None
         try:
-            return strip_quotes(text, subject=subject)
+            return strip_quotes(text, subject=subject, is_reply=is_reply)
         except Exception as error:
             self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
             return text

@@ -19,15 +19,21 @@ WROTE = _table("""
     napsal|napsala|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
     написао|написала|написал|написал(а)|писал|писал(а)|пишет|пише|написав|написав(ла)|написа
     scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت
+    escribiu|quoting|zitat|citando|napisao/la|написао/ла
 """)
 """The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
 
 WROTE_UNSPACED = ("写道", "寫道", "のメール", "書きました", "작성", "เขียนว่า")
 """The same in languages that do not set words apart."""
 
+PERSONAL = frozenset(
+    "i you we ich du ihr wir vous nous yo usted io lei ik jij jag ni jeg eu você я ты вы мы".split()
+)
+"""Words of sentences that mail programs do not write, in lower case."""
+
 OPENER = re.compile(
-    r"""(?ix) ^ [\s*_"'«„“\[(-]* (?:
-      on | am | le | el | il | op | den | dne | dňa | dnia | w\sdniu | em | a | på | em
+    r"""(?ix) [\s*_"'«„“\[(-]* (?:
+      on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
       | în | pe | la
       | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
@@ -98,6 +104,15 @@ FORWARD_SUBJECT = re.compile(
     re.IGNORECASE,
 )
 
+REPLY_SUBJECT = re.compile(
+    r"""(?ix) \s* (?: \[ [^\]]{0,60} \] \s* ){0,3} (?:
+      re | aw | antw? | antwort | sv | vs | odp | ynt | yan | res | rif | r | ref | bls | balas
+      | atb | απ | σχετ | на | отв(?:ет)? | відп | hs | va | vá | ha | ref | リプライ | 回[复覆復]
+      | 答[复覆復] | 回信 | 답장 | 회신 | השב | تعقيب | رد | ตอบ | trả\slời
+    ) \s* (?: [\[(^]? \d{1,3} [\])]? )? \s* [:：]"""
+)
+"""How programs begin the subject of a reply."""
+
 REPLY_ABOVE = re.compile(
     r"""(?ix) (?:
       (?:type|write|enter|post|add)\s(?:your\s)?(?:reply|response|answer|comment)s?\s(?:above|before)
@@ -114,27 +129,32 @@ REPLY_ABOVE = re.compile(
 
 
 FROM_LABELS = _table("""
-    from|von|de|da|van|från|fra|lähettäjä|od|odesílatel|odosielateľ|feladó|kimden|gönderen|от
-    від|от кого|kellelt|nuo|no|από|expéditeur|expeditor|remitente|remetente|mittente|afzender
-    sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת|من|từ|dari
-    จาก|pošiljatelj|šalje|از|فرستنده
+    from|von|de|da|van|från|fra|frá|lähettäjä|od|odesílatel|odosielateľ|feladó|kimden|gönderen|от
+    від|от кого|kellelt|saatja|nuo|από|de la|expéditeur|expeditor|remitente|remetente|mittente
+    afzender|sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת
+    من|từ|dari|จาก|pošiljatelj|šalje|از|فرستنده
 """)
-DATE_LABELS = _table("""
-    sent|date|sent on|gesendet|gesendet am|datum|envoyé|envoyé le|date d'envoi|date d’envoi
-    enviado|enviado el|enviado em|enviada em|enviada|fecha|data|data de envio|enviat
-    inviato|inviato il|data invio|verzonden|verzonden op|datum verzonden|skickat|skickat den
-    sendt|dato|lähetetty|päivämäärä|wysłano|wysłane|data wysłania|odesláno|odoslané|dátum|elküldve
-    küldve|gönderildi|gönderilme tarihi|tarih|trimis|отправлено|дата|дата отправки|надіслано
-    изпратено|στάλθηκε|ημερομηνία|saadetud|išsiųsta|nosūtīts|poslano|datum slanja
-    送信日時|日時|发送时间|日期|时间|傳送時間|寄件日期|보낸 날짜|보낸날짜|날짜|נשלח|תאריך
-    تاريخ|التاريخ|تم الإرسال|ارسال شده|تاریخ|فرستاده شده|ngày|đã gửi|tanggal|dikirim
+SENT_LABELS = _table("""
+    sent|sent on|gesendet|gesendet am|envoyé|envoyé le|date d'envoi|date d’envoi|data de envio
+    enviado|enviado el|enviado em|enviada em|enviada|enviat|enviat el|inviato|inviato il
+    data invio|verzonden|verzonden op|datum verzonden|skickat|skickat den|sendt|lähetetty
+    wysłano|wysłane|data wysłania|odesláno|odoslané|elküldve|küldve|gönderildi|gönderilme
+    gönderilme tarihi|trimis|отправлено|дата отправки|надіслано|изпратено|στάλθηκε|saadetud
+    saatmisaeg|išsiųsta|nosūtīts|poslano|poslato|datum slanja|送信日時|发送时间|傳送時間
+    寄件日期|보낸 날짜|보낸날짜|נשלח|تم الإرسال|ارسال شده|فرستاده شده|đã gửi|dikirim|ส่ง
+""")
+DATE_LABELS = SENT_LABELS | _table("""
+    date|datum|fecha|data|dato|päivämäärä|dátum|tarih|дата|ημερομηνία|日時|日期|时间|날짜|תאריך
+    تاريخ|التاريخ|تاریخ|ngày|tanggal|วันที่
 """)
 SUBJECT_LABELS = _table("""
     subject|betreff|betr.|objet|sujet|asunto|assunto|assumpte|oggetto|onderwerp|ämne|emne|vedr.
-    aihe|temat|předmět|predmet|tárgy|konu|subiect|тема|относно|θέμα|teema|tema|temats|zadeva
+    aihe|temat|předmět|predmet|tárgy|konu|subiect|тема|относно|θέμα|teema|tema|temats|tēma|zadeva
+    efni|เรื่อง
     件名|主题|主旨|主題|제목|נושא|الموضوع|موضوع|chủ đề|subjek|perihal
 """)
-"""The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail."""
+"""The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail. The Latvian
+"No" is not among them: it heads a number in other languages."""
 
 _DEVICE = (
     r"(?:i(?:phone|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
@@ -170,7 +190,11 @@ ANSWERS_BELOW = re.compile(
     r"""(?ix) \b (?:
       (?:see|find|put|added?|wrote|comments?|answers?|replies|reply)\b.{0,30}\b(?:below|in-?line)
       | in[ -]?line\b | below\sin\s(?:red|blue|green|bold)
-      | s\.\s?u\. | siehe\s(?:weiter\s)?unten | im\stext\s(?:unten)? | unten\sim
+      | (?:answers?|comments?|antwort|kommentar|anmerkung|réponse|commentaire|respuesta|risposte
+        |commenti|antwoord|opmerking|svar|odpowied|odpověd|ответ)\w{0,4}\b.{0,30}
+        \b(?:red|blue|green|bold|caps|rot|blau|grün|fett|rouge|bleu|vert|rojo|rosso|rood|blauw
+        |rött|rødt|texte?|testo|texto|tekst|tekście|тексте)
+      | s\.\s?u\. | siehe\s(?:weiter\s)?unten | im\stext\b | unten\sim
       | ci-dessous | plus\sbas | más\sabajo | abajo | qui\ssotto | di\sseguito | abaixo
       | hieronder | zie\sonder | poniżej | nedan | nedenfor | alla | níže | nižšie | alább | ниже
     ) \b"""

@@ -28,8 +28,10 @@ from postroom.mail.quote_marks import (
     MOBILE,
     OPENER,
     ORIGINAL_MESSAGE,
+    PERSONAL,
     REPLY_ABOVE,
     RULES,
+    SENT_LABELS,
     SUBJECT_LABELS,
     WROTE,
     WROTE_UNSPACED,
@@ -39,17 +41,23 @@ MAX_MARK = 400
 """Characters of the longest line, or wrapped line, that can announce a quote."""
 
 _MAX_CANDIDATES = 1_000
+_MAX_BLOCK = 15
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
 _MARK_STARTS = frozenset(c for c in f"{RULES} \t\r\x0b\x0c\x1c\x1d\x1e\x1f" if c.isascii())
 _LINE_START = re.compile(rf"\n[{re.escape(''.join(sorted(_MARK_STARTS)))}]")
 _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
+_POSTSCRIPT = re.compile(r"\s*(?:p\.?\s?s\b|n\.?\s?b\.|post ?scriptum)", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=.{10})[^\W\d_]{2}[.!?] +(?=[A-ZÀ-ÞА-Я])")
+_TITLED_RULE = re.compile(r"\s*[_=*-]{4,}[^_=*-].{0,60}?[_=*-]{4,}\s*$")
 
 
-def strip_quotes(text: str, *, subject: str = "") -> str:
+def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     """Return what the writer added; all of it where nothing else is left.
 
     :param subject: that of the message; a forward is about the mail below, so nothing is cut then
+    :param is_reply: does the message say that it answers one? If not, the lines "From: …",
+        "Date: …" and "Subject: …" in it are as likely those of a form on some web site
     """
     if FORWARD_SUBJECT.match(subject[:50]):
         return text
@@ -60,8 +68,12 @@ def strip_quotes(text: str, *, subject: str = "") -> str:
     for index in candidates[:_MAX_CANDIDATES]:
         if FORWARDED.match(lines[index]):
             return text
-        cut = _cut_at(lines, index)
+        cut = _cut_at(lines, index, is_reply=is_reply)
         if cut is not None:
+            marked = _marked_below(lines, index) if quoted else None
+            if marked is not None:  # the marks say what is quoted: more may follow it
+                announced.update(range(cut, marked))
+                continue
             if _may_cut_at(lines, cut):
                 end = cut
             break
@@ -97,9 +109,15 @@ def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:
             if bare[-1] > "\u1fff":
                 bare = bare.strip(INVISIBLE) or "."
             first = bare[0]
-            if first == ">":
+            if first == ">" and not _is_divider_of_groupwise(bare):
                 quoted.append(index)
-            elif first in RULES or ":" in bare[:26] or bare[-1] in ":：" or "：" in bare[:26]:
+            elif (
+                first in RULES
+                or ":" in bare[:26]
+                or bare[-1] in ":："
+                or "：" in bare[:26]
+                or (bare[-1] == ">" and first.isdigit())
+            ):
                 candidates.append(index)
     return quoted, candidates
 
@@ -108,12 +126,22 @@ def _is_quoted(line: str) -> bool:
     return line[:MAX_MARK].lstrip().startswith(">")
 
 
-def _cut_at(lines: Sequence[str], index: int) -> int | None:
+def _is_divider_of_groupwise(line: str) -> bool:
+    """ ">>> Desk <desk@example.org> 3/3/2026 10:15 AM >>>"."""
+    return (
+        line[:4] == ">>> "
+        and line[-4:] == " >>>"
+        and DATE.search(line) is not None
+        and ADDRESS.search(line) is not None
+    )
+
+
+def _cut_at(lines: Sequence[str], index: int, *, is_reply: bool) -> int | None:
     """Return where the text ends if from this line on all is quoted, whatever it looks like."""
     line = lines[index].strip()
-    if line[0] in RULES and _is_divider(line):
+    if line[0] in RULES and (_is_divider(line) or _is_divider_of_groupwise(line)):
         return index
-    if _is_header_block(lines, index):
+    if _is_header_block(lines, index, is_reply=is_reply):
         above = _above_rules(lines, index)
         # set apart by nothing, it stands in the middle of what someone wrote
         return above if above < index or index == 0 else None
@@ -128,17 +156,35 @@ def _is_divider(line: str) -> bool:
     return words in ORIGINAL_MESSAGE or REPLY_ABOVE.search(words) is not None
 
 
-def _is_header_block(lines: Sequence[str], index: int) -> bool:
-    """From, a date and a subject within six lines, as mail programs copy them; no form has that."""
+def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> bool:
+    """From, a date and a subject within a few lines, as mail programs copy them.
+
+    A form has a "Date" as well, but not "Sent": with that no subject is needed.
+    """
     label = _label(lines[index])
     if label not in FROM_LABELS and label not in DATE_LABELS and label not in SUBJECT_LABELS:
         return False
-    labels = {_label(line) for line in lines[index : index + 7]}
-    return (
-        not labels.isdisjoint(FROM_LABELS)
-        and not labels.isdisjoint(DATE_LABELS)
-        and not labels.isdisjoint(SUBJECT_LABELS)
-    )
+    end = index + 1
+    while end < len(lines) and end < index + _MAX_BLOCK and (end < index + 7 or lines[end].strip()):
+        end += 1
+    labels = [_label(line) for line in lines[index:end]]
+    dates = DATE_LABELS if is_reply else SENT_LABELS
+    if not FROM_LABELS.isdisjoint(labels) and not dates.isdisjoint(labels):
+        if not SUBJECT_LABELS.isdisjoint(labels):
+            return True
+        return not FROM_LABELS.isdisjoint(labels[:4]) and not SENT_LABELS.isdisjoint(labels[:4])
+    return False
+
+
+def _marked_below(lines: Sequence[str], index: int) -> int | None:
+    """Return the first line that `>` marks, if only the labels of a block stand before it."""
+    for following in range(index + 1, min(index + _MAX_BLOCK, len(lines))):
+        line = lines[following]
+        if _is_quoted(line):
+            return following
+        if line.strip() and not _label(line):
+            return None
+    return None
 
 
 def _label(line: str) -> str:
@@ -148,6 +194,8 @@ def _label(line: str) -> str:
 
 def _above_rules(lines: Sequence[str], index: int) -> int:
     """Return the first of the blank lines and drawn rules right above a line."""
+    if index > 0 and _TITLED_RULE.match(lines[index - 1][:MAX_MARK]):
+        index -= 1
     while (
         index > 0 and len(lines[index - 1]) <= MAX_MARK and _BLANK_OR_RULE.match(lines[index - 1])
     ):
@@ -164,12 +212,13 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     line = lines[index].strip(INVISIBLE)
     if line[:3] == "---" and line[-3:] == "---":  # "---- On … Desk wrote ----" of Zoho and others
         line = line.strip("- ") + ":"
-        if not _has_verb(line) or not DATE.search(line):
+        if not _has_verb(line):
             return None
-        if followed_by_quote or (ADDRESS.search(line) and OPENER.match(line)):
-            return index
-        return None
-    if not line or line[-1] not in ":：" or _quote_follows(lines, index) is not followed_by_quote:
+        if followed_by_quote:
+            return index if _quote_follows(lines, index) else None
+        return index if DATE.search(line) and OPENER.match(line) else None
+    ends = ":：>" if followed_by_quote else ":："
+    if not line or line[-1] not in ends or _quote_follows(lines, index) is not followed_by_quote:
         return None
     if not followed_by_quote and "@" not in line and "@" not in lines[index - 1]:
         return None
@@ -177,7 +226,7 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     has_verb = _has_verb(joined)
     has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
     if followed_by_quote:
-        return first if (has_verb and not _is_prose(joined)) or has_origin else None
+        return first if (has_verb or has_origin) and not _is_prose(joined) else None
     ends_in_address = line[:-1].endswith(">")
     is_certain = has_origin and (has_verb or ends_in_address)
     is_typical = "<" in joined or OPENER.match(joined) is not None
@@ -185,11 +234,16 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
 
 
 def _is_prose(line: str) -> bool:
-    """ "I asked what she wrote:": a sentence of the writer's, for it has no date and no address."""
-    if DATE.search(line) or ADDRESS.search(line) or OPENER.match(line):
-        return False
+    """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
-    return sum(word.islower() and word.isascii() and len(word) > 1 for word in words) > 2
+    if not PERSONAL.isdisjoint(word.lower() for word in words):
+        return True
+    if any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line)):
+        return True
+    if OPENER.match(line):
+        return False
+    ordinary = sum(word.islower() and word.isascii() and len(word) > 1 for word in words)
+    return ordinary > (3 if DATE.search(line) or ADDRESS.search(line) else 2)
 
 
 def _begins_with_verb(line: str) -> bool:
@@ -280,7 +334,20 @@ def _may_cut_below(lines: Sequence[str], last: int, announced: set[int]) -> bool
     first = lines[last + 1].strip() or (lines[last + 2].strip() if last + 2 < len(lines) else "")
     if first[:1] == ">" and _announces_itself(lines, last + 1):
         return True
+    if _ends_in_attribution(lines[last]):
+        return True
     return not lines[last + 1].strip() and lines[last].strip()[-1] not in ":："
+
+
+def _ends_in_attribution(line: str) -> bool:
+    """Some programs put "On … Desk wrote:" behind the last words of the writer."""
+    line = line.strip()[-MAX_MARK:]
+    return (
+        line[-1:] in (":", "：")
+        and _has_verb(line)
+        and DATE.search(line) is not None
+        and ADDRESS.search(line) is not None
+    )
 
 
 def _announces_itself(lines: Sequence[str], first: int) -> bool:
@@ -301,12 +368,16 @@ def _without_signature(lines: Sequence[str], end: int) -> int:
     for index in range(last, max(0, last - _MAX_SIGNATURE_LINES), -1):
         line = lines[index]
         if line[:2] == "--" and line.rstrip() == "--":
-            if _has_own_text(lines, index):
+            if _has_own_text(lines, index) and not _has_postscript(lines, index, last):
                 end, last = index, _last_line(lines, index)
             break
         if line[:1] == ">":
             break
     return last if _is_mobile_line(lines, last) else end
+
+
+def _has_postscript(lines: Sequence[str], index: int, last: int) -> bool:
+    return any(_POSTSCRIPT.match(line[:20]) for line in lines[index + 1 : last + 1])
 
 
 def _last_line(lines: Sequence[str], end: int) -> int:
@@ -319,7 +390,9 @@ def _last_line(lines: Sequence[str], end: int) -> int:
 
 def _is_mobile_line(lines: Sequence[str], index: int) -> bool:
     """ "Sent from my iPhone": the last line, on its own, after something else."""
-    if index < 1 or lines[index - 1].strip() or len(lines[index]) > 160:
+    if index < 1 or len(lines[index]) > 160:
         return False
-    line = lines[index].strip()
-    return len(line.split()) <= 9 and MOBILE.match(line) is not None
+    line, above = lines[index].strip(), lines[index - 1].strip()
+    if len(line.split()) > 9 or MOBILE.match(line) is None:
+        return False
+    return not above or (line[0].isupper() and above[-1] in ".!?")

@@ -50,9 +50,10 @@ def _base64(body: bytes) -> Decoded:
         skipped = len(body) - (len(content) + 2) // 3 * 4
         if skipped in (lines, 2 * lines):
             return Decoded(content)
+    whole, body = body, body.partition(b"\n--")[0]  # a delimiter that lost its end
     dirty = _NOT_BASE64.search(body) is not None
     if (dirty or b" " in body) and not looks_like_base64(body):
-        return Decoded(body, "A part says it is base64 and is not.")
+        return Decoded(whole, "A part says it is base64 and is not.")
     problem = "A part's base64 has foreign characters in it; they were skipped." if dirty else ""
     return Decoded(_lenient_base64(body), problem)
 

@@ -7,7 +7,7 @@ import re
 
 from postroom.mail.charsets import decode, decode_header
 
-_WORD = re.compile(r"=\?([^?\s]{1,100})\?([bBqQ])\?(.{0,4000}?)\?=", re.DOTALL)
+_WORD = re.compile(r"=\?([^?\s]{0,100})\?([bBqQ])\?(.{0,4000}?)\?=", re.DOTALL)
 """The text may hold spaces (RFC 2047 section 2 forbids it, mailers do it). The bounds keep the
 search linear where a word has no end."""
 

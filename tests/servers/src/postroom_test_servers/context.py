@@ -1,4 +1,4 @@
-"""A `postroom.api.Context` for tests of transports, with a real TLS context."""
+"""What the core lends, for tests of plugins: with a real TLS context, and without a database."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import functools
 import logging
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
-from postroom.api import AuthError, Context, SettingsError, Token, codes
+from postroom.api import (
+    AuthError,
+    Context,
+    CredentialContext,
+    CredentialKind,
+    SettingsError,
+    Token,
+    codes,
+)
 from postroom.api.context import TlsSettings
 
 
@@ -52,3 +61,32 @@ class LoopbackContext(Context):
         if rejected is not None:
             raise AuthError(codes.AUTH_REFUSED, "The issuer refused.")
         return Token(self.tokens[purpose])
+
+
+class LoopbackCredentialContext(CredentialContext):
+    """Lends a kind what the core would, without a database: `state` is kept from call to call."""
+
+    def __init__(self, kind: CredentialKind, settings: Any, name: str = "contoso") -> None:
+        self.name = name
+        self.logger = logging.getLogger("postroom.test")
+        self.state: str | None = None
+        self._kind = kind
+        self._settings = settings
+
+    def now(self) -> datetime.datetime:
+        """Return the time."""
+        return datetime.datetime.now(datetime.UTC)
+
+    def tls(self, settings: Any, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """Return a verifying context."""
+        try:
+            return ssl.create_default_context(cafile=settings.ca_file)
+        except OSError as error:
+            raise SettingsError(codes.CA_FILE_UNREADABLE, "The CA file cannot be read.") from error
+
+    def token(self, purpose: str, mailbox: str = "info@example.org") -> Token:
+        """Fetch one."""
+        token, self.state = self._kind.fetch(
+            self._settings, purpose, self.state, self, mailbox=mailbox
+        )
+        return token
