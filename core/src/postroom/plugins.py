@@ -8,6 +8,7 @@ ones ``filters``, ``acknowledgement`` and ``loops`` included.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import logging
@@ -15,7 +16,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,7 +26,7 @@ from postroom.api import codes, hookspecs
 from postroom.api.credential import CredentialKind
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
-from postroom.api.transport import API_VERSION, Transport
+from postroom.api.transport import API_VERSION, Capability, Transport
 from postroom.api.verdict import MailboxView, Verdict
 from postroom.time_limit import LateError, TimeLimit, patience
 
@@ -66,7 +67,12 @@ _WHAT: Final[Mapping[type[Any], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """A plugin as `plugin list` shows it. `broken`: why it does not work; `enabled`: allowed."""
+    """A plugin as `plugin list` shows it.
+
+    `broken`: why it does not work; `enabled`: allowed; `capabilities`: by transport, in lower case;
+    `hooks`: those that it implements; `api`: the version that it was written for, None where it
+    could not be asked.
+    """
 
     name: str
     distribution: str
@@ -75,12 +81,21 @@ class InstalledPlugin:
     enabled: bool = True
     transports: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
-    api: int = API_VERSION
+    api: int | None = API_VERSION
     broken: str | None = None
+    capabilities: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hooks: tuple[str, ...] = ()
 
 
 class _BrokenError(Exception):
-    """Why a plugin cannot be used."""
+    """Why a plugin cannot be used.
+
+    :param api: the version of the API that it asks for, where it could be asked
+    """
+
+    def __init__(self, reason: str, api: int | None = None) -> None:
+        super().__init__(reason)
+        self.api = api
 
 
 class Plugins:
@@ -201,13 +216,12 @@ class Plugins:
         if not self._allowed(entry.name):
             return replace(plugin, enabled=False)
         try:
-            transports, kinds = self._register(entry)
+            return replace(plugin, **self._register(entry))
         except _BrokenError as error:
-            return replace(plugin, broken=str(error))
-        return replace(plugin, transports=tuple(transports), credentials=tuple(kinds))
+            return replace(plugin, broken=str(error), api=error.api)
 
-    def _register(self, entry: importlib.metadata.EntryPoint) -> tuple[list[str], list[str]]:
-        """Take a plugin in whole, or not at all."""
+    def _register(self, entry: importlib.metadata.EntryPoint) -> dict[str, Any]:
+        """Take a plugin in whole, or not at all; return what it offers."""
         if self._manager.has_plugin(entry.name):
             raise _BrokenError(f"the name {entry.name} is taken by another plugin")
         module = _import(entry)
@@ -228,7 +242,13 @@ class Plugins:
             self._classifiers.append((entry.name, impl, TimeLimit(CLASSIFY_SECONDS)))
         for impl in _impls_of(self._manager, "postroom_event", module):
             self._listeners.append((entry.name, impl, TimeLimit(EVENT_SECONDS)))
-        return list(transports), list(kinds)
+        callers = self._manager.get_hookcallers(module) or ()
+        return {
+            "transports": tuple(transports),
+            "credentials": tuple(kinds),
+            "capabilities": {name: _words(one.capabilities) for name, one in transports.items()},
+            "hooks": tuple(sorted(caller.name for caller in callers)),
+        }
 
     def _refuse_unknown_hooks(self, module: object) -> None:
         for caller in self._manager.get_hookcallers(module) or ():
@@ -236,7 +256,10 @@ class Plugins:
                 if impl.plugin is not module:
                     continue
                 if not caller.has_spec() and not impl.optionalhook:
-                    raise _BrokenError(f"it implements {caller.name}, which is no hook of postroom")
+                    known = [name for name in vars(hookspecs) if name.startswith("postroom_")]
+                    near = difflib.get_close_matches(caller.name, known, n=1)
+                    hint = f"; did you mean {near[0]}?" if near else ""
+                    raise _BrokenError(f"{caller.name} is no hook of postroom{hint}")
                 if impl.wrapper or impl.hookwrapper:
                     raise _BrokenError(f"{caller.name} is a wrapper; hooks are called one by one")
 
@@ -248,9 +271,16 @@ class Plugins:
             for one in _ask(impl):
                 _check_description(one, base, hook)
                 if one.name in known or one.name in offered:
-                    raise _BrokenError(f"the {_WHAT[base]} {one.name} is there already")
+                    what = f"the {_WHAT[base]} {one.name}"
+                    raise _BrokenError(f"{what} is there already{self._from(one.name, base)}")
                 offered[one.name] = one
         return offered
+
+    def _from(self, name: str, base: type[Any]) -> str:
+        """Return where a name that is taken comes from."""
+        known = self._transports if base is Transport else self._kinds
+        package = type(known[name]).__module__.partition(".")[0] if name in known else ""
+        return f", from {package}" if package else ""
 
     def _builtin_classifiers(self) -> list[tuple[str, pluggy.HookImpl]]:
         """Load what is built in; only when the first message is classified."""
@@ -284,13 +314,17 @@ class Plugins:
             if plugin.distribution != distribution:
                 continue
             if plugin.broken:
-                sentence = f"The plugin of {what} is broken: {plugin.broken}."
+                name = f"{plugin.distribution} {plugin.version}"
+                sentence = f"The plugin of {what}, {name}, is broken: {plugin.broken}."
                 return SettingsError(codes.PLUGIN_MISSING, sentence)
             if not plugin.enabled:
                 sentence = f"The plugin of {what} is switched off."
                 step = "See POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS."
                 return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
         step = f"Install it: pip install {distribution}" if distribution else None
+        broken = [f"{one.name} ({one.broken})" for one in self.installed if one.broken]
+        if broken and not distribution:  # a stranger's: it may be one of these
+            sentence += f" Broken plugins: {'; '.join(broken)}."
         return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
 
 
@@ -382,11 +416,18 @@ def _describe(error: BaseException) -> str:
 def _check_description(described: Any, base: type[Any], hook: str) -> None:
     version = getattr(described, "api", None)
     if version != API_VERSION:
-        raise _BrokenError(f"it asks for version {version} of the API, this is {API_VERSION}")
+        reason = f"it asks for version {version} of the API, this is {API_VERSION}"
+        raise _BrokenError(reason, version if isinstance(version, int) else None)
     if not isinstance(described, base):
         raise _BrokenError(f"{hook} returned {type(described).__name__}")
     if not _NAME.fullmatch(str(getattr(described, "name", ""))):
         raise _BrokenError(f"a {_WHAT[base]}'s name is lower case letters, digits and hyphens")
+    if not isinstance(getattr(described, "capabilities", Capability.NONE), Capability):
+        raise _BrokenError(f"the capabilities of {described.name} are no Capability")
+
+
+def _words(capabilities: Capability) -> tuple[str, ...]:
+    return tuple((one.name or "").lower() for one in capabilities)
 
 
 def _impls_of(manager: pluggy.PluginManager, hook: str, module: object) -> list[pluggy.HookImpl]:
@@ -399,7 +440,7 @@ def _call(impl: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
     return impl.function(*(arguments[name] for name in impl.argnames))
 
 
-_FIELDS = tuple(field.name for field in fields(Verdict))
+_FIELDS = tuple(one.name for one in fields(Verdict))
 
 
 def _merge(verdict: Verdict, said: object) -> Verdict:

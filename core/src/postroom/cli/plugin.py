@@ -1,28 +1,74 @@
-"""``postroom plugin``: what is installed."""
+"""``postroom plugin``: what is installed, whether it is in order, and a plugin of one's own."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroom.cli.output import json_option, print_rows
+from postroom.cli.output import json_option, print_json, print_rows, say
 from postroom.plugins import InstalledPlugin, load
 
-_COLUMNS = ("name", "distribution", "version", "transports", "state", "reason")
+if TYPE_CHECKING:
+    from postroom.plugins import Plugins
+
+_COLUMNS = ("name", "distribution", "version", "api", "transports", "credentials", "state")
 
 
 @click.group()
 def plugin() -> None:
-    """What is installed."""
+    """What is installed, and plugins of your own."""
 
 
 @plugin.command("list", epilog="Example: postroom plugin list --json")
 @json_option
 def list_(as_json: bool) -> None:
-    """List the installed plugins, and why one does not work."""
-    print_rows(_rows(load().installed), as_json=as_json, columns=_COLUMNS)
+    """List the installed plugins, and why one does not work.
+
+    POSTROOM_PLUGINS (names, separated by commas) allows only those; POSTROOM_DISABLE_PLUGINS
+    switches some off.
+    """
+    installed = load().installed
+    print_rows(_rows(installed), as_json=as_json, columns=_COLUMNS)
+    for one in () if as_json else installed:
+        for transport, can in one.capabilities.items():
+            say(f"{transport} can: {', '.join(can).replace('_', ' ') or 'the least'}")
+        if one.broken is not None:
+            say(f"{one.name} is broken: {one.broken}")
+
+
+@plugin.command(epilog="Example: postroom plugin check pop_imap")
+@click.argument("names", nargs=-1, metavar="[NAME]...", help="Only these plugins.")
+@json_option
+def check(names: tuple[str, ...], as_json: bool) -> None:
+    """Look into the installed plugins: settings, capabilities, what loading them costs.
+
+    Opens no connection. Ends with 3 if something is broken.
+    """
+    from postroom.plugin_check import check as look_into
+
+    plugins = load()
+    findings = [finding for one in _chosen(plugins, names) for finding in look_into(one, plugins)]
+    for finding in findings:
+        if as_json:
+            print_json(asdict(finding))
+        else:
+            subject = f" ({finding.subject})" if finding.subject else ""
+            say(f"{finding.outcome:4}  {finding.plugin}{subject}: {finding.detail}")
+    if any(finding.outcome == "fail" for finding in findings):
+        sys.exit(3)
+
+
+def _chosen(plugins: Plugins, names: tuple[str, ...]) -> list[InstalledPlugin]:
+    known = {one.name for one in plugins.installed}
+    for name in names:
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise click.ClickException(f"No plugin {name} is installed (there are: {there}).")
+    return [one for one in plugins.installed if not names or one.name in names]
 
 
 def _rows(plugins: tuple[InstalledPlugin, ...]) -> Iterator[dict[str, Any]]:
@@ -34,7 +80,9 @@ def _rows(plugins: tuple[InstalledPlugin, ...]) -> Iterator[dict[str, Any]]:
             "module": installed.module,
             "api": installed.api,
             "transports": list(installed.transports),
+            "capabilities": {name: list(can) for name, can in installed.capabilities.items()},
             "credentials": list(installed.credentials),
+            "hooks": list(installed.hooks),
             "state": _state(installed),
             "reason": installed.broken,
         }
