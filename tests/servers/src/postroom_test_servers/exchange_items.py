@@ -169,16 +169,19 @@ _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def matches(item: Item, restriction: Element) -> bool:
-    """Evaluate one expression of a restriction."""
+def matches(read: Callable[[Element], str | None], restriction: Element) -> bool:
+    """Evaluate one expression of a restriction.
+
+    :param read: returns the property that a FieldURI or an ExtendedFieldURI names
+    """
     name = restriction.tag.rpartition("}")[2]
     if name == "And":
-        return all(matches(item, one) for one in restriction)
+        return all(matches(read, one) for one in restriction)
     if name == "Or":
-        return any(matches(item, one) for one in restriction)
+        return any(matches(read, one) for one in restriction)
     if name == "Not":
-        return not matches(item, restriction[0])
-    value = value_of(item, restriction[0])
+        return not matches(read, restriction[0])
+    value = read(restriction[0])
     if name == "Exists":
         return value is not None
     if name == "Contains":
@@ -188,6 +191,16 @@ def matches(item: Item, restriction: Element) -> bool:
     if constant is None or value is None:
         return False
     return _COMPARISONS[name](*_comparable(value, constant.get("Value")))
+
+
+def folder_value(folder: Folder, uri: Element) -> str | None:
+    """Return a property of a folder as text."""
+    if uri.tag.endswith("}ExtendedFieldURI"):
+        return None
+    known = {"folder:DisplayName": folder.name, "folder:FolderClass": folder.kind}
+    if uri.get("FieldURI") not in known:
+        raise Refused("ErrorInvalidPropertyRequest", f"No {uri.get('FieldURI')} in this stand-in.")
+    return known[uri.get("FieldURI")]
 
 
 def _comparable(value: str, constant: str) -> tuple[Any, Any]:

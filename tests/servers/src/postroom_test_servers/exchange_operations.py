@@ -6,6 +6,7 @@ import base64
 import binascii
 import email
 import email.utils
+import functools
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from postroom_test_servers.exchange_items import (
     Shape,
     extended_name,
     folder_element,
+    folder_value,
     matches,
     value_of,
 )
@@ -134,10 +136,16 @@ class Operations:
         shape = request.find("m:FolderShape", NAMES)
         deep = request.get("Traversal") == "Deep"
         view = request.find("m:IndexedPageFolderView", NAMES)
+        restriction = request.find("m:Restriction", NAMES)
 
         def work(element: Element) -> Iterable[Element]:
             mailbox, parent = self._folder(caller, element)
             found = list(mailbox.children(parent, deep=deep))
+            if restriction is not None:
+                found = [
+                    one for one in found
+                    if matches(functools.partial(folder_value, one), restriction[0])
+                ]  # fmt: skip
             page, paging = _page(found, view)
             folders = [folder_element(mailbox, one, shape) for one in page]
             return [M.RootFolder(T.Folders(*folders), **paging)]
@@ -206,7 +214,10 @@ class Operations:
             mailbox, folder = self._folder(caller, element)
             found = list(mailbox.items_in(folder))
             if restriction is not None:
-                found = [one for one in found if matches(one, restriction[0])]
+                found = [
+                    one for one in found
+                    if matches(functools.partial(value_of, one), restriction[0])
+                ]  # fmt: skip
             if order is not None:
                 found.sort(key=_sort_key(order[0]), reverse=order.get("Order") == "Descending")
             page, paging = _page(found, view)
