@@ -42,6 +42,16 @@ def test_wait_wakes_on_a_new_message(dovecot, open_imap):
     assert time.monotonic() - began < 10
 
 
+def test_news_between_two_waits_is_told(dovecot, open_imap):
+    account = dovecot.new_user()
+    receiver = open_imap(account)
+    receiver.wait(0)
+
+    account.append(mail(1))
+
+    assert receiver.wait(20)
+
+
 def test_wait_ends_without_news(dovecot, open_imap):
     assert open_imap(dovecot.new_user()).wait(0.3) is False
 

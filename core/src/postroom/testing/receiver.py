@@ -12,8 +12,11 @@ from postroom.testing.bench import ReceiverBench
 from postroom.testing.cases_description import DescriptionCases, SettingsCases
 from postroom.testing.cases_session import SessionCases
 from postroom.testing.harness import ReceiverHarness
+from postroom.testing.installed import Installed
 from postroom.testing.receiver_cases_cursor import CursorCases
+from postroom.testing.receiver_cases_faults import FaultCases
 from postroom.testing.receiver_cases_fetching import FetchingCases
+from postroom.testing.receiver_cases_intake import IntakeCases
 from postroom.testing.receiver_cases_listing import ListingCases
 from postroom.testing.receiver_cases_settling import SettlingCases
 from postroom.testing.workplace import Workplace
@@ -24,6 +27,8 @@ class ReceiverConformance(
     FetchingCases,
     CursorCases,
     SettlingCases,
+    FaultCases,
+    IntakeCases,
     SessionCases,
     SettingsCases,
     DescriptionCases,
@@ -41,6 +46,18 @@ class ReceiverConformance(
         bench = ReceiverBench(self.transport, harness, tmp_path)
         yield bench
         bench.close()
+
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> str:
+        """Return the URL of a new database for the cases that run the core. Override it to have
+        them on another one; empty or with postroom's tables."""
+        return f"sqlite:///{tmp_path}/kit.db"
+
+    @pytest.fixture
+    def installed(self, bench: ReceiverBench, database: str, tmp_path: Path) -> Iterator[Installed]:
+        """A whole postroom around the transport."""
+        with Installed(database, tmp_path, self.transport, bench.context) as installed:
+            yield installed
 
     @pytest.fixture
     def workplace(self, bench: ReceiverBench) -> Workplace[Any]:

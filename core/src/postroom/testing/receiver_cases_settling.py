@@ -247,7 +247,9 @@ class SettlingCases(Conformance):
             bench.cut(place, other_way=other_way)
             told, error = self._settle_cut(bench, haul, disposition)
             bench.harness.heal()
-            self._judge(bench, haul, disposition, told, {"cut_after": place, "raised": error})
+            self._judge_settled(
+                bench, haul, disposition, told, {"cut_after": place, "raised": error}
+            )
             bench.empty()
 
     @staticmethod
@@ -261,7 +263,7 @@ class SettlingCases(Conformance):
         return told, outcome.error
 
     @staticmethod
-    def _judge(
+    def _judge_settled(
         bench: ReceiverBench,
         haul: Haul,
         disposition: Disposition,

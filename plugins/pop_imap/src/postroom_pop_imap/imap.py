@@ -52,6 +52,8 @@ class ImapReceiver(Receiver):
         self._settings, self._context = settings, context
         self._line = Line(settings.host, settings.effective_port(), settings.timeout_seconds)
         self._open: Wire | None = None
+        self._waits_on: Wire | None = None
+        """On it the folder to wait for is open: opening it anew would swallow the news since."""
 
     def fetch(self, cursor: str | None, *, limits: Limits, wanted: Wanted) -> Iterator[Delivery]:
         """Retrieve folder by folder; one that is missing is reported after the others."""
@@ -99,11 +101,14 @@ class ImapReceiver(Receiver):
     def wait(self, timeout: float) -> bool:
         """Wait for news in the first folder with IDLE (RFC 2177), else just wait."""
         deadline = time.monotonic() + timeout
-        wire = self._wire()
+        if self._waits_on is None or not self._waits_on.usable:
+            wire = self._wire()
+            find_folder(wire, self._settings.folders[0])
+            self._waits_on = wire
+        wire = self._waits_on
         if not wire.has("IDLE"):
             self._line.interrupted.wait(timeout)
             return True
-        find_folder(wire, self._settings.folders[0])
         while (left := deadline - time.monotonic()) > 0:
             if self._idle(wire, min(left, REISSUE_SECONDS)):
                 return True
@@ -136,6 +141,7 @@ class ImapReceiver(Receiver):
 
     def _wire(self) -> Wire:
         """Return the connection, made anew where the last one broke or was left half read."""
+        self._waits_on = None
         if self._open is None or not self._open.usable:
             self._open = self._connect()
         return self._open
