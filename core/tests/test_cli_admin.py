@@ -465,6 +465,32 @@ def test_plugin_list_imports_no_library_of_mail_settings_or_storage() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("url", "is_imported"), [("sqlite:///{}/none.db", False), ("postgresql://127.0.0.1:1/x", True)]
+)
+def test_a_driver_is_imported_only_for_its_database(
+    url: str, is_imported: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_DATABASE", url.format(tmp_path))
+
+    modules = imported_by("status")
+
+    assert "peewee" in modules
+    assert ("psycopg" in modules) is is_imported
+
+
+def test_a_look_at_a_mailbox_needs_no_reader_of_mail() -> None:
+    code = "import sys, postroom.cli.run, postroom.runner\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert not set(done.stdout.split()) & {
+        "postroom.mail.parsing", "postroom.mail.phrases", "postroom.understanding.wire", "regex",
+        "jinja2", "nh3",
+    }  # fmt: skip
+
+
 def groups(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
     for name in group.list_commands(context):
         if isinstance(group, LazyGroup) and name in group._table:

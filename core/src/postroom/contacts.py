@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from postroom.mail.domains import address_key
 from postroom.mail.message import Address
-from postroom.store.database import is_among, now, rows
+from postroom.store.database import insert_rows, is_among, now, rows
 from postroom.store.models import Contact
 
 _LONGEST_KEY = 500
@@ -31,10 +31,12 @@ def ensure(people: Iterable[Address]) -> dict[str, int]:
     missing = sorted(wanted.keys() - found.keys())
     if missing:
         instant = now()
-        Contact.insert_many(
-            [(wanted[key].address, key, wanted[key].name, instant) for key in missing],
-            fields=[Contact.address, Contact.address_key, Contact.name, Contact.created_at],
-        ).on_conflict_ignore().execute()
+        insert_rows(
+            Contact,
+            ("address", "address_key", "name", "created_at"),
+            ((wanted[key].address, key, wanted[key].name, instant) for key in missing),
+            ignore_conflicts=True,  # another runner may have met them meanwhile
+        )
         found |= _find(missing)
     return found
 

@@ -247,7 +247,8 @@ class Conversations:
         status = verdict.status or ("assigned" if verdict.assignee else "unassigned")
         if verdict.status is None and _is_report(parsed):
             status = "resolved"
-        question = Question(
+        question = Question()
+        question.__data__.update(  # as its constructor would, in a fifth of the time
             segment=self._mailbox.segment_id,
             mailbox=self._mailbox.id,
             subject=parsed.subject,

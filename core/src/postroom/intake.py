@@ -13,7 +13,7 @@ from threading import Event as Flag
 
 from peewee import OperationalError, PeeweeException
 
-from postroom import answers, contacts, recognition, sessions
+from postroom import contacts, recognition, sessions
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import (
@@ -33,7 +33,6 @@ from postroom.entrances import Entrance, seen_through
 from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
 from postroom.leases import Lease
 from postroom.ledger import Ledger, Unfetched, live_receipts, of_incoming_side, ref_key
-from postroom.mail.large import unreadable
 from postroom.plugins import Plugins
 from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
 from postroom.secrets import installation_secret
@@ -282,6 +281,8 @@ class Retrieval:
                 return Prepared(fetched, listed, key, result.packed, incoming, complaints)
             except Exception as error:  # one bad message never stops a mailbox (invariant 5)
                 result = error
+        from postroom.mail.large import unreadable
+
         logger.error("A message of %s cannot be understood", self.mailbox.address, exc_info=result)
         packed = raws.pack(fetched.raw)
         incoming = Incoming(unreadable(), f"sha256:{packed.sha256}", Verdict())
@@ -494,6 +495,8 @@ class Retrieval:
         received_at = item.received_at or item.incoming.parsed.received_at
         if received_at is None or received_at < self.mailbox.first_contact_at:
             return  # first contact is safe (invariant 10)
+        from postroom import answers  # not needed where nothing is acknowledged
+
         with transaction():
             message = Message.get_by_id(item.message_id)
             answers.queue_acknowledgement(placement.question, message, template)
@@ -504,6 +507,8 @@ class Retrieval:
         :param bare: if it still cannot be converted, make one that only carries the raw bytes
         :raises InputError: it still cannot be converted
         """
+        from postroom.mail.large import unreadable
+
         with transaction():
             self._lease.hold()
             self._lock_segment()

@@ -159,7 +159,7 @@ class Plugins:
         """
         builtin = self._builtin_classifiers()
         reports = list(self._builtin_reports)
-        verdict = Verdict()
+        verdict = _NOTHING
         arguments = {"message": message, "mailbox": mailbox}
         for name, impl, limit in self._classifiers:
             try:
@@ -441,6 +441,7 @@ def _call(impl: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
 
 
 _FIELDS = tuple(one.name for one in fields(Verdict))
+_NOTHING: Final = Verdict()
 
 
 def _merge(verdict: Verdict, said: object) -> Verdict:
@@ -449,6 +450,8 @@ def _merge(verdict: Verdict, said: object) -> Verdict:
         return verdict
     if not isinstance(said, Verdict):
         raise TypeError(f"postroom_classify returned {type(said).__name__}")
+    if verdict is _NOTHING:
+        return said
     news = {
         name: value
         for name in _FIELDS

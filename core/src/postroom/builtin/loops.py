@@ -7,7 +7,7 @@ What any mail says of itself (RFC 3834, lists, bulk, no-reply senders) is in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from postroom.api.hookspecs import hookimpl
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_HOPS = 50
 """More Received lines than an honest route has; Postfix gives up at as many."""
+_NAMING = ("x-loop", "sender", "resent-from")
+"""Headers that name who sent it on."""
+_WANTED = frozenset((*_NAMING, "delivered-to", "received"))
 
 
 @hookimpl
@@ -32,13 +35,22 @@ def _may_loop(message: ParsedMessage, own: frozenset[str]) -> bool:
         return True
     if message.return_path and address_key(message.return_path) in own:
         return True
+    marks = _marks(message)
     return (
-        _names_one(message.all_headers("X-Loop"), own)
-        or _names_one(message.all_headers("Sender"), own)
-        or _names_one(message.all_headers("Resent-From"), own)
-        or _was_here_before(message, own)
-        or len(message.all_headers("Received")) > MAX_HOPS
+        any(_names_one(marks[name], own) for name in _NAMING if name in marks)
+        or _was_here_before(marks.get("delivered-to", ()), own)
+        or len(marks.get("received", ())) > MAX_HOPS
     )
+
+
+def _marks(message: ParsedMessage) -> dict[str, list[str]]:
+    """Return the headers that matter here, by lower-case name."""
+    marks: dict[str, list[str]] = {}
+    for name, value in message.headers:
+        key = name.lower()
+        if key in _WANTED:
+            marks.setdefault(key, []).append(value)
+    return marks
 
 
 def _names_one(values: Iterable[str], own: frozenset[str]) -> bool:
@@ -47,9 +59,8 @@ def _names_one(values: Iterable[str], own: frozenset[str]) -> bool:
     return any(is_own(parse_addresses(value), own) for value in values)
 
 
-def _was_here_before(message: ParsedMessage, own: frozenset[str]) -> bool:
+def _was_here_before(values: Sequence[str], own: frozenset[str]) -> bool:
     """Tell if one of our addresses already delivered it (Postfix and qmail see a loop in it)."""
-    values = message.all_headers("Delivered-To")
     if len(values) < 2:
         return False
     passed = Counter(address_key(value) for value in values)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
@@ -32,7 +35,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self._table:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._table[cmd_name].path.partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        with _without_unused_driver():
+            command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
@@ -47,3 +51,18 @@ class LazyGroup(click.Group):
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+
+@contextmanager
+def _without_unused_driver() -> Iterator[None]:
+    """Keep peewee from importing PostgreSQL's driver where neither command line nor environment
+    name such a database: it takes longer than all else that a command needs on SQLite."""
+    named = (*sys.argv, os.environ.get("POSTROOM_DATABASE", ""))
+    if {"psycopg", "peewee"} & sys.modules.keys() or any("postgres" in word for word in named):
+        yield
+        return
+    sys.modules["psycopg"] = None  # type: ignore[assignment]  # so its import fails
+    try:
+        yield
+    finally:
+        del sys.modules["psycopg"]

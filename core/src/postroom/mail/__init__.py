@@ -1,6 +1,20 @@
 """Pure functions on mail: bytes in, values out. Nothing here knows the database or a protocol."""
 
+from typing import TYPE_CHECKING, Any
+
 from postroom.mail.message import Address, Attachment, ParsedMessage
-from postroom.mail.parsing import parse
+
+if TYPE_CHECKING:
+    from postroom.mail.parsing import parse
 
 __all__ = ["Address", "Attachment", "ParsedMessage", "parse"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the reader when it is used: a process that has mail read beside never needs it."""
+    if name != "parse":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from postroom.mail.parsing import parse
+
+    globals()[name] = parse
+    return parse

@@ -12,6 +12,7 @@ ALL_OTHERS = 262_144
 _END = re.compile(rb"\n\r*\n")
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
+_EVERY_FIELD = re.compile(r"^([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
 
 
 def _words(table: str) -> frozenset[str]:
@@ -39,6 +40,15 @@ class Fields(list[tuple[str, str]]):
         super().__init__()
         self.left_out = False
         self._by_name: dict[str, list[str]] | None = None
+
+    def take_all(self, block: str) -> bool:
+        """Take the fields of a block at once, where each of its lines is one or continues one."""
+        found = _EVERY_FIELD.findall(block)
+        folds = block.count("\n ") + block.count("\n\t")
+        if block[:1] in " \t" or len(found) + folds != block.count("\n") + (block[-1] != "\n"):
+            return False
+        self.extend([(name, unfold(value)) for name, value in found])
+        return True
 
     def all(self, name: str) -> list[str]:
         """Return the values of that name (given in lower case), in order."""
@@ -72,6 +82,8 @@ def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
     found = _END.search(raw, start, end)
     stop, body = (found.start() + 1, found.end()) if found else (end, end)
     block = raw[start:stop].decode("latin-1")
+    if len(block) < LONGEST and fields.take_all(block):
+        return fields, body
     add = fields.append if len(block) < LONGEST else _Bounds(fields).add
     position, length, match = 0, len(block), _FIELD.match
     while position < length:

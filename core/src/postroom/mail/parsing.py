@@ -108,17 +108,16 @@ class _Head:
         return received_date(value) if value else None
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
-        return tuple(
-            [
-                field
-                if len(value := field[1]) <= _LONGEST_VALUE
-                and value.isascii()
-                and value.isprintable()  # most are; what follows costs more
-                and "=?" not in value
-                else (field[0], self._shown(value))
-                for field in self.fields
-            ]
-        )
+        headers: list[tuple[str, str]] = []
+        for field in self.fields:
+            name, value = field
+            if "\t" in value and "\t\t" not in value:  # most often a folded line's
+                value = value.replace("\t", " ")
+            is_plain = value.isascii() and value.isprintable() and len(value) < _LONGEST_VALUE
+            if not is_plain or "=?" in value:  # few are; what follows costs more
+                value = self._shown(field[1])
+            headers.append(field if value is field[1] else (name, value))
+        return tuple(headers)
 
     def _shown(self, value: str) -> str:
         return one_line(decode_words(value[:_LONGEST_VALUE], self.hint), _LONGEST_VALUE)

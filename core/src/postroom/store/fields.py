@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import json
 from peewee import BigIntegerField, BlobField, TextField
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = json.Encoder().encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EMPTY: dict[type[Any], str] = {list: "[]", tuple: "[]", dict: "{}"}
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,11 +43,11 @@ class JsonField(TextField):
         """Return what is stored."""
         if value is None:
             return None
-        return _encode(value) if value else _EMPTY.get(type(value)) or _encode(value)
+        return (None if value else _EMPTY.get(type(value))) or _encode(value).decode()
 
     def python_value(self, value: str | None) -> Any:
         """Return what is read."""
-        return None if value is None else json.loads(value)
+        return None if value is None else json.decode(value)
 
 
 class SealedField(BlobField):

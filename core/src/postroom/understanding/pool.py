@@ -17,8 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from postroom.api.transport import Spool
-from postroom.understanding.understood import Result, understand_one
-from postroom.understanding.wire import NotUnderstoodError, decode, read_frames, write_frames
+from postroom.understanding.understood import NotUnderstoodError, Result, understand_one
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +155,8 @@ class Worker:
 
         :raises EOFError, OSError: it died, or took longer than `seconds` and was killed
         """
+        from postroom.understanding.wire import decode, read_frames, write_frames
+
         assert self._process.stdin is not None  # noqa: S101 - made with pipes
         assert self._process.stdout is not None  # noqa: S101
         clock = threading.Timer(seconds, self._process.kill)

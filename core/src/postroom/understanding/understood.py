@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from postroom.api.transport import Spool
-from postroom.mail.large import understand as read
 from postroom.mail.message import ParsedMessage
 from postroom.store.packing import Packed, pack
 
@@ -20,6 +19,10 @@ class Understood:
     packed: Packed
 
 
+class NotUnderstoodError(Exception):
+    """The worker could not understand a message; says what happened to it."""
+
+
 Result = list[Understood | Exception]
 Understand = Callable[[Sequence[bytes | Spool]], Callable[[], Result]]
 """Takes a batch, and returns what gives its result, in the same order; an exception stands for a
@@ -28,6 +31,8 @@ message that could not be understood."""
 
 def understand_one(raw: bytes | Spool) -> Understood | Exception:
     """Understand a message in place; never raises."""
+    from postroom.mail.large import understand as read  # a runner leaves reading to its workers
+
     try:
         parsed, fingerprint = read(raw)
         return Understood(parsed, fingerprint, pack(raw))

@@ -26,7 +26,7 @@ def main() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             batch = read_frames(source)
-            write_frames(target, [frame for raw in batch for frame in encode(understand_one(raw))])
+            write_frames(target, [encode(understand_one(raw)) for raw in batch])
 
 
 def _limit_memory() -> None:
