@@ -281,16 +281,20 @@ def transport_settings(name: str) -> Callable[[], Iterator[str]]:
 
     def write() -> Iterator[str]:
         transport = plugins.load().transport(name)
-        model = transport.receiver_settings() or transport.sender_settings()
-        if model is None:
+        sides = {"incoming": transport.receiver_settings(), "outgoing": transport.sender_settings()}
+        models = {side: model for side, model in sides.items() if model is not None}
+        if not models:
             sys.exit(f"The transport {name} has no settings")
-        rows = []
-        for key, field in model.model_fields.items():
-            text = field.description or ""
-            if is_secret(field):
-                text += '. Write `{ env = "NAME" }` or `{ file = "PATH" }`'
-            rows.append((f"`{key}`", _type_of(field.annotation), _field_default(field), text))
-        yield from _table(("key", "type", "default", "meaning"), rows)
+        rows = {}
+        for side, model in models.items():
+            for key, field in model.model_fields.items():
+                text = field.description or ""
+                if is_secret(field):
+                    text += '. Write `{ env = "NAME" }` or `{ file = "PATH" }`'
+                if any(key not in other.model_fields for other in models.values()):
+                    text += f" (only {side})"
+                rows[key] = (f"`{key}`", _type_of(field.annotation), _field_default(field), text)
+        yield from _table(("key", "type", "default", "meaning"), list(rows.values()))
 
     return write
 
@@ -339,7 +343,7 @@ _WRITERS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "mailbox settings": mailbox_settings,
     "outgoing settings": outgoing_settings,
     **{f"{kind} settings": other_settings(kind) for kind in _OTHER_MEANINGS},
-    **{f"{name} settings": transport_settings(name) for name in ("imap", "pop3", "smtp")},
+    **{f"{name} settings": transport_settings(name) for name in ("imap", "pop3", "smtp", "graph")},
 }
 
 

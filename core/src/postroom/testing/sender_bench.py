@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from postroom.api import Capability, Outgoing, Sender, SendResult, Session
-from postroom.mail import parse
+from postroom.mail import Address, parse
 from postroom.testing.expectations import Outcome, attempt, expect
 from postroom.testing.harness import Arrived, SenderHarness
 from postroom.testing.letters import message_id, to_send
@@ -155,12 +155,18 @@ def as_read(raw: bytes) -> dict[str, Any]:
     """Return a message as a mail program shows it."""
     mail = parse(raw)
     return {
-        "from": mail.from_,
-        "to": mail.to,
-        "cc": mail.cc,
+        "from": _people(mail.from_),
+        "to": _people(*mail.to),
+        "cc": _people(*mail.cc),
         "subject": mail.subject,
         "text": mail.text.rstrip() if mail.text else mail.text,
         "attachments": [(one.filename, one.sha256) for one in mail.attachments],
         "in_reply_to": mail.in_reply_to,
         "references": mail.references,
     }
+
+
+def _people(*people: Address | None) -> list[tuple[str, str]]:
+    """Return names and addresses; Exchange repeats an address as the name where there is none."""
+    found = [one for one in people if one is not None]
+    return [(one.name if one.name != one.address else "", one.address) for one in found]

@@ -11,6 +11,8 @@ import pytest
 
 from postroom_test_servers.dovecot import Dovecot, running_dovecot
 from postroom_test_servers.google_login import GoogleLogin
+from postroom_test_servers.graph import GraphServer
+from postroom_test_servers.graph_contract import Witness
 from postroom_test_servers.microsoft_login import MicrosoftLogin
 from postroom_test_servers.scripted import ScriptedServer, Step
 from postroom_test_servers.smtp import SmtpServer
@@ -58,6 +60,16 @@ def start_smtp(authority: PrivateAuthority) -> Iterator[Callable[..., SmtpServer
             return stack.enter_context(SmtpServer(**options))
 
         yield start
+
+
+@pytest.fixture
+def graph_server(authority: PrivateAuthority) -> Iterator[GraphServer]:
+    """Microsoft Graph, its requests and answers judged by Microsoft's description of it."""
+    witness = Witness()
+    with GraphServer(authority.server_context("localhost", "127.0.0.1")) as server:
+        server.witness = witness
+        yield server
+    assert not witness.complaints, witness.complaints[:10]
 
 
 @pytest.fixture
