@@ -8,7 +8,11 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_WINDOW: Final = 1 << 17
+"""Bytes that the system may take in before we read them: so a message that turns out to be too
+large is not downloaded by the system although we stop reading."""
 
 
 class Sockets:
@@ -52,6 +56,7 @@ class Sockets:
     def _connected(self, connection: socket.socket) -> None:
         self._add(connection)
         with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
             duplicate = socket.socket(fileno=os.dup(connection.fileno()))
             with self._lock:
                 self._in_handshake[threading.get_ident()] = duplicate
