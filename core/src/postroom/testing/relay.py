@@ -97,6 +97,8 @@ class Relay:
     def _registered(self, *pair: socket.socket):  # type: ignore[no-untyped-def]
         for one in pair:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # what is under way counts as said: it must not pile up here while nobody reads
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE)
         with self._lock:
             self._open.update(pair)
         try:
