@@ -161,8 +161,13 @@ def _nested(command: click.Command, parent: click.Context, name: str) -> Iterato
     for transport in command.list_commands(context):
         sub_command = command.get_command(context, transport)
         if sub_command is not None:
-            yield from (f"#### {_path(context)} ADDRESS {transport}", "")
+            own = " ".join(a.make_metavar(context) for a in _arguments(command))
+            yield from (f"#### {_path(context)} {own} {transport}", "")
             yield from _usage(sub_command, click.Context(sub_command, context, transport))
+
+
+def _arguments(command: click.Command) -> list[click.Argument]:
+    return [param for param in command.params if isinstance(param, click.Argument)]
 
 
 def _path(context: click.Context) -> str:

@@ -203,6 +203,7 @@ def test_list_has_exactly_the_documented_fields() -> None:
         "quarantined",
         "queued",
         "unknown",
+        "credential_expires_at",
     ]
     assert rows[0]["incoming_state"] == "never"
 

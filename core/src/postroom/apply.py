@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from postroom import filters, mailboxes, names, secrets, segments, sides
+from postroom import credentials, filters, mailboxes, names, secrets, segments, sides
 from postroom.api.errors import Problem, TransportError
 from postroom.errors import InputError, NotFoundError
 from postroom.mail.domains import address_key
 from postroom.mailbox_values import DEFAULTS
+from postroom.plugins import load as load_plugins
 from postroom.secret_sources import SecretSource
+from postroom.side_settings import model_of
 from postroom.store.database import transaction
 from postroom.toml_lines import Lines
 
@@ -118,9 +120,7 @@ class _Work:
             self._topic(index, entry)
         self._filters()
         for index, entry in self._entries("credential"):
-            kind = entry.get("kind")
-            text = f'is unknown: no plugin offers the credential kind "{kind}"'
-            self._problem(("credential", index, "kind"), "kind", text)
+            self._credential(index, entry)
         for index, entry in self._entries("mailbox"):
             self._mailbox(index, entry)
 
@@ -160,6 +160,23 @@ class _Work:
             if filters.order(segment, wanted_order):
                 self._note(f"filters of {segment}", ["order"])
 
+    def _credential(self, index: int, entry: dict[str, Any]) -> None:
+        name, kind_name = entry.pop("name", None), entry.pop("kind", None)
+        end = entry.pop("expires_at", None)
+        put = False
+        with self._reporting("credential", index):
+            if not isinstance(kind_name, str):
+                raise InputError("", [Problem("kind", "is missing")])
+            kind = load_plugins().credential_kind(kind_name)
+            source = SecretSource(self._file.folder)
+            values = source.resolve(kind.settings(), entry)
+            self._tell_of_secrets(source, ("credential", index))
+            changed = credentials.put(name, kind_name, values, expires_at=end, seal=self._seal)
+            self._note(f"credential {name}", changed)
+            put = True
+        if not put and isinstance(name, str):  # so that what names it is not reported too
+            credentials.pretend(name)
+
     def _mailbox(self, index: int, entry: dict[str, Any]) -> None:
         tables = {way: entry.pop(way, None) for way in ("incoming", "outgoing")}
         address = entry.pop("address", None)
@@ -189,21 +206,27 @@ class _Work:
             raise InputError("", [Problem("transport", "is missing")])
         own = {key: values.pop(key) for key in _OWN if direction == "out" and key in values}
         source = SecretSource(self._file.folder)
-        values = source.resolve(transport, direction, values)
-        for name, text in source.problems:
-            self._problem((*place, name), f"{way}.{name}", text)
-        for name in source.in_clear:
-            line = self._file.lines.of(*place, name)
-            self.applied.warnings.append(
-                f"{self._file.name}, line {line}: {name} stands in the file in clear; "
-                'better { env = "NAME" } or { file = "PATH" }.'
-            )
+        model = model_of(load_plugins().transport(transport), direction)
+        values = source.resolve(model, values)
+        self._tell_of_secrets(source, place, f"{way}.")
         if not address:
             sides.prepare(direction, transport, values, own)
             return
         mailbox = mailboxes.find(address)
         changed = sides.put(mailbox, direction, transport, values, own, seal=self._seal)[1]
         self._note(f"mailbox {address}, {way} {transport}", changed)
+
+    def _tell_of_secrets(
+        self, source: SecretSource, place: tuple[str | int, ...], prefix: str = ""
+    ) -> None:
+        for name, text in source.problems:
+            self._problem((*place, name), prefix + name, text)
+        for name in source.in_clear:
+            line = self._file.lines.of(*place, name)
+            self.applied.warnings.append(
+                f"{self._file.name}, line {line}: {name} stands in the file in clear; "
+                'better { env = "NAME" } or { file = "PATH" }.'
+            )
 
     # ------------------------------------------------------------------------ reporting
 
@@ -255,9 +278,10 @@ class _Work:
                 spot = (*place, *problem.field.split("."))
                 label = (prefix + problem.field).strip(".") or str(place[0])
                 self._problem(spot, label, problem.sentence)
-        except TransportError as error:  # the transport is not installed
+        except TransportError as error:  # the plugin is not installed
             text = f"{error.sentence} {error.next_step}"
-            self._problem((*place, "transport"), f"{prefix}transport", text)
+            what = "kind" if place[0] == "credential" else "transport"
+            self._problem((*place, what), f"{prefix}{what}", text)
         except NotFoundError as error:
             self._problem((*place, "segment"), "segment", error.sentence)
 

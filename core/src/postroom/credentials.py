@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from postroom import names, secrets, token_memory
@@ -62,7 +62,7 @@ def put(
     kind_name: str,
     values: Mapping[str, Any],
     *,
-    expires_at: datetime | None = None,
+    expires_at: object = None,
     seal: Callable[[bytes], bytes] = secrets.seal,
 ) -> list[str]:
     """Make a credential be so; return the names of what changed.
@@ -71,17 +71,17 @@ def put(
     mailboxes that were refused are tried at once.
 
     :param values: as an administrator wrote them, secrets in clear
-    :param expires_at: when the secret ends, if that is known
+    :param expires_at: when the secret ends, if that is known: a date (midnight UTC) or an instant
     :raises InputError: with every problem
     :raises SettingsError: the kind is not installed
     """
     kind = load_plugins().credential_kind(kind_name)
-    tidy, settings = prepare(name, kind, values)
+    tidy, settings, end = prepare(name, kind, values, expires_at)
     with transaction():
         old = Credential.get_or_none(Credential.name_key == names.name_key(tidy))
-        changed = _differences(old, tidy, kind, settings, expires_at)
+        changed = _differences(old, tidy, kind, settings, end)
         if changed:
-            _write(old, _columns(tidy, kind, settings, expires_at, seal))
+            _write(old, _columns(tidy, kind, settings, end, seal))
             if old is not None:
                 _begin_anew(old, kind)
     token_memory.forget()
@@ -89,9 +89,9 @@ def put(
 
 
 def prepare(
-    name: object, kind: CredentialKind, values: Mapping[str, Any]
-) -> tuple[str, CredentialSettings]:
-    """Check what can be checked without the database; return the tidy name and the settings.
+    name: object, kind: CredentialKind, values: Mapping[str, Any], expires_at: object = None
+) -> tuple[str, CredentialSettings, datetime | None]:
+    """Check what can be checked without the database; return name, settings and end, tidied.
 
     :raises InputError: with every problem
     """
@@ -101,6 +101,11 @@ def prepare(
         tidy = names.checked_name(name)
     except ValueError as error:
         problems.append(Problem("name", str(error)))
+    end = None
+    try:
+        end = checked_end(expires_at)
+    except ValueError as error:
+        problems.append(Problem("expires_at", str(error)))
     try:
         settings = fit(kind.settings(), values, f"The settings for {kind.name}")
     except InputError as error:
@@ -108,7 +113,32 @@ def prepare(
         raise
     if problems:
         raise InputError("The credential is not right.", problems)
-    return tidy, settings
+    return tidy, settings, end
+
+
+def checked_end(value: object) -> datetime | None:
+    """Return when a secret ends, UTC.
+
+    :raises ValueError: that is no date
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = False
+    if value is None:
+        return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        raise ValueError("must be a date, like 2027-05-01")
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def pretend(name: str) -> None:
+    """Let a credential be there, in a transaction that is undone."""
+    columns = {"name": name, "kind": "?", "created_at": now(), "changed_at": now()}
+    Credential.insert(name_key=names.name_key(name), **columns).on_conflict_ignore().execute()
 
 
 def _columns(
@@ -126,6 +156,7 @@ def _columns(
         "settings_version": kind.settings_version,
         "settings": public,
         "secret_fields": secret_fields(type(settings)),
+        "set_secrets": sorted(hidden),
         "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
         "changed_at": now(),
         "expires_at": expires_at,
@@ -209,15 +240,7 @@ def load(credential: Credential, kind: CredentialKind) -> CredentialSettings:
     :raises SettingsError: the plugin is older, or what is stored does not do
     :raises KeyUnusableError: the secrets cannot be opened
     """
-    values = stored_values(credential)
-    if credential.settings_version > kind.settings_version:
-        raise SettingsError(
-            codes.SETTINGS_INVALID,
-            f'The credential "{credential.name}" is of a newer plugin for {kind.name}.',
-            next_step="Upgrade the plugin here too.",
-        )
-    if credential.settings_version < kind.settings_version:
-        values = kind.migrate_settings(credential.settings_version, values)
+    values = present_values(credential, kind)
     try:
         return fit(kind.settings(), values, f'The settings of the credential "{credential.name}"')
     except InputError as error:
@@ -227,6 +250,24 @@ def load(credential: Credential, kind: CredentialKind) -> CredentialSettings:
             problems=error.problems,
             next_step=f"Correct them with `postroom credential replace {credential.name}`.",
         ) from error
+
+
+def present_values(credential: Credential, kind: CredentialKind) -> dict[str, Any]:
+    """Return what is stored, brought up to date, secrets in clear.
+
+    :raises SettingsError: the plugin is older
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    values = stored_values(credential)
+    if credential.settings_version > kind.settings_version:
+        raise SettingsError(
+            codes.SETTINGS_INVALID,
+            f'The credential "{credential.name}" is of a newer plugin for {kind.name}.',
+            next_step="Upgrade the plugin here too.",
+        )
+    if credential.settings_version < kind.settings_version:
+        values = kind.migrate_settings(credential.settings_version, values)
+    return values
 
 
 def kind_of(credential: Credential, plugins: Plugins) -> CredentialKind:
@@ -248,6 +289,48 @@ def stored_values(credential: Credential) -> dict[str, Any]:
     return values
 
 
+def listed() -> Iterator[dict[str, Any]]:
+    """Yield every credential and how it fares, by name."""
+    for credential in Credential.select().order_by(Credential.name_key):
+        row = shown(credential)
+        row["mailboxes"] = len({user["mailbox"] for user in row["mailboxes"]})
+        del row["settings"]
+        yield row
+
+
+def shown(credential: Credential) -> dict[str, Any]:
+    """Return everything about a credential, secrets masked; needs neither plugin nor key."""
+    from postroom.credential_expiry import days_left, ends_at
+
+    instant = now()
+    hidden = dict.fromkeys(credential.set_secrets, MASK)
+    return {
+        "name": credential.name,
+        "kind": credential.kind,
+        "state": state_of(credential),
+        "expires_at": ends_at(credential),
+        "expires_in_days": days_left(credential, instant),
+        "last_success_at": credential.last_success_at,
+        "code": credential.code,
+        "sentence": credential.sentence,
+        "next_step": credential.next_step,
+        "next_try_at": credential.next_try_at,
+        "changed_at": credential.changed_at,
+        "settings": {**credential.settings, **hidden},
+        "mailboxes": [
+            {"mailbox": side.mailbox.address, "direction": side.direction}
+            for side in sides_with(credential)
+        ],
+    }
+
+
+def state_of(credential: Credential) -> str:
+    """Return `ok`, `failing`, `attention` or `never`, as the sides of mailboxes have it."""
+    if credential.failed_at is not None:
+        return "failing" if credential.error_kind == "transient" else "attention"
+    return "ok" if credential.last_success_at else "never"
+
+
 # ---------------------------------------------------------------------------- who uses it
 
 
@@ -255,9 +338,14 @@ def sides_with(credential: Credential) -> Iterator[Side]:
     """Yield the sides of mailboxes that name a credential."""
     query = Side.select(Side, Mailbox).join(Mailbox).order_by(Mailbox.address_key, Side.direction)
     for side in query:
-        name = side.settings.get("credential")
-        if isinstance(name, str) and names.name_key(name) == credential.name_key:
+        if named_by(side) == credential.name_key:
             yield side
+
+
+def named_by(side: Side | None) -> str | None:
+    """Return the key of the credential that a side names."""
+    name = side.settings.get("credential") if side is not None else None
+    return names.name_key(name) if isinstance(name, str) else None
 
 
 def wake_sides(credential: Credential) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from postroom import sides
 from postroom.api.errors import TransportError
 from postroom.api.transport import Capability, CheckStep, Fetched, Limits, Listed
 from postroom.context import SessionContext
+from postroom.credential_check import check as check_credential
 from postroom.errors import PostroomError
 from postroom.ledger import live_receipts, ref_key
 from postroom.mail.large import understand
 from postroom.plugins import Plugins
 from postroom.secrets import installation_secret
-from postroom.store.models import Mailbox, Side
+from postroom.store.models import Credential, Mailbox, Side
 
 _NEEDED = {"seen": Capability.SEEN, "move": Capability.MOVE, "delete": Capability.DELETE}
 
@@ -33,6 +35,9 @@ def check_all(plugins: Plugins) -> Iterator[dict[str, Any]]:
         else:
             step = "Update or remove it; see `postroom plugin list`."
             yield _row("", "", CheckStep(name, "fail", plugin.broken, step))
+    for credential in Credential.select().order_by(Credential.name_key):
+        for tried in check_credential(credential, plugins):
+            yield _row("", "", replace(tried, name=f"credential {credential.name}: {tried.name}"))
     for mailbox in Mailbox.select().order_by(Mailbox.address_key):
         yield from check_mailbox(mailbox, plugins)
 

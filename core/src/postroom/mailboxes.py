@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from postroom import health, names, sides
 from postroom.api.errors import Problem
+from postroom.credential_expiry import Ends
 from postroom.errors import InputError, NotFoundError
 from postroom.ledger import needs_person
 from postroom.mail.domains import address_key
@@ -150,6 +151,7 @@ def settings_of(mailbox: Mailbox) -> dict[str, Any]:
 
 def listed() -> Iterator[dict[str, Any]]:
     """Yield every mailbox with its states and what waits, by address."""
+    ends = Ends()
     for mailbox in Mailbox.select(Mailbox, Segment).join(Segment).order_by(Mailbox.address_key):
         incoming, outgoing = sides.find(mailbox, "in"), sides.find(mailbox, "out")
         yield {
@@ -163,6 +165,7 @@ def listed() -> Iterator[dict[str, Any]]:
             "outgoing_state": health.state_of(outgoing),
             "last_success_at": incoming.last_success_at if incoming else None,
             **waiting(mailbox),
+            "credential_expires_at": ends.of(incoming, outgoing),
         }
 
 
@@ -211,7 +214,9 @@ def _shown_side(mailbox: Mailbox, direction: str) -> dict[str, Any] | None:
 
 
 def errors(mailbox: Mailbox) -> Iterator[dict[str, Any]]:
-    """Yield what went wrong with a mailbox, cleared or not, the latest first."""
+    """Yield what went wrong with a mailbox, cleared or not, the latest first; before that, which
+    of its credentials end soon."""
+    yield from Ends().errors(mailbox)
     query = (
         Trouble.select(Trouble, Side)
         .join(Side)

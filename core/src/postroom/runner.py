@@ -15,7 +15,7 @@ from datetime import datetime
 
 from peewee import OperationalError, fn
 
-from postroom import health
+from postroom import credential_expiry, health
 from postroom.crew import Crew
 from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
@@ -32,6 +32,8 @@ from postroom.watch import Watchers
 logger = logging.getLogger(__name__)
 
 WORKERS = 8
+WARN_SECONDS = 3600.0
+"""How often is looked for secrets that end soon."""
 LOOK_SECONDS = 1.0
 """How often the database is asked for what is due."""
 REST_SECONDS = (5.0, 60.0)
@@ -85,6 +87,7 @@ class Runner:
         """The database could not even take the record of an error: `run` rests for a while."""
         self._rested: tuple[str, float] | None = None
         """For which error it rested last, and how long."""
+        self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
         self.outcome = Outcome()
@@ -123,8 +126,15 @@ class Runner:
                 self._start_due("in")
                 self._start_due("out")
                 watchers.adjust()
+                self._warn_of_ends()
         except (StoreError, OperationalError) as error:
             self._wait_for_database(error)
+
+    def _warn_of_ends(self) -> None:
+        """Look now and then for secrets that end soon."""
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_SECONDS
+            credential_expiry.warn(self._plugins)
 
     def _start_due(self, direction: str) -> None:
         if self._crew.free > 0:
@@ -166,6 +176,7 @@ class Runner:
         """
         with connection():
             try:
+                self._warn_of_ends()
                 before, begun = self._person_count(), now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)

@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from postroom.plugins import load as load_plugins
-from postroom.side_settings import model_of, secret_fields
+from postroom.side_settings import is_file, secret_fields
+
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
 
 _STAND_IN: Final = "?"  # a secret that cannot be read: its field is not also reported as missing
 
 
 class SecretSource:
-    """Resolves the secrets of one side; `problems` and `in_clear` tell what was found."""
+    """Resolves secret settings; `problems` and `in_clear` tell what was found."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.problems: list[tuple[str, str]] = []
         self.in_clear: list[str] = []
 
-    def resolve(self, transport: str, direction: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    def resolve(self, model: type[TransportSettings], values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values with secrets read and paths of files made absolute.
 
-        :raises SettingsError: the transport is not installed
-        :raises InputError: it does not go that way
+        ``FIELD_file = "PATH"`` means ``FIELD = { file = "PATH" }``, as it does for the options.
         """
-        model = model_of(load_plugins().transport(transport), direction)
         secret = secret_fields(model)
-        resolved = dict(values)
-        for name, value in values.items():
-            if name in secret:
-                resolved[name] = self._secret(name, value)
-            elif name.endswith("_file") and isinstance(value, str) and value:
-                resolved[name] = str(self._folder / Path(value).expanduser())
+        resolved: dict[str, Any] = {}
+        for key, value in values.items():
+            name, _, way = key.rpartition("_")
+            if way in ("file", "env") and name in secret:
+                if name in values:
+                    self.problems.append((key, f"is given by {name} already"))
+                else:
+                    resolved[name] = self._secret(model, name, {way: value}, key)
+            elif key in secret:
+                resolved[key] = self._secret(model, key, value, key)
+            elif key.endswith("_file") and isinstance(value, str) and value:
+                resolved[key] = str(self._folder / Path(value).expanduser())
+            else:
+                resolved[key] = value
         return resolved
 
-    def _secret(self, name: str, value: Any) -> str:
+    def _secret(self, model: type[TransportSettings], name: str, value: Any, key: str) -> str:
         try:
             if isinstance(value, str):
                 self.in_clear.append(name)
@@ -45,10 +54,11 @@ class SecretSource:
             if isinstance(value, Mapping) and [*value] == ["env"]:
                 return from_environment(value["env"])
             if isinstance(value, Mapping) and [*value] == ["file"]:
-                return from_file(self._folder, value["file"])
+                binary = is_file(model.model_fields[name])
+                return from_file(self._folder, value["file"], binary=binary)
             raise ValueError('must be { env = "NAME" } or { file = "PATH" }')
         except ValueError as error:
-            self.problems.append((name, str(error)))
+            self.problems.append((key, str(error)))
             return _STAND_IN
 
 
@@ -63,19 +73,23 @@ def from_environment(variable: Any) -> str:
     return value
 
 
-def from_file(folder: Path, path: Any) -> str:
+def from_file(folder: Path, path: Any, *, binary: bool = False) -> str:
     """Return the content of a file, less the line's end.
 
+    :param binary: what is no text is returned as base64
     :raises ValueError: it cannot be read, or is empty
     """
     if not isinstance(path, str) or not path:
         raise ValueError("file must be a path")
     place = folder / Path(path).expanduser()
     try:
-        text = place.read_text(encoding="utf-8")
+        content = place.read_bytes()
+        text = content.decode("utf-8")
     except OSError as error:
         raise ValueError(f"the file {place} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
+        if binary:
+            return base64.b64encode(content).decode()
         raise ValueError(f"the file {place} is not text in UTF-8") from error
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:

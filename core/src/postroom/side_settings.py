@@ -98,6 +98,13 @@ def is_secret(field: FieldInfo) -> bool:
     return mentions(field.annotation)
 
 
+def is_file(field: FieldInfo) -> bool:
+    """Say whether a secret setting is the content of a file."""
+    from postroom.api.settings import FileContent
+
+    return any(isinstance(one, FileContent) for one in field.metadata)
+
+
 def split(settings: TransportSettings) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the public settings, and the secret ones that are set in clear."""
     hidden = secret_fields(type(settings))

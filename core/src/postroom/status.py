@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from peewee import fn
 
-from postroom import health
+from postroom import credential_expiry, credentials, health
 from postroom.ledger import needs_person
 from postroom.store.database import now, rows
-from postroom.store.models import Mailbox, Outbox, Question, Receipt, Side
+from postroom.store.models import Credential, Mailbox, Outbox, Question, Receipt, Side
 
 
 def status() -> dict[str, Any]:
@@ -42,10 +43,12 @@ def status() -> dict[str, Any]:
         .where(Question.merged_into.is_null())
         .group_by(Question.status)
     )
+    ending = list(_credentials())
     return {
         "time": now(),
         "mailboxes": states,
         "problems": problems,
+        "credentials": ending,
         "questions": questions,
         "quarantined": quarantine.get("quarantined", 0),
         "refused": quarantine.get("refused", 0),
@@ -55,12 +58,33 @@ def status() -> dict[str, Any]:
             or outbox.get("failed")
             or outbox.get("unknown")
             or any(problem["state"] == "attention" for problem in problems)
+            or any(one["state"] == "attention" or one["is_urgent"] for one in ending)
         ),
     }
 
 
 def _counts(query: Any) -> dict[str, int]:
     return dict(rows(query))
+
+
+def _credentials() -> Iterator[dict[str, Any]]:
+    """Yield the credentials that are refused, or whose secret ends soon."""
+    instant = now()
+    for credential in Credential.select().order_by(Credential.name_key):
+        state = credentials.state_of(credential)
+        is_ending = credential_expiry.is_ending(credential, instant)
+        if state not in ("failing", "attention") and not is_ending:
+            continue
+        told = {name: getattr(credential, name) for name in ("code", "sentence", "next_step")}
+        if is_ending and credential.failed_at is None:
+            told = {**credential_expiry.described(credential, instant)}
+        yield {
+            "credential": credential.name,
+            "state": state,
+            **told,
+            "expires_at": credential_expiry.ends_at(credential),
+            "is_urgent": credential_expiry.is_urgent(credential, instant),
+        }
 
 
 def _problem(mailbox: Mailbox, side: Side, state: str) -> dict[str, Any]:

@@ -136,6 +136,10 @@ class CredentialKind(ABC):
         :param mailbox: an address to ask for, where each mailbox has a token of its own
         """
 
+    def usual_purposes(self, settings: Any) -> Sequence[str]:  # noqa: ARG002
+        """Return what to try tokens for while no mailbox uses the credential."""
+        return self.purposes[:1]
+
     def expires_at(self, settings: Any) -> datetime | None:  # noqa: ARG002
         """Return when the secret ends, UTC, where the settings tell (a certificate does)."""
         return None

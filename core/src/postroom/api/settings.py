@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 Security = Literal["tls", "starttls", "none"]
 
 
-class Binary:
-    """Marks a `SecretStr` that may be no text: a file that is not is kept as base64."""
+class FileContent:
+    """Marks a `SecretStr` that is the content of a file, nothing to type in. A file that is no text
+    is kept as base64."""
 
 
 class TransportSettings(BaseModel):

@@ -19,6 +19,7 @@ _COMMANDS = {
     "status": Lazy("postroom.cli.status:status", "Show what is well and what needs a person."),
     "doctor": Lazy("postroom.cli.doctor:doctor", "Check everything, step by step."),
     "mailbox": Lazy("postroom.cli.mailbox:mailbox", "Addresses that are watched."),
+    "credential": Lazy("postroom.cli.credential:credential", "Secrets that mailboxes share."),
     "segment": Lazy("postroom.cli.segment:segment", "Departments and brands."),
     "topic": Lazy("postroom.cli.topic:topic", "Categories of questions."),
     "filter": Lazy("postroom.cli.filter:filter_", "Rules that sort or ignore mail."),

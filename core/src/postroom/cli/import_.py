@@ -16,9 +16,9 @@ from postroom.api.settings import TransportSettings
 from postroom.api.transport import Transport
 from postroom.cli.arguments import complete_mailboxes
 from postroom.cli.failure import TRY_LATER
-from postroom.cli.mailbox_sides import plain_value, setting_options
 from postroom.cli.output import print_json, say, warn
 from postroom.cli.session import open_store
+from postroom.cli.setting_options import plain_value, setting_options
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import goes, model_of
 from postroom.tally import Tally

@@ -108,7 +108,10 @@ def add(address: str, disabled: bool, **options: Any) -> None:
 def list_(as_json: bool) -> None:
     """List the mailboxes, and how their sides fare."""
     with open_store():
-        print_rows(mailboxes.listed(), as_json=as_json, columns=_LIST_COLUMNS)
+        rows = list(mailboxes.listed())
+        known = any(row["credential_expires_at"] for row in rows)
+        more = ("credential_expires_at",) if known else ()
+        print_rows(rows, as_json=as_json, columns=(*_LIST_COLUMNS, *more))
 
 
 @mailbox.command()

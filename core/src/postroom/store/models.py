@@ -214,6 +214,8 @@ class Credential(Table):
     settings = JsonField(default=dict)
     """Without the secret ones."""
     secret_fields = JsonField(default=list)
+    set_secrets = JsonField(default=list)
+    """Names of the secret ones that are set."""
     sealed = SealedField(null=True)
     """The secret ones, as a sealed JSON object."""
     state = SealedField(null=True)

@@ -55,6 +55,10 @@ class MicrosoftKind(CredentialKind):
 
         return check(settings, context, purposes=purposes, mailbox=mailbox)
 
+    def usual_purposes(self, settings: Any) -> Sequence[str]:
+        """Return what an account signs in for; for an application Graph, as most use it."""
+        return ["graph"] if settings.account is None else list(settings.sign_in_for)
+
     def expires_at(self, settings: Any) -> datetime | None:
         """Return the certificate's end."""
         certificate = settings.app_certificate()

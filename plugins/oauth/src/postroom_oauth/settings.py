@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from postroom.api.settings import Binary, CredentialSettings
+from postroom.api.settings import CredentialSettings, FileContent
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from postroom_oauth import certificates
@@ -46,7 +46,7 @@ class MicrosoftSettings(CredentialSettings):
     ] = None
     certificate: Annotated[
         SecretStr | None,
-        Binary(),
+        FileContent(),
         Field(description="Certificate with its private key, PEM or PFX, instead of a secret"),
     ] = None
     certificate_password: Annotated[
@@ -135,7 +135,9 @@ class GoogleSettings(CredentialSettings):
     """A service account of Google with domain-wide delegation, or the consent of one account."""
 
     service_account: Annotated[
-        SecretStr | None, Field(description="JSON key of a service account, as Google gives it")
+        SecretStr | None,
+        FileContent(),
+        Field(description="JSON key of a service account, as Google gives it"),
     ] = None
     subject: Annotated[
         str | None,

@@ -23,6 +23,7 @@ def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
         settings_version = pw.IntegerField()
         settings = pw.TextField()
         secret_fields = pw.TextField()
+        set_secrets = pw.TextField()
         sealed = pw.BlobField(null=True)
         state = pw.BlobField(null=True)
         created_at = pw.BigIntegerField()
