@@ -276,7 +276,14 @@ class Installed:
         """Add the mailbox, everything in it new."""
         return mailboxes.add(ADDRESS, **{"start": "all", **values})
 
-    def add_side(self, mailbox: Mailbox, direction: str, values: Mapping[str, Any] | None) -> None:
+    def add_side(
+        self,
+        mailbox: Mailbox,
+        direction: str,
+        values: Mapping[str, Any] | None,
+        *,
+        send_as: str | None = None,
+    ) -> None:
         """Set a side up; with values None the kit's letter box."""
         transport: Transport = self.letterbox if values is None else self.transport
         incoming = direction == "in"
@@ -286,6 +293,7 @@ class Installed:
         Side.create(
             mailbox=mailbox.id,
             direction=direction,
+            send_as=send_as,
             transport=transport.name,
             settings_version=transport.settings_version,
             settings=public,

@@ -29,6 +29,14 @@ def letter(*, size: int = 0, name: str = "") -> bytes:
     return head + line * max(0, -(-(size - len(head)) // len(line)))
 
 
+def inquiry(sender: str, *, cc: str | None = None) -> bytes:
+    """Return a new mail of a person at this address, to be answered."""
+    head, _, body = letter().partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.startswith(b"From:")]
+    lines += [b"From: <%s>" % sender.encode()] + ([b"Cc: <%s>" % cc.encode()] if cc else [])
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
 def message_id(raw: bytes) -> str:
     """Return the Message-ID of a mail made here, without brackets."""
     return raw.partition(b"\r\nMessage-ID: <")[2].partition(b">")[0].decode()

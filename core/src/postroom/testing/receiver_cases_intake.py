@@ -151,7 +151,7 @@ class IntakeCases(Conformance):
             lambda: expect_well("a visit", installed.visit()), other_way=other_way
         )
 
-        for place in places:
+        for place in places[::2]:
             raws += _put(bench, 2)
             bench.cut(place, other_way=other_way)
             installed.visit()

@@ -11,8 +11,10 @@ import pytest
 from postroom.testing.cases_description import DescriptionCases, SettingsCases
 from postroom.testing.cases_session import SessionCases
 from postroom.testing.harness import SenderHarness
+from postroom.testing.installed import Installed
 from postroom.testing.sender_bench import SenderBench
 from postroom.testing.sender_cases_faults import SenderFaultCases
+from postroom.testing.sender_cases_outbox import OutboxCases
 from postroom.testing.sender_cases_sending import SendingCases
 from postroom.testing.workplace import Workplace
 
@@ -20,6 +22,7 @@ from postroom.testing.workplace import Workplace
 class SenderConformance(
     SendingCases,
     SenderFaultCases,
+    OutboxCases,
     SessionCases,
     SettingsCases,
     DescriptionCases,
@@ -37,6 +40,18 @@ class SenderConformance(
         bench = SenderBench(self.transport, harness, tmp_path)
         yield bench
         bench.close()
+
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> str:
+        """Return the URL of a new database for the cases that run the core. Override it to have
+        them on another one; empty or with postroom's tables."""
+        return f"sqlite:///{tmp_path}/kit.db"
+
+    @pytest.fixture
+    def installed(self, bench: SenderBench, database: str, tmp_path: Path) -> Iterator[Installed]:
+        """A whole postroom around the transport."""
+        with Installed(database, tmp_path, self.transport, bench.context) as installed:
+            yield installed
 
     @pytest.fixture
     def workplace(self, bench: SenderBench) -> Workplace[Any]:
