@@ -183,10 +183,12 @@ def claim(
             conditions.append("m.enabled")
         else:
             conditions.append(
-                "EXISTS (SELECT 1 FROM outbox o WHERE o.mailbox_id = m.id AND "
-                "o.state = 'queued' AND (o.next_try_at IS NULL OR o.next_try_at <= %s))"
+                "EXISTS (SELECT 1 FROM outbox o WHERE o.mailbox_id = m.id AND ("
+                "(o.state = 'queued' AND (o.next_try_at IS NULL OR o.next_try_at <= %s)) "
+                "OR (o.state = 'unknown' AND o.next_try_at <= %s) "  # evidence is looked for
+                "OR o.state = 'sending'))"  # whoever was sending is gone: the lease is free
             )
-            values.append(instant)
+            values += [instant, instant]
     if sides is not None:
         conditions.append(f"s.id IN ({', '.join(['%s'] * len(sides)) or 'NULL'})")
         values.extend(sides)

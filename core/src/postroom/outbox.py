@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import Any
 
+from peewee import Expression
+
 from postroom import sessions
 from postroom.api import codes
 from postroom.api.codes import Code
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 RETRY_PAUSES = (timedelta(minutes=5), timedelta(hours=4))
 GIVE_UP_AFTER = timedelta(days=5)
 """RFC 5321 section 4.5.4.1: the give-up time needs to be at least 4-5 days."""
+LOOK_PAUSES = (timedelta(seconds=30), timedelta(hours=1))
+"""Between two looks for evidence on a message whose outcome is unknown."""
 
 _UNREACHABLE = (codes.HOST_UNKNOWN, codes.PORT_REFUSED)
 """Says nothing about the message: only the side's own back-off counts."""
@@ -70,10 +74,13 @@ class Dispatch:
         with sessions.open_sender(self._lease, self.mailbox, self._plugins) as sender:
             self._lease.on_lost = sender.interrupt
             transport = self._plugins.transport(self.side.transport)
-            if Capability.FIND_SENT in transport.capabilities:
-                self._look_for_evidence(sender)
+            finds_sent = Capability.FIND_SENT in transport.capabilities
+            look = self._look_for_evidence if finds_sent else self._look_no_more
+            look(sender)
             while not self._stop.is_set() and (row := self._next_due()) is not None:
                 self._send(sender, row)
+            if not self._stop.is_set():
+                look(sender)
         return self.sent
 
     def _next_due(self) -> Outbox | None:
@@ -100,9 +107,9 @@ class Dispatch:
             self._finish(row, "unknown", error=unknown, generation=row.generation)
 
     def _look_for_evidence(self, sender: Sender) -> None:
-        for row in list(
-            Outbox.select().where((Outbox.mailbox == self.mailbox.id) & (Outbox.state == "unknown"))
-        ):
+        """Ask about what is unknown, as soon as it is and then again in growing intervals."""
+        due = Outbox.next_try_at.is_null() | (Outbox.next_try_at <= now())
+        for row in list(Outbox.select().where(self._is_unknown() & due)):
             self._lease.check()
             found = sender.find_sent(row.internet_id, row.handle)
             if isinstance(found, Sent):
@@ -110,6 +117,23 @@ class Dispatch:
                 note_evidence(row.id, row.generation, "found", "found on the server")
             elif found is NOT_SENT:
                 self._requeue(row, state="unknown", due=None)
+            else:
+                self._look_later(row)
+
+    def _look_later(self, row: Outbox) -> None:
+        age = now() - (row.sending_since or row.queued_at)
+        shortest, longest = LOOK_PAUSES
+        due = None if age >= GIVE_UP_AFTER else now() + max(shortest, min(age / 2, longest))
+        Outbox.update(next_try_at=due).where(
+            (Outbox.id == row.id) & (Outbox.state == "unknown")
+        ).execute()
+
+    def _look_no_more(self, _sender: Sender) -> None:
+        """The transport can prove nothing: a person decides."""
+        Outbox.update(next_try_at=None).where(self._is_unknown()).execute()
+
+    def _is_unknown(self) -> Expression:
+        return (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "unknown")
 
     # ------------------------------------------------------------------ prepare and send
 
@@ -264,7 +288,7 @@ class Dispatch:
             error.sentence if error else "",
             generation=generation,
             state=state,
-            next_try_at=None,
+            next_try_at=now() if state == "unknown" else None,
             recipients=row.recipients if recipients is None else recipients,
             sent_at=now() if state == "sent" else None,
             code=error.code.name if error else None,
@@ -328,7 +352,12 @@ def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> No
         )
         if outcome in ("accepted", "found"):
             Outbox.update(
-                state="sent", sent_at=now(), code=None, sentence=None, next_step=None
+                state="sent",
+                sent_at=now(),
+                next_try_at=None,
+                code=None,
+                sentence=None,
+                next_step=None,
             ).where((Outbox.id == row_id) & (Outbox.state == "unknown")).execute()
 
 

@@ -1,0 +1,161 @@
+"""A message whose outcome is unknown is looked up by itself, as soon as it is and then again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import types
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from postroom import answers, leases
+from postroom.api import (
+    CANNOT_TELL,
+    NOT_SENT,
+    Capability,
+    OutcomeUnknown,
+    Outgoing,
+    SendResult,
+    Sent,
+    hookimpl,
+)
+from postroom.outbox import LOOK_PAUSES
+from postroom.plugins import Plugins
+from postroom.store.models import MessageKey, Outbox, Side
+from postroom.visits import visit_outgoing
+from postroom_test_servers.shelf import Shelf, ShelfTransport
+
+Desk = Any
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """The server."""
+    return Shelf()
+
+
+@pytest.fixture
+def plugins(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Plugins:
+    """The shelf's transport, as an installed plugin."""
+    module = types.ModuleType("shelf_plugin")
+    module.postroom_transports = hookimpl(  # type: ignore[attr-defined]
+        lambda: [ShelfTransport(shelf)], specname="postroom_transports"
+    )
+    monkeypatch.setitem(sys.modules, "shelf_plugin", module)
+    return Plugins([importlib.metadata.EntryPoint("shelf", "shelf_plugin", "postroom")])
+
+
+@pytest.fixture
+def row(desk: Desk) -> Outbox:
+    """An answer on its way."""
+    Side.update(transport="shelf").execute()
+    message = answers.answer(desk.receive().question, "Five.", author="Eve")
+    found: Outbox = Outbox.get(Outbox.message == message.id)
+    return found
+
+
+@pytest.fixture
+def keeper() -> Iterator[leases.Keeper]:
+    """Renews leases."""
+    made = leases.Keeper()
+    yield made
+    made.close()
+
+
+def visit(plugins: Plugins, keeper: leases.Keeper) -> bool:
+    """Visit the outgoing side as the runner does; say whether it was due."""
+    claimed = leases.claim(leases.new_owner(), "out")
+    for lease in claimed:
+        visit_outgoing(lease, plugins, keeper)
+    return bool(claimed)
+
+
+def lose_the_answer(shelf: Shelf) -> None:
+    """Take the next message, and break the connection instead of saying so."""
+
+    def send(outgoing: Outgoing) -> SendResult:
+        shelf.sent.append(outgoing)
+        raise OutcomeUnknown("The connection broke.")
+
+    shelf.on_send = send
+
+
+def test_answer_that_was_lost_is_looked_up_in_the_same_visit(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    lose_the_answer(shelf)
+    shelf.on_find = lambda _message_id: Sent("other@provider.example")
+
+    assert visit(plugins, keeper)
+
+    assert Outbox.get_by_id(row.id).state == "sent"
+    assert len(shelf.sent) == 1
+    assert MessageKey.select().where(MessageKey.key == "other@provider.example").exists()
+    assert not visit(plugins, keeper)
+
+
+def test_without_proof_it_is_looked_up_again_later_and_not_all_the_time(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    lose_the_answer(shelf)
+    visit(plugins, keeper)
+
+    assert not visit(plugins, keeper)
+
+    found = Outbox.get_by_id(row.id)
+    assert found.state == "unknown"
+    assert LOOK_PAUSES[0] >= found.next_try_at - datetime.now(UTC) > LOOK_PAUSES[0] / 2
+    Outbox.update(next_try_at=datetime.now(UTC) - timedelta(seconds=1)).execute()
+    shelf.on_find = lambda _message_id: Sent()
+    assert visit(plugins, keeper)
+    assert Outbox.get_by_id(row.id).state == "sent"
+    assert len(shelf.sent) == 1
+
+
+def test_proof_that_it_was_not_sent_sends_it_again(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    accept = shelf.on_send
+    lose_the_answer(shelf)
+    visit(plugins, keeper)
+    Outbox.update(next_try_at=datetime.now(UTC) - timedelta(seconds=1)).execute()
+    shelf.sent.clear()
+    shelf.on_send, shelf.on_find = accept, lambda _message_id: NOT_SENT
+
+    assert visit(plugins, keeper)
+
+    assert Outbox.get_by_id(row.id).state == "sent"
+    assert [one.message_id for one in shelf.sent] == [row.internet_id]
+
+
+def test_what_a_dead_runner_left_is_taken_up_though_nothing_else_is_due(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    Outbox.update(state="sending", sending_since=datetime.now(UTC)).execute()
+    shelf.on_find = lambda _message_id: Sent()
+
+    assert visit(plugins, keeper)
+
+    assert Outbox.get_by_id(row.id).state == "sent"
+    assert not shelf.sent
+
+
+def test_transport_that_can_prove_nothing_leaves_it_to_a_person(
+    row: Outbox,
+    shelf: Shelf,
+    plugins: Plugins,
+    keeper: leases.Keeper,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(
+        ShelfTransport, "capabilities", ShelfTransport.capabilities & ~Capability.FIND_SENT
+    )
+    lose_the_answer(shelf)
+    shelf.on_find = lambda _message_id: CANNOT_TELL
+
+    visit(plugins, keeper)
+
+    assert Outbox.get_by_id(row.id).state == "unknown"
+    assert not visit(plugins, keeper)
