@@ -37,6 +37,7 @@ def test_mail_of_a_person_may_be_answered() -> None:
         ("X-Autorespond", "Your repair"),
         ("X-AutoReply-From", "ann@customer.example"),
         ("X-Mail-Autoreply", "vacation"),
+        ("X-Cron-Env", "<SHELL=/bin/sh>"),
     ],
 )
 def test_header_of_an_auto_responder_makes_it_automatic(name: str, value: str) -> None:
@@ -53,6 +54,65 @@ def test_null_return_path_and_bulk_together_make_it_automatic(precedence: str) -
     assert not seen(mark, ("List-Id", "<l.x.example>"), return_path="").is_automatic
     assert not seen(mark, return_path="l-bounces@x.example").is_automatic
     assert not seen(return_path="").is_automatic
+
+
+def test_daemon_is_a_machine_whatever_it_writes() -> None:
+    daemon = seen(from_=Address("MAILER-DAEMON@m.example"), subject="Quota", text="90% are used.")
+
+    assert (daemon.is_automatic, daemon.is_bounce) == (True, False)
+
+
+def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:
+    subject = "[desk.example #33575] AutoReply: My lamp"
+
+    assert seen(subject=subject, in_reply_to=("m1@customer.example",)).is_automatic
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Abwesenheit: Liefertermin", "Guten Tag, ich bin am Freitag nicht im Haus."),
+        ("Auto: Bremse", "I am out of the office on Friday, please call my mobile."),
+        ("Absence: delivery on Friday", "I will be away, please deliver on Monday."),
+    ],
+)
+def test_people_are_away_as_well(subject: str, text: str) -> None:
+    assert not seen(subject=subject, text=text).is_automatic
+    declared = text + "\nThis is an automatic reply.\n"
+    assert seen(subject=subject, text=declared).is_automatic
+
+
+def test_sender_that_is_missing_or_cannot_be_read_is_no_bounce_yet() -> None:
+    words = "Please send it to the following address: 1 High Street."
+    for header in ((), (("From", "ann at customer.example (Ann)"),)):
+        found = seen(*header, from_=None, subject="Undelivered parcel", text="Where is it?")
+        assert not found.is_bounce
+        assert not seen(*header, from_=None, subject="My lamp", text=words).is_bounce
+    bounce = seen(("From", "Postmaster <>"), from_=None, subject="Undelivered mail", text="Sorry.")
+    assert bounce.is_bounce
+
+
+def test_null_return_path_alone_makes_no_bounce_of_what_people_write() -> None:
+    found = seen(return_path="", subject="Undelivered parcel", text="Where is my parcel?")
+
+    assert (found.is_automatic, found.may_auto_reply) == (False, False)
+
+
+def test_content_type_of_a_report_without_a_report_is_worth_nothing() -> None:
+    assert not seen(content_type="multipart/report").is_automatic
+    named = seen(content_type="multipart/report", content_type_parameters={"report-type": "x"})
+    assert named.is_automatic
+
+
+def test_receipt_for_a_refused_mail_is_a_bounce() -> None:
+    found = seen(
+        content_type="multipart/report",
+        content_type_parameters={"report-type": "disposition-notification"},
+        subject="Automatically rejected mail",
+        text="Your message was automatically rejected: Quota exceeded",
+    )
+
+    assert found.is_bounce
 
 
 def test_auto_responder_with_its_words_in_brackets() -> None:

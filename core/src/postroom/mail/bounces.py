@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroom.mail.phrases import BOUNCE_OPENING, BOUNCE_SUBJECT, BOUNCE_TEXT
+from postroom.mail.phrases import BOUNCE_OPENING, BOUNCE_REFUSAL, BOUNCE_SUBJECT, BOUNCE_TEXT
 
 if TYPE_CHECKING:
     from postroom.mail.automatic import Recognisable
@@ -62,7 +62,7 @@ _NO_REPORT = Report()
 def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Report:
     """Recognise a report and read it."""
     kind = message.content_type_parameters.get("report-type", "").strip().lower()
-    if message.content_type == "multipart/report":
+    if message.content_type == "multipart/report" and (kind or _is_report(message)):
         is_bounce = _structured_is_bounce(message, kind)
     elif kind == "delivery-status" or (_has_status(message) and _is_from_machine(message)):
         is_bounce = _status_is_bounce(message)
@@ -71,6 +71,12 @@ def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Re
     else:
         return _NO_REPORT
     return Report(True, is_bounce, _reported_ids(message, marks))
+
+
+def _is_report(message: Recognisable) -> bool:
+    """Tell a report without its parameter from junk mail that only wears the content type."""
+    kinds = {kind for kind, _ in message.report_parts}
+    return bool(kinds & (_STATUS_TYPES | _OTHER_REPORTS)) or _is_from_machine(message)
 
 
 def _has_status(message: Recognisable) -> bool:
@@ -83,6 +89,8 @@ def _structured_is_bounce(message: Recognisable, kind: str) -> bool:
     """RFC 6522: the parameter says what kind of report; where it is missing, the parts do."""
     if kind in ("delivery-status", "global-delivery-status"):
         return _status_is_bounce(message)
+    if kind == "disposition-notification":  # so Dovecot and Sieve refuse mail (RFC 5429 2.1.1)
+        return BOUNCE_REFUSAL.match(message.subject[:300]) is not None
     if kind:
         return False
     if _has_status(message):
@@ -118,8 +126,8 @@ def _status_is_bounce(message: Recognisable) -> bool:
 _DAEMON = re.compile(r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?system$", re.I)
 """Local parts that no person has."""
 _ROLE = re.compile(
-    r"""(?: post[._-]?mast | bounce | system\b | exchange | microsoftexchange | ms-?exchange | smtp
-      | mailer | mmdf | mail[._-]?admin | "?system\sadministrator
+    r"""(?: post[._-]?mast | bounces?(?:$|[+._=-]) | system\b | exchange | microsoftexchange
+      | ms-?exchange | smtp | mailer | mmdf | mail[._-]?admin | "?system\sadministrator
       | root$ | uucp | ndr\b
       | imss | interscan | inetgw
       | \S{0,60}(?:smtp|antivirus)
@@ -141,14 +149,31 @@ def _local_part(message: Recognisable) -> str:
     return (address.rpartition("@")[0] or address)[:100].lower()
 
 
-def _is_from_daemon(message: Recognisable) -> bool:
-    local = _local_part(message)
-    return not local or _DAEMON.match(local) is not None
+def is_from_daemon(message: Recognisable) -> bool:
+    """Is the sender MAILER-DAEMON or the like, with an address or without one?"""
+    if message.from_ is None:
+        return _DAEMON.search(_from_header(message)) is not None
+    return _DAEMON.match(_local_part(message)) is not None
+
+
+def _is_postmaster(message: Recognisable) -> bool:
+    sender = _local_part(message) if message.from_ else _from_header(message).lower().lstrip(' "<')
+    return sender.startswith("postmaster")
+
+
+def _is_nameless(message: Recognisable) -> bool:
+    """Is the address of From the null one? No program of a person writes that."""
+    return message.from_ is None and _from_header(message).rstrip().endswith("<>")
+
+
+def _from_header(message: Recognisable) -> str:
+    values = [value for name, value in message.headers if name.lower() == "from"]
+    return values[0][:200] if values else ""
 
 
 def _is_from_machine(message: Recognisable) -> bool:
     """Is the sender a mail server's: the null path (RFC 5321 section 4.5.5), a customary name?"""
-    if message.return_path == "" or _is_from_daemon(message):
+    if message.return_path == "" or message.from_ is None or is_from_daemon(message):
         return True
     name = message.from_.name[:200] if message.from_ else ""
     return bool(_ROLE.match(_local_part(message)) or _ROLE_NAME.search(name))
@@ -160,11 +185,10 @@ def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -
     From a daemon one of both is enough, from a role both; from anyone else the text must begin
     with what only a mail server writes.
     """
-    is_daemon = _is_from_daemon(message)
-    is_postmaster = _local_part(message).startswith("postmaster")
+    is_daemon = is_from_daemon(message) or _is_nameless(message)
     if "x-failed-recipients" in marks and _is_from_machine(message):
         return True
-    if is_daemon or is_postmaster or message.return_path == "":
+    if is_daemon or _is_postmaster(message):
         if BOUNCE_SUBJECT.match(message.subject[:300]):
             return True
         return is_daemon and BOUNCE_TEXT.search(message.text[:4_000]) is not None

@@ -88,13 +88,21 @@ _AUTO_REPLY_PREFIXES = (
 )
 
 AUTO_REPLY_SUBJECT = re.compile(
-    r"\s*(?:[\[(]?(?:{0})[\])]?\s*(?:[:：]|$)|\[(?=[^\]]*\s)(?:{0})\]\s)".format(
+    r"\s*(?:\[[^\]]{{1,60}}#\d{{1,12}}\]\s*)?(?:[\[(]?(?:{0})[\])]?\s*(?:[:：]|$)|\[(?=[^\]]*\s)(?:{0})\]\s)".format(
         "|".join(_AUTO_REPLY_PREFIXES)
     ),
     re.IGNORECASE,
 )
 """The prefix an auto-responder puts before the subject it answers: words and a colon, or in
 brackets, or alone."""
+
+WORD_OF_PEOPLE_TOO = re.compile(
+    r"\s*(?:auto|ooo|vacation|away|abwesen(?:d|heit)|absen(?:ce|t|te)|ausencia|aus[êe]ncia|afwezig"
+    r"|niet aanwezig|nep[řr][íi]tomnost|fr[åa]nvaro|frav[æa]r|poissa|fuori (?:sede|ufficio))"
+    r"\s*(?:[:：]|$)",
+    re.IGNORECASE,
+)
+"""Prefixes among them that a person may put before what they write about."""
 
 AUTO_REPLY_TEXT = re.compile(
     r"""(?ix)
@@ -109,6 +117,13 @@ AUTO_REPLY_TEXT = re.compile(
     """
 )
 """What people say in the automatic replies they set up."""
+
+AUTO_REPLY_DECLARATION = re.compile(
+    r"""(?ix) \bthis\s(?:e-?mail\s|message\s)?is\san\sautomat(?:ic|ed)\s(?:reply|response|message)
+    | \bdies(?:es)?\sist\seine\sautomati | \bceci\sest\s(?:un|une)\s(?:message|réponse)\sautomatique
+    | \b(?:este|esto)\ses\sun(?:a)?\s(?:mensaje|respuesta)\sautom"""
+)
+"""What a machine says of itself."""
 
 _SUBJECTS_OF_BOUNCES = (
     r"(?:mail |message |delivery |e-?mail )?failure notice",
@@ -140,6 +155,9 @@ _SUBJECTS_OF_BOUNCES = (
 )
 BOUNCE_SUBJECT = re.compile(r"[\s*\[!]*(?:" + "|".join(_SUBJECTS_OF_BOUNCES) + ")", re.IGNORECASE)
 """How mail servers name their reports; at the beginning, for people answer and forward them."""
+
+BOUNCE_REFUSAL = re.compile(r"\s*(?:automatically )?rejected (?:mail|message)", re.IGNORECASE)
+"""How servers name the receipt for a mail that a rule or a quota refused."""
 
 _WORDS_OF_BOUNCES = (
     r"this is the \S{1,40} ?(?:program|mail system|mail agent)",
