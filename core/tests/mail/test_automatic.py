@@ -74,6 +74,8 @@ def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:
         ("Abwesenheit: Liefertermin", "Guten Tag, ich bin am Freitag nicht im Haus."),
         ("Auto: Bremse", "I am out of the office on Friday, please call my mobile."),
         ("Absence: delivery on Friday", "I will be away, please deliver on Monday."),
+        ("Out of office", "I am out of the office on Friday, please send it on Monday."),
+        ("Automatische Antwort", "Was soll das? Ich bin im Urlaub und habe nichts geschrieben."),
     ],
 )
 def test_people_are_away_as_well(subject: str, text: str) -> None:
@@ -88,6 +90,8 @@ def test_sender_that_is_missing_or_cannot_be_read_is_no_bounce_yet() -> None:
         found = seen(*header, from_=None, subject="Undelivered parcel", text="Where is it?")
         assert not found.is_bounce
         assert not seen(*header, from_=None, subject="My lamp", text=words).is_bounce
+    opening = "Your message to the driver could not be delivered to the following floor: 3."
+    assert not seen(subject="Failed delivery: parcel", text=opening).is_bounce
     bounce = seen(("From", "Postmaster <>"), from_=None, subject="Undelivered mail", text="Sorry.")
     assert bounce.is_bounce
 

@@ -163,7 +163,7 @@ def _subject_says_so(message: Recognisable, marks: Marks) -> bool:
         or message.references
         or message.return_path == ""
         or "x-auto-response-suppress" in marks
-        or any(_keyword(value) == "junk" for value in marks.get("precedence", ()))
+        or (_is_bulk(marks) and "list-" not in marks)
         or (AUTO_REPLY_TEXT.search(text) and not WORD_OF_PEOPLE_TOO.match(message.subject[:200]))
         or AUTO_REPLY_DECLARATION.search(text)
     )

@@ -164,7 +164,7 @@ class Reader:
             self.fallback.append(self._readable(part, content[:1_000_000]))
 
     def _readable(self, part: Part, content: bytes) -> str:
-        text = readable(decode(content, part.type.get("charset")))
+        text = readable(decode(content, part.type.get("charset")))[:LONGEST_TEXT]
         if part.type.value in ("text/enriched", "text/richtext"):  # RFC 1896
             text = _ENRICHED.sub("", text.replace("<<", "\x00")).replace("\x00", "<")
         return text

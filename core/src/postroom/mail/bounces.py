@@ -183,22 +183,26 @@ def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -
     """A bounce in free text. The less the sender tells, the more subject and text have to.
 
     From a daemon one of both is enough, from a role both; from anyone else the text must begin
-    with what only a mail server writes.
+    with what only a mail server writes. A report names an address or encloses the mail: people
+    who write that a parcel was not delivered do not.
     """
-    is_daemon = is_from_daemon(message) or _is_nameless(message)
     if "x-failed-recipients" in marks and _is_from_machine(message):
         return True
-    if is_daemon or _is_postmaster(message):
-        if BOUNCE_SUBJECT.match(message.subject[:300]):
-            return True
-        return is_daemon and BOUNCE_TEXT.search(message.text[:4_000]) is not None
-    if not BOUNCE_SUBJECT.match(message.subject[:300]):
+    says_so = BOUNCE_SUBJECT.match(message.subject[:300]) is not None
+    if is_from_daemon(message) or _is_nameless(message):
+        return says_so or BOUNCE_TEXT.search(message.text[:4_000]) is not None
+    if not says_so:
+        return False
+    if _is_postmaster(message):
+        return True
+    if not message.report_parts and _AN_ADDRESS.search(message.text[:_TEXT_LOOKED_AT]) is None:
         return False
     if BOUNCE_OPENING.match(message.text[:1_000]):
         return True
     return _is_from_machine(message) and BOUNCE_TEXT.search(message.text[:4_000]) is not None
 
 
+_AN_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 _ID = re.compile(r"<([^<>\s]{1,2000}(?:\s[^<>]{0,200})?)>")
 _ID_LINE = re.compile(
     r"^[>|\s]{0,20}(?:x-)?(?:original-|orig-)?message-id[ \t]*:[ \t]*(?:\r?\n[ \t]+)?(\S{3,2000})",

@@ -97,12 +97,12 @@ AUTO_REPLY_SUBJECT = re.compile(
 brackets, or alone."""
 
 WORD_OF_PEOPLE_TOO = re.compile(
-    r"\s*(?:auto|ooo|vacation|away|abwesen(?:d|heit)|absen(?:ce|t|te)|ausencia|aus[êe]ncia|afwezig"
+    r"\s*(?:[^:：]*$|(?:auto|ooo|vacation|away|abwesen(?:d|heit)|absen(?:ce|t|te)|aus[eê]ncia|afwezig"
     r"|niet aanwezig|nep[řr][íi]tomnost|fr[åa]nvaro|frav[æa]r|poissa|fuori (?:sede|ufficio))"
-    r"\s*(?:[:：]|$)",
+    r"\s*[:：])",
     re.IGNORECASE,
 )
-"""Prefixes among them that a person may put before what they write about."""
+"""Subjects among them that a person may choose: the word alone, or one that says "I am away"."""
 
 AUTO_REPLY_TEXT = re.compile(
     r"""(?ix)

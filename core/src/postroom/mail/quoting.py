@@ -236,7 +236,7 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
-    if not PERSONAL.isdisjoint(word.lower() for word in words):
+    if line[:3] != "At " and not PERSONAL.isdisjoint(word.lower() for word in words):
         return True
     if any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line)):
         return True

@@ -16,6 +16,8 @@ from postroom.mail.transfer import decode_body
 
 MOST_PARTS = 1_000
 DEEPEST = 100
+MOST_DELIMITERS = 1_000_000
+"""Lines that begin like a delimiter; where there are more, the rest belongs to the last part."""
 MOST_GUESSES = 20
 LONGEST_HEADER = 65_536
 
@@ -120,12 +122,16 @@ class Splitter:
         levels = [_Level(root, boundary)]
         prefix = b"\n--" + boundary
         leaf: Part | None = None  # the part that the next delimiter ends
+        looked_at = 0
         found = source.find(prefix, max(root.start - 1, 0), end)
         while found >= 0:
             newline = source.find(b"\n", found + 1, end)
             after = end if newline < 0 else newline + 1
             token = source[found + 3 : min(after, found + 1003)].rstrip(b" \t\r\n")
             match = _match(levels, token)
+            looked_at += 1
+            if looked_at > MOST_DELIMITERS:
+                return
             if match is None:
                 found = source.find(prefix, found + 1, end)
                 continue
