@@ -139,14 +139,12 @@ class Dispatch:
 
     def _send(self, sender: Sender, row: Outbox) -> None:
         outgoing = self._outgoing(row)
-        handle = row.handle
-        if handle is None:
-            self._lease.check()
-            handle = sender.prepare(outgoing)
-            if handle is not None:
-                with transaction():
-                    self._lease.hold()
-                    Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
+        try:
+            handle = row.handle or self._prepare(sender, row, outgoing)
+        except Rejected as error:  # nothing was sent, and nothing will be
+            if self._begin(row):
+                self._failed(row, error)
+            return
         self._lease.check()
         if not self._begin(row):
             return  # somebody held or cancelled it in the meantime
@@ -162,6 +160,15 @@ class Dispatch:
             self._finish(row, "unknown", error=OutcomeUnknown(sentence))
         else:
             self._record(row, result)
+
+    def _prepare(self, sender: Sender, row: Outbox, outgoing: Outgoing) -> str | None:
+        self._lease.check()
+        handle = sender.prepare(outgoing)
+        if handle is not None:
+            with transaction():
+                self._lease.hold()
+                Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
+        return handle
 
     def _outgoing(self, row: Outbox) -> Outgoing:
         pending = ("queued", "deferred")

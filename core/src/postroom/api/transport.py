@@ -398,7 +398,10 @@ class Sender(Session):
     """Sends for one mailbox; several messages in one session."""
 
     def prepare(self, outgoing: Outgoing) -> str | None:  # noqa: ARG002
-        """Return a handle (a draft's id, say) that is stored before `send`, or None."""
+        """Return a handle (a draft's id, say) that is stored before `send`, or None.
+
+        Sends nothing, so it never raises OutcomeUnknown; else it raises as `send` does.
+        """
         return None
 
     @abstractmethod

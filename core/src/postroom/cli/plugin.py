@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,6 +61,27 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
             say(f"{finding.outcome:4}  {finding.plugin}{subject}: {finding.detail}")
     if any(finding.outcome == "fail" for finding in findings):
         sys.exit(3)
+
+
+@plugin.command(epilog="Example: postroom plugin new my-mail")
+@click.argument("name", help="Name of the transport: lower case letters, digits and hyphens.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    help="The folder to make.  [default: postroom-NAME, here]",
+)
+def new(name: str, into: Path | None) -> None:
+    """Write a plugin package that works, to be changed.
+
+    It has a transport for an invented service, this service for tests, and the conformance test.
+    """
+    from postroom import scaffold
+
+    names = scaffold.Names(name)
+    folder = into or Path(names.distribution)
+    for path in scaffold.write(names, folder):
+        say(f"{folder / path}")
+    say(f"Go on with: cd {folder} && pip install -e '.[test]' && pytest")
 
 
 def _chosen(plugins: Plugins, names: tuple[str, ...]) -> list[InstalledPlugin]:

@@ -1,0 +1,3 @@
+"""Courier for postroom."""
+
+__version__ = "0.1.0"
