@@ -4,6 +4,7 @@ quickest to test; ``scripts/packages`` does all with pip."""
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import tarfile
 import tomllib
 import zipfile
@@ -55,10 +56,10 @@ def test_a_distribution_passes_its_own_tests_alone(tmp_path: Path) -> None:
     environment.install(*build(ROOT / "tests" / "servers", tmp_path / "dist", "wheel"))
     environment.link(*TEST_TOOLS)
 
-    listed = environment.run("-m", "postroom", "plugin", "list", cwd=tmp_path)
+    listed = environment.run("-m", "postroom", "plugin", "list", "--json", cwd=tmp_path)
     tested = environment.run("-m", "pytest", "-q", ROOT / "plugins" / "local" / "tests", cwd=ROOT)
 
-    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["local"]
+    assert [json.loads(line)["name"] for line in listed.stdout.splitlines()] == ["local"]
     assert tested.returncode == 0, tested.stdout[-3000:] + tested.stderr
     assert " passed" in tested.stdout
 

@@ -10,15 +10,15 @@ from postroom.records import ReceiptRow, insert_receipts
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "pigeons")
 
 SETTINGS = {"host": "one.example", "username": "info", "password": "secret"}
 
 
 @pytest.fixture
-def mailbox(store: Any) -> Mailbox:
+def mailbox(store: Any, pigeons: Any) -> Mailbox:
     mailbox = mailboxes.add("info@example.org", start="all")
-    sides.save(mailbox, "in", "pop3", SETTINGS)
+    sides.save(mailbox, "in", "pigeon", SETTINGS)
     with transaction():
         row = ReceiptRow("uidl-1", "uidl-1", "ignored", 100, None, reason="test")
         insert_receipts(mailbox.id, [row], now())
@@ -33,13 +33,13 @@ def _live() -> int:
 def test_another_account_closes_the_receipts_of_the_old_one(
     mailbox: Mailbox, change: dict[str, str]
 ) -> None:
-    sides.save(mailbox, "in", "pop3", SETTINGS | change)
+    sides.save(mailbox, "in", "pigeon", SETTINGS | change)
 
     assert _live() == 0
 
 
-@pytest.mark.parametrize("change", [{"password": "new"}, {"port": 110}], ids=["password", "port"])
+@pytest.mark.parametrize("change", [{"password": "new"}, {"port": 11}], ids=["password", "port"])
 def test_the_same_account_keeps_them(mailbox: Mailbox, change: dict[str, Any]) -> None:
-    sides.save(mailbox, "in", "pop3", SETTINGS | change)
+    sides.save(mailbox, "in", "pigeon", SETTINGS | change)
 
     assert _live() == 1

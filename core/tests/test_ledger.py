@@ -14,17 +14,17 @@ from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Question, Receipt
 
-pytestmark = pytest.mark.usefixtures("store")
+pytestmark = pytest.mark.usefixtures("store", "pigeons")
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 MAIL = b"From: ann@customer.example\r\nSubject: Brake\r\n\r\nIt squeals.\r\n"
 
 
 @pytest.fixture
-def mailbox(store: Any) -> Mailbox:
+def mailbox(store: Any, pigeons: Any) -> Mailbox:
     mailbox = mailboxes.add("info@example.org", start="2026-04-01")
     settings = {"host": "127.0.0.1", "username": "info", "password": "secret"}
-    sides.save(mailbox, "in", "pop3", settings)
+    sides.save(mailbox, "in", "pigeon", settings)
     return Mailbox.get_by_id(mailbox.id)
 
 

@@ -66,7 +66,7 @@ class Names:
 def files(names: Names) -> Iterator[tuple[Path, str]]:
     """Yield what a new package consists of: relative paths and texts."""
     for path in sorted(TEMPLATE.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+        if path.is_file() and path.suffix != ".pyc" and ".pytest_cache" not in path.parts:
             relative = names.put_into(path.relative_to(TEMPLATE).as_posix())
             yield Path(relative), names.put_into(path.read_text(encoding="utf-8"))
 
