@@ -106,7 +106,7 @@ def migrate(
         lease = claim_for_command(new_owner(), side.id)
         keeper.keep(lease)
         try:
-            context = SessionContext(mailbox.address, transport.name)
+            context = SessionContext(mailbox.address, transport.name, settings)
             with transport.open_receiver(settings, context) as receiver:
                 lease.on_lost = receiver.interrupt
                 _try_out(mailbox, receiver.check())
