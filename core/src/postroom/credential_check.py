@@ -64,7 +64,7 @@ def _needs(credential: Credential, kind: CredentialKind, plugins: Plugins) -> tu
     address = ""
     for side in credentials.sides_with(credential):
         transport = plugins.transports.get(side.transport)
-        purpose = (transport.token_purpose if transport else "") or side.transport
+        purpose = (transport.purpose if transport else "") or side.transport
         if purpose in kind.purposes:
             purposes[purpose] = None
             address = address or side.mailbox.address

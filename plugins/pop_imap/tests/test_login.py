@@ -291,12 +291,6 @@ def test_pop_login_uses_auth_plain_where_user_is_not_offered(start_pop, open_pop
     assert len(list(open_pop(port=server.port).list_refs())) == 2
 
 
-def test_named_credential_is_not_supported_yet(open_it):
-    error = failure(open_it(port=1, password=None, username=None, credential="contoso"))
-
-    assert isinstance(error, SettingsError)
-
-
 # ---------------------------------------------------------------- settings and secrets
 
 

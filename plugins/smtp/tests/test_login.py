@@ -200,6 +200,48 @@ class TestTokens:
         assert caught.value.code is codes.AUTH_REFUSED
         assert "wrong-token-value" not in str(caught.value)
 
+    def test_oauthbearer_is_used_where_only_it_is_offered(
+        self, start_smtp, open_sender, letter, context, settings
+    ):
+        context.tokens["smtp"] = "good"
+        server = start_smtp(tokens={"support@example.org": "good"}, mechanisms=["OAUTHBEARER"])
+
+        open_sender(server, **settings).send(letter(), None)
+
+        assert server.received[0].username == "support@example.org"
+
+    @pytest.mark.parametrize(
+        ("mechanism", "reason"),
+        [
+            ("XOAUTH2", "(it says: status 401, schemes bearer)"),
+            ("OAUTHBEARER", "(it says: status invalid_token, scope mail)"),
+        ],
+    )
+    def test_the_servers_reasons_are_told(
+        self, start_smtp, open_sender, letter, context, settings, mechanism, reason
+    ):
+        context.token = lambda purpose, *, rejected=None: Token("wrong")
+        server = start_smtp(tokens={"support@example.org": "good"}, mechanisms=[mechanism])
+
+        with pytest.raises(AuthError) as caught:
+            open_sender(server, **settings).send(letter(), None)
+
+        assert reason in caught.value.sentence
+        assert "postroom credential check contoso" in caught.value.next_step
+
+    def test_a_token_that_is_repeated_in_part_is_not_quoted(
+        self, start_smtp, open_sender, letter, context, settings
+    ):
+        token = "eyJ0eXAiOiJKV1QiLCJub25jZSI6Im" + "x" * 100
+        context.token = lambda purpose, *, rejected=None: Token(token)
+        server = start_smtp(tokens={"support@example.org": "good"}, mechanisms=["XOAUTH2"])
+        server.answer("AUTH", f"535 5.7.3 no: {token[:40]}", times=2)
+
+        with pytest.raises(AuthError) as caught:
+            open_sender(server, **settings).send(letter(), None)
+
+        assert token[:20] not in caught.value.sentence
+
     def test_mailbox_without_the_credential(self, start_smtp, open_sender, letter, settings):
         server = start_smtp(tokens={"support@example.org": "x"}, mechanisms=["XOAUTH2"])
 

@@ -432,8 +432,8 @@ class Transport(ABC):
     api: ClassVar[int] = API_VERSION
     settings_version: ClassVar[int] = 1
     capabilities: ClassVar[Capability] = Capability.NONE
-    token_purpose: ClassVar[str] = ""
-    """What it asks `Context.token` for, if it does; so that a credential is checked for it."""
+    purpose: ClassVar[str] = ""
+    """What it asks `Context.token` for, where that is not its name; a check asks for the same."""
 
     def receiver_settings(self) -> type[TransportSettings] | None:
         """Return the settings model of the incoming side, None if it cannot receive."""

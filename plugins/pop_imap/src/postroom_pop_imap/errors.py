@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from postroom.api import AuthError, SettingsError, TransientError, TransportError, codes
+from postroom.api import AuthError, TransientError, TransportError, codes
 from postroom.api.codes import Code
+from postroom.api.sasl import TokenLogin, without_secrets
 
 _LONGEST_QUOTE = 200
+_LONG = 40
+"""Above that it is a token, of which a part would be too much to repeat."""
 
 
 class Refused(Exception):  # noqa: N818 - a verdict of the server
@@ -36,6 +39,8 @@ def quote_reply(reply: bytes, *secrets: str) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
+            if len(secret) > _LONG:
+                text = without_secrets(text, secret)
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:_LONGEST_QUOTE]
 
@@ -57,6 +62,12 @@ _BUSY_CODES: Final = frozenset(
 # Exchange 2016 to Online; the last: Gmail, Dovecot and others without a code
 _BACKOFF = re.compile(r"Suggested Backoff Time: (\d+) milliseconds", re.I)
 _NOT_CONNECTED = re.compile(r"authenticated but not connected|unsafe login", re.I)
+_CONNECT: Final = (
+    "The log-in was good, but not for this mailbox. At Exchange Online, register the application "
+    "with New-ServicePrincipal and the object id of the *enterprise application* (not of the app "
+    "registration), give it the mailbox with Add-MailboxPermission, and check that the protocol is "
+    "enabled for the mailbox."
+)
 _BUSY = re.compile(
     r"too many|throttl|try (again|later)|temporar|server (is )?(busy|unavailable)",
     re.I,
@@ -86,7 +97,9 @@ def explain_code(refused: Refused | SaidGoodbye, sentence: str) -> TransportErro
     if match := _BACKOFF.search(refused.text):
         return TransientError(codes.SERVER_BUSY, sentence, retry_after=int(match[1]) / 1000)
     if _NOT_CONNECTED.search(refused.text):
-        return AuthError(codes.AUTH_NOT_ALLOWED, sentence)
+        at_exchange = "not connected" in refused.text.lower()
+        step = _CONNECT if at_exchange else None
+        return AuthError(codes.AUTH_NOT_ALLOWED, sentence, next_step=step)
     if refused.code in _AUTH_CODES:
         return AuthError(_AUTH_CODES[refused.code], sentence)
     if refused.code in _BUSY_CODES or _BUSY.search(refused.text):
@@ -94,10 +107,29 @@ def explain_code(refused: Refused | SaidGoodbye, sentence: str) -> TransportErro
     return None
 
 
-def no_password_login(where: str) -> SettingsError:
-    """Return the error for a mailbox that names a credential: tokens are not supported yet."""
-    return SettingsError(
-        codes.SETTINGS_INVALID,
-        f"A credential is named for {where}, but this transport logs in with a password only.",
-        next_step="Give username and password, and leave credential empty.",
+def refused_token(
+    refused: Refused, where: str, login: TokenLogin, account: str, credential: str
+) -> TransportError:
+    """Return the contract's error for a token that the server did not take."""
+    said = refused.text or "no reason given"
+    sentence = f"{where} refused the token for {account}: {said}{login.reason()}"
+    known = explain_code(refused, sentence)
+    if known is not None and known.code is not codes.AUTH_REFUSED:
+        return known
+    if refused.status == "BAD" and not login.challenge:
+        return TransientError(codes.PROTOCOL, sentence)
+    return AuthError(
+        codes.AUTH_REFUSED,
+        sentence,
+        next_step=f"Run `postroom credential check {credential}`; the application, or the account "
+        f"that signed in, may lack the right to open {account} by this protocol.",
     )
+
+
+def no_token_login(where: str, offered: str) -> AuthError:
+    """Return the error for a server that takes no tokens."""
+    sentence = (
+        f"{where} takes no tokens (XOAUTH2 or OAUTHBEARER); it offers {offered or 'nothing'}."
+    )
+    step = "Give user name and password instead of the credential, or check the host."
+    return AuthError(codes.AUTH_UNSUPPORTED, sentence, next_step=step)

@@ -11,18 +11,29 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from imapclient import IMAPClient  # type: ignore[import-untyped]  # it has no types
-from postroom.api import AuthError, Context, SettingsError, TransientError, TransportError, codes
+from postroom.api import (
+    AuthError,
+    Context,
+    SettingsError,
+    Token,
+    TransientError,
+    TransportError,
+    codes,
+)
+from postroom.api.sasl import TokenLogin, choose
 
 from postroom_pop_imap.errors import (
     Refused,
     SaidGoodbye,
     explain_refusal,
-    no_password_login,
+    no_token_login,
     quote_reply,
+    refused_token,
 )
 from postroom_pop_imap.imap_wire import LONGEST_LINE, Wire, split_code
 from postroom_pop_imap.line import Line, read_pieces
 from postroom_pop_imap.settings import ImapSettings
+from postroom_pop_imap.tokens import with_token
 
 _LARGEST_LITERAL = 1 << 20
 _ATOM = re.compile(r"[A-Za-z0-9@._+-]+\Z")
@@ -117,14 +128,28 @@ def open_wire(
     :param report: told the name of each step that succeeded: resolve, connect, tls, log in
     :raises AuthError, SettingsError, TransientError:
     """
-    if settings.credential is not None:
-        raise no_password_login(line.where)
+    if settings.credential is None:
+        return _open(settings, context, line, report, None)
+    return with_token(context, "imap", lambda token: _open(settings, context, line, report, token))
+
+
+def _open(
+    settings: ImapSettings,
+    context: Context,
+    line: Line,
+    report: Callable[[str], None],
+    token: Token | None,
+) -> Wire:
     try:
         client = _connect(settings, context, line, report)
-        _log_in(client, settings, line.where)
+        if token is None:
+            _log_in(client, settings, line.where)
+        else:
+            _log_in_with(token, client, settings, context, line)
         report("log in")
         capabilities = _capabilities(client, line.where)
-        wire = Wire(line, client.protocol.reader, capabilities, settings.secret())
+        secret = settings.secret() if token is None else token.value
+        wire = Wire(line, client.protocol.reader, capabilities, secret)
         _introduce(wire)
     except BaseException:
         line.close()
@@ -188,6 +213,24 @@ def _log_in(client: _Client, settings: ImapSettings, where: str) -> None:
         raise AuthError(codes.AUTH_UNSUPPORTED, _no_way_in(where, offered)) from None
 
 
+def _log_in_with(
+    token: Token, client: _Client, settings: ImapSettings, context: Context, line: Line
+) -> None:
+    offered = client.protocol.capabilities
+    mechanism = choose([name.removeprefix("AUTH=") for name in offered])
+    if mechanism is None:
+        ways = [name for name in offered if name.startswith("AUTH=")]
+        raise no_token_login(line.where, " ".join(ways))
+    account = settings.username or context.mailbox
+    login = TokenLogin(mechanism, account, token.value, host=line.host, port=line.port)
+    try:
+        with _refusals(line.where, *login.secrets):
+            client.sasl_login(mechanism, login.answer)
+    except Refused as refused:
+        credential = settings.credential or ""
+        raise refused_token(refused, line.where, login, account, credential) from None
+
+
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -212,7 +255,17 @@ def _introduce(wire: Wire) -> None:
 
 @contextlib.contextmanager
 def _imaplib_errors(where: str, doing: str, secret: str) -> Iterator[None]:
-    """Raise imaplib's and imapclient's errors as the contract's.
+    """Raise imaplib's and imapclient's errors as the contract's."""
+    try:
+        with _refusals(where, secret):
+            yield
+    except Refused as refused:
+        raise explain_refusal(refused, where, doing) from None
+
+
+@contextlib.contextmanager
+def _refusals(where: str, *secrets: str) -> Iterator[None]:
+    """Raise NO and BAD as `Refused`, and an end of the session as one of the contract's errors.
 
     Without a cause: their text may repeat the command, and the password in it.
     """
@@ -221,18 +274,18 @@ def _imaplib_errors(where: str, doing: str, secret: str) -> Iterator[None]:
     except imaplib.IMAP4.error as error:
         # imapclient's LoginError hides that the connection is gone
         if isinstance(error.__context__ or error, imaplib.IMAP4.abort):
-            raise _gone(error, where, secret) from None
+            raise _gone(error, where, *secrets) from None
         text = str(error)
         match = _FAILED.search(text)
         reply = (match["reply"] if match else text).encode()
-        code, said = split_code(quote_reply(reply, secret))
+        code, said = split_code(quote_reply(reply, *secrets))
         status = "BAD" if "BAD" in text[: match.start() if match else None] else "NO"
-        raise explain_refusal(Refused(status, code, said), where, doing) from None
+        raise Refused(status, code, said) from None
 
 
-def _gone(error: imaplib.IMAP4.error, where: str, secret: str) -> TransportError:
+def _gone(error: imaplib.IMAP4.error, where: str, *secrets: str) -> TransportError:
     """imaplib aborts on BYE, and on what is no IMAP."""
-    said = quote_reply(str(error).rpartition("=> ")[2].encode(), secret)
+    said = quote_reply(str(error).rpartition("=> ")[2].encode(), *secrets)
     if said.startswith(("unexpected ", "socket error: unterminated")):
         return TransientError(codes.PROTOCOL, f"{where} does not speak IMAP: {said}")
     return explain_refusal(SaidGoodbye(*split_code(said)), where, "go on")

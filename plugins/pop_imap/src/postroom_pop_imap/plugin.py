@@ -45,6 +45,7 @@ class PopTransport(Transport):
 
     name = "pop3"
     title = "POP3"
+    purpose = "pop"
     capabilities = Capability.DELETE
 
     def receiver_settings(self) -> type[PopSettings]:

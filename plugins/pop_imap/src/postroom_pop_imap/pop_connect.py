@@ -12,15 +12,24 @@ from collections.abc import Callable, Iterator
 from postroom.api import (
     Context,
     SettingsError,
+    Token,
     TransientError,
     TransportError,
     codes,
 )
+from postroom.api.sasl import TokenLogin, choose
 
-from postroom_pop_imap.errors import Refused, explain_refusal, no_password_login, quote_reply
+from postroom_pop_imap.errors import (
+    Refused,
+    explain_refusal,
+    no_token_login,
+    quote_reply,
+    refused_token,
+)
 from postroom_pop_imap.line import Line
 from postroom_pop_imap.pop_reader import PopReader
 from postroom_pop_imap.settings import PopSettings
+from postroom_pop_imap.tokens import with_token
 
 _LARGEST_LIST = 64 << 10
 _REPLY = re.compile(r"(-ERR)? ?(?:\[([A-Za-z/-]+)\])? ?(.*)", re.S)
@@ -122,6 +131,19 @@ class PopClient(poplib.POP3):
         if not status.startswith(b"+OK"):
             raise poplib.error_proto(status)
 
+    def authenticate(self, login: TokenLogin) -> None:
+        """Log in with a token, in the form of two lines that Exchange wants (RFC 5034 allows it).
+
+        :raises Refused: the server would not
+        """
+        self.send(f"AUTH {login.mechanism}".encode())
+        status = self.reader.read_status()
+        while status.startswith(b"+") and not status.startswith(b"+OK"):
+            self.send(login.answer_line(status[1:]))
+            status = self.reader.read_status()
+        if not status.startswith(b"+OK"):
+            raise parse_refusal(status, *login.secrets)
+
     def explain(self, refused: Refused, doing: str) -> TransportError:
         """Return the contract's error for a refusal."""
         return explain_refusal(refused, self.line.where, doing)
@@ -135,8 +157,19 @@ def open_client(
     :param report: told the name of each step that succeeded: resolve, connect, tls, log in
     :raises AuthError, SettingsError, TransientError:
     """
-    if settings.credential is not None:
-        raise no_password_login(line.where)
+    if settings.credential is None:
+        return _open(settings, context, line, report, None)
+    return with_token(context, "pop", lambda token: _open(settings, context, line, report, token))
+
+
+def _open(
+    settings: PopSettings,
+    context: Context,
+    line: Line,
+    report: Callable[[str], None],
+    token: Token | None,
+) -> PopClient:
+    secret = settings.secret() if token is None else token.value
 
     def step() -> socket.socket:
         addresses = line.resolve()
@@ -149,13 +182,16 @@ def open_client(
         return made
 
     try:
-        with _poplib_errors(line.where, "open a session", settings.secret()):
-            client = PopClient(line, step, settings.secret())
+        with _poplib_errors(line.where, "open a session", secret):
+            client = PopClient(line, step, secret)
         if settings.security == "starttls":
             client.start_tls(context, settings)
             report("tls")
         client.learn_capabilities()
-        _log_in(client, settings)
+        if token is None:
+            _log_in(client, settings)
+        else:
+            _log_in_with(token, client, settings, context)
         report("log in")
         client.learn_capabilities()  # a server may offer more to those it knows
     except BaseException:
@@ -177,6 +213,23 @@ def _log_in(client: PopClient, settings: PopSettings) -> None:
             client.pass_(secret)
 
 
+def _log_in_with(token: Token, client: PopClient, settings: PopSettings, context: Context) -> None:
+    line = client.line
+    offered = client.offered.get(
+        "SASL", ["XOAUTH2"]
+    )  # a server without CAPA may know it all the same
+    mechanism = choose(offered)
+    if mechanism is None:
+        raise no_token_login(line.where, " ".join(offered))
+    account = settings.username or context.mailbox
+    login = TokenLogin(mechanism, account, token.value, host=line.host, port=line.port)
+    try:
+        client.authenticate(login)
+    except Refused as refused:
+        credential = settings.credential or ""
+        raise refused_token(refused, line.where, login, account, credential) from None
+
+
 @contextlib.contextmanager
 def _poplib_errors(where: str, doing: str, secret: str) -> Iterator[None]:
     """Raise poplib's errors as the contract's, without their text, which may repeat the command."""
@@ -188,9 +241,9 @@ def _poplib_errors(where: str, doing: str, secret: str) -> Iterator[None]:
         raise explain_refusal(parse_refusal(raw, secret), where, doing) from None
 
 
-def parse_refusal(status: bytes, secret: str) -> Refused:
+def parse_refusal(status: bytes, *secrets: str) -> Refused:
     """Read ``-ERR [IN-USE] Somebody else is logged in``; a line of no POP3 at all is BAD."""
-    match = _REPLY.match(quote_reply(status, secret))
+    match = _REPLY.match(quote_reply(status, *secrets))
     if match is None or not match[1]:
-        return Refused("BAD", "", quote_reply(status, secret))
+        return Refused("BAD", "", quote_reply(status, *secrets))
     return Refused("-ERR", (match[2] or "").upper(), match[3])

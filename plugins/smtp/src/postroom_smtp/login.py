@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from postroom.api import AuthError, Context, Token, TransportError, codes
+from postroom.api.sasl import TokenLogin, choose, without_secrets
 
 from postroom_smtp.errors import busy, unexpected
 from postroom_smtp.reply import Reply, printable
@@ -38,6 +39,8 @@ class Login:
         self._context = context
         self._sent: list[str] = []
         """What must not come back to us in the server's words."""
+        self._reason = ""
+        """Why a token was refused, where the server told."""
 
     def run(self, offered: str) -> str:
         """Log in by the best mechanism that is offered; return its name.
@@ -95,23 +98,28 @@ class Login:
 
     def _run_with_token(self, names: list[str]) -> str:
         """Log in with a token; one that is refused is replaced once."""
-        if "XOAUTH2" not in names:
-            raise self._none_fits(names, "XOAUTH2")
+        mechanism = choose(names)
+        if mechanism is None:
+            raise self._none_fits(names, "XOAUTH2 or OAUTHBEARER")
         token = self._context.token(PURPOSE)
-        reply = self._xoauth2(token)
+        reply = self._with(token, mechanism)
         if reply.code == 535:
-            reply = self._xoauth2(self._context.token(PURPOSE, rejected=token))
+            reply = self._with(self._context.token(PURPOSE, rejected=token), mechanism)
         if not reply.is_positive:
             raise self._refusal(reply)
-        return "XOAUTH2"
+        return mechanism
 
-    def _xoauth2(self, token: Token) -> Reply:
-        """Microsoft's and Google's form; a refusal may come as a challenge to be answered empty."""
-        account = self._settings.username or self._context.mailbox
-        self._sent.append(token.value)
-        line = f"user={account}\1auth=Bearer {token.value}\1\1"
-        reply = self._begin("XOAUTH2", _base64(line.encode()))
-        return self._say("") if reply.code == 334 else reply
+    def _with(self, token: Token, mechanism: str) -> Reply:
+        """Try a token. A refusal may come with a challenge, which tells why and wants an answer."""
+        host, port = self._settings.host, self._settings.effective_port
+        login = TokenLogin(mechanism, self._account(), token.value, host=host, port=port)
+        self._sent += login.secrets
+        login.answer(b"")
+        reply = self._begin(mechanism, _base64(login.initial_response))
+        if reply.code == 334:
+            reply = self._say(login.answer_line(reply.lines[0].encode()).decode())
+        self._reason = login.reason()
+        return reply
 
     def _begin(self, mechanism: str, response: str) -> Reply:
         """Send the initial response at once where the line may be so long, RFC 4954 section 4."""
@@ -147,16 +155,28 @@ class Login:
         if not reply.is_permanent:
             return unexpected(where, AT, reply)
         who = f"{where} refused the log-in of {printable(self._account())}: {reply.words}"
+        who += self._reason
         if reply.enhanced in _NOT_ALLOWED:
             return AuthError(codes.AUTH_NOT_ALLOWED, who)
         if reply.code in (504, 530, 538) or reply.enhanced == "5.7.11":
             return AuthError(codes.AUTH_UNSUPPORTED, who)
-        return AuthError(codes.AUTH_REFUSED, who)
+        return AuthError(codes.AUTH_REFUSED, who, next_step=self._about_a_token())
+
+    def _about_a_token(self) -> str | None:
+        name = self._settings.credential
+        if name is None:
+            return None
+        return (
+            f"Run `postroom credential check {name}`; the application, or the account that signed "
+            f"in, may lack the right to send as {printable(self._account())}."
+        )
 
     def _without_secrets(self, reply: Reply) -> Reply:
         """Drop the server's text where it says back what we said."""
         said = "\n".join(reply.lines)
-        if any(secret and secret in said for secret in self._sent):
+        if any(secret and secret in said for secret in self._sent) or (
+            self._settings.credential is not None and without_secrets(said, *self._sent) != said
+        ):
             return Reply(reply.code, (reply.enhanced,))
         return reply
 

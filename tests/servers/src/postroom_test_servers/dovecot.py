@@ -109,6 +109,24 @@ service pop3 {{
 """
 
 
+_TOKENS = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {settings}
+}}
+"""
+_INTROSPECTION = """
+introspection_mode = post
+introspection_url = {url}
+tls_ca_cert_file = {ca_file}
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
     """A message as the server has it."""
@@ -324,6 +342,21 @@ def running_dovecot(certificate: Path, *, extra: str = "", acl: bool = False) ->
         yield server
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def introspection(url: str, ca_file: Path) -> Iterator[str]:
+    """Lend the configuration that lets a server ask `url` about tokens (RFC 7662)."""
+    folder = Path(tempfile.mkdtemp(prefix="dv-"))
+    folder.chmod(0o755)  # Dovecot's own user reads it
+    try:
+        shutil.copy(ca_file, folder / "ca.pem")
+        (folder / "ca.pem").chmod(0o644)
+        settings = folder / "oauth2.conf.ext"
+        settings.write_text(_INTROSPECTION.format(url=url, ca_file=folder / "ca.pem"))
+        yield _TOKENS.format(settings=settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _executable() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from postroom_test_servers.dovecot import Dovecot, running_dovecot
+from postroom_test_servers.dovecot import Dovecot, introspection, running_dovecot
 from postroom_test_servers.google_login import GoogleLogin
 from postroom_test_servers.graph import GraphServer
 from postroom_test_servers.graph_contract import Witness
@@ -38,6 +38,20 @@ def plain_dovecot(authority: PrivateAuthority) -> Iterator[Dovecot]:
     """A Dovecot that offers no MOVE, UIDPLUS, IDLE or ID."""
     certificate = authority.issue("localhost", "127.0.0.1")
     with running_dovecot(certificate, extra="imap_capability = IMAP4rev1 CHILDREN") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_dovecot(
+    authority: PrivateAuthority, running_microsoft_login: MicrosoftLogin
+) -> Iterator[Dovecot]:
+    """A Dovecot that takes tokens of `microsoft_login`, by XOAUTH2 and OAUTHBEARER."""
+    url = f"{running_microsoft_login.authority}/any/introspect"
+    certificate = authority.issue("localhost", "127.0.0.1")
+    with (
+        introspection(url, authority.ca_file) as extra,
+        running_dovecot(certificate, extra=extra) as server,
+    ):
         yield server
 
 

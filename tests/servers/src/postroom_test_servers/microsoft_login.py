@@ -174,6 +174,13 @@ class MicrosoftLogin:
         with self._lock:
             self._devices[self._device_code(user_code)].state = "declined"
 
+    def token_for(self, user: str, resource: str = OUTLOOK) -> str:
+        """Return an access token of a user, as if one had signed in."""
+        app = App(tenant="stand-in", client_id="stand-in")
+        claims = {"idtyp": "user", "scp": "IMAP.AccessAsUser.All", "upn": user}
+        with self._lock:
+            return str(self._access(app, resource, claims)["access_token"])
+
     def revoke_tokens(self) -> None:
         """Let servers refuse every access token that was issued so far."""
         with self._lock:

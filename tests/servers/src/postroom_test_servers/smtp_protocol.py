@@ -123,6 +123,22 @@ class _Handler:
         await server.challenge_auth('{"status":"401","schemes":"bearer"}')
         return AuthResult(success=False, handled=False)
 
+    async def auth_OAUTHBEARER(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802
+        """RFC 7628; a refusal is a challenge that the client answers with one byte."""
+        answer: Any = base64.b64decode(args[1]) if args[1:] else await server.challenge_auth("")
+        if answer is MISSING:
+            return AuthResult(success=False, handled=True)
+        form = "n,a=(.*),\1host=(.*)\1port=(\\d+)\1auth=Bearer (.*)\1\1"
+        found = re.fullmatch(form, answer.decode())
+        if found and self._server.tokens.get(found[1]) == found[4]:
+            data = LoginPassword(found[1].encode(), b"")
+            return AuthResult(success=True, handled=False, auth_data=data)
+        last = await server.challenge_auth('{"status":"invalid_token","scope":"mail"}')
+        if last != b"\1":
+            await server.push("501 5.5.2 The exchange ends with one byte")
+            return AuthResult(success=False, handled=True)
+        return AuthResult(success=False, handled=False)
+
 
 class Protocol(SMTP):
     """One connection."""
@@ -131,7 +147,7 @@ class Protocol(SMTP):
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server
-        offered = {"CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2"}
+        offered = {"CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}
         super().__init__(
             _Handler(server),
             data_size_limit=server.size_limit,
@@ -141,7 +157,7 @@ class Protocol(SMTP):
             auth_require_tls=server.security == "starttls",
             auth_exclude_mechanism=offered
             - server.mechanisms
-            - ({"XOAUTH2"} if server.tokens else set()),
+            - ({"XOAUTH2"} if server.tokens and "OAUTHBEARER" not in server.mechanisms else set()),
             authenticator=self._authenticated,
             loop=server.loop,
         )
