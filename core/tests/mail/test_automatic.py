@@ -389,6 +389,26 @@ BOUNCES = {
         "Undeliverable: Your repair",
         "Your message did not reach the following recipient(s):\n",
     ),
+    "exchange-daemon": (
+        Address("MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@other.example"),
+        "Non remis : Votre réparation",
+        "Échec de la remise aux destinataires ou groupes suivants.\n",
+    ),
+    "james": (
+        Address("postmaster@james.example"),
+        "[BOUNCE]",
+        "I'm afraid I wasn't able to deliver your message.\n",
+    ),
+    "gmail-german": (
+        DAEMON,
+        "Benachrichtigung zum Übermittlungsstatus",
+        "Ihre Nachricht wurde nicht an ann@other.example zugestellt.\n",
+    ),
+    "interscan-japanese": (
+        Address("mss@other.example", "InterScan Notification"),
+        "メールを配信できません。",
+        "RCPT TO:<ann@other.example>\n550 5.1.1 user unknown\n",
+    ),
     "exchange-german": (
         Address("postmaster@other.example"),
         "Unzustellbar: Ihre Reparatur",

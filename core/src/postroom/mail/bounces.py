@@ -123,12 +123,15 @@ def _status_is_bounce(message: Recognisable) -> bool:
     return classes != {b"2"}
 
 
-_DAEMON = re.compile(r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?system$", re.I)
+_DAEMON = re.compile(
+    r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?system$|microsoftexchange[0-9a-f]{32}",
+    re.IGNORECASE,
+)
 """Local parts that no person has."""
 _ROLE = re.compile(
     r"""(?: post[._-]?mast | bounces?(?:$|[+._=-]) | system\b | exchange | microsoftexchange
       | ms-?exchange | smtp | mailer | mmdf | mail[._-]?admin | "?system\sadministrator
-      | root$ | uucp | ndr\b
+      | root$ | sysadmin$ | uucp | ndr\b
       | imss | interscan | inetgw
       | \S{0,60}(?:smtp|antivirus)
       | mail[._-]?delivery | listserv | majordomo
@@ -138,7 +141,7 @@ _ROLE = re.compile(
 """Local parts of servers, which people may have as well."""
 _ROLE_NAME = re.compile(
     r"mail(?:er)?[ -]?(?:delivery|daemon|admin)|system administrator|postmaster"
-    r"|(?:mail|delivery) (?:sub)?system|microsoft outlook|internet mail",
+    r"|(?:mail|delivery) (?:sub)?system|microsoft outlook|internet mail|interscan",
     re.IGNORECASE,
 )
 

@@ -131,7 +131,8 @@ _SUBJECTS_OF_BOUNCES = (
     r"(?:mail|message|e-?mail)(?: delivery)?(?: system)? (?:failed|failure|error|warning)",
     r"(?:your )?(?:mail|message|e-?mail)(?: to .{1,80})? is undeliverable",
     r"(?:your )?(?:mail|message|e-?mail)(?: to .{1,80})? could not be (?:sent|delivered)",
-    r"failed (?:mail|delivery)",
+    r"failed (?:mail|delivery)|(?:mail|message) delivery has failed|\[bounce\]",
+    r"there was an error sending your (?:mail|message)",
     r"returned (?:mail|message|e-?mail)\b",
     r"(?:permanent |mail |message )?delivery (?:fail(?:ure|ed|ing)|error|status\b|report\b)",
     r"delivery (?:notification|has (?:failed|been delayed)|delayed)",
@@ -150,7 +151,8 @@ _SUBJECTS_OF_BOUNCES = (
     r"недоставлен|не доставлено|(?:ваше )?сообщение не доставлено",
     r"kan ikke leveres|ikke lever(?:e)?t|går inte att leverera|kunde inte levereras|olevererbart",
     r"niedostarcz|nie można dostarczyć|nedoručiteln|nedoručen|toimittamaton|kézbesíthetetlen",
-    r"teslim edilemedi|配信不能|配信できません|送信できません|邮件传输失败|无法投递|系统退信|退信",
+    r"teslim edilemedi|(?:メールを)?配信できません|配信不能|送信できません",
+    r"邮件传输失败|无法投递|系统退信|退信",
     r"無法傳遞|未傳遞|배달되지 않음|전송 실패|배달 실패",
 )
 BOUNCE_SUBJECT = re.compile(r"[\s*\[!]*(?:" + "|".join(_SUBJECTS_OF_BOUNCES) + ")", re.IGNORECASE)
@@ -176,7 +178,12 @@ _WORDS_OF_BOUNCES = (
     r"no se (?:pudo|ha podido) entregar",
     r"non (?:è stato possibile|ha potuto) (?:recapitare|consegnare)|não (?:pôde|pode) ser entregue",
     r"не (?:может|могло|удалось) (?:быть )?доставлен|не доставлено|无法(?:发送|送达|投递)",
-    r"配信できません|送信できません|届けることができません",
+    r"配信できません|送信できません|届けることができません|未送达|未送達|전송되지 않|배달되지 않",
+    r"trouble delivering|rejected recipient|nicht (?:an \S{1,100} )?zugestellt",
+    r"n['’]a pas été (?:remis|distribu|livr)|no se (?:ha entregado|entregó)",
+    r"non è stat[oa] (?:recap|conseg)|não foi entregue|niet (?:bezorgd|afgeleverd)",
+    r"nie został[oa]? dostarcz|inte levereras",
+    r"ikke lever|iletilemedi|teslim edilemedi",
 )
 BOUNCE_TEXT = re.compile("|".join(_WORDS_OF_BOUNCES), re.IGNORECASE)
 """What mail servers write in their reports, and people when they ask about one."""
