@@ -18,6 +18,19 @@ def servers(crash_servers: Servers) -> Servers:
 
 
 @pytest.fixture
+def pass_time() -> Callable[[], None]:
+    """As if the process that ran had ended, and the time had passed that mail waits for its next
+    try."""
+    from postroom.store.models import Outbox, Side
+
+    def forget() -> None:
+        Side.update(lease_owner=None, leased_until=None).execute()
+        Outbox.update(next_try_at=None).where(Outbox.state == "queued").execute()
+
+    return forget
+
+
+@pytest.fixture
 def run_once() -> Callable[[], int]:
     """Do what ``run --once`` does in this process; returns its exit code."""
     from postroom import plugins

@@ -85,12 +85,12 @@ class Lease:
         """Return the seconds that are surely left."""
         return 0.0 if self.lost else self.deadline - time.monotonic()
 
-    def check(self, margin: float = WIRE_MARGIN_SECONDS) -> None:
+    def check(self) -> None:
         """Refuse to go on when too little is left; called right before the wire is touched.
 
         :raises LeaseLostError:
         """
-        if self.remaining() < margin:
+        if self.remaining() < WIRE_MARGIN_SECONDS:
             raise LeaseLostError("The lease on the mailbox ended; another runner goes on.")
 
     def hold(self) -> None:

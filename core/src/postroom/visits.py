@@ -16,7 +16,7 @@ from postroom.intake import Retrieval
 from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
 from postroom.outbox import Dispatch
 from postroom.plugins import Plugins
-from postroom.store.database import now
+from postroom.store.database import database_errors, now
 from postroom.store.models import Mailbox, Side
 from postroom.tally import Tally
 from postroom.understanding.understood import Understand, understand_here
@@ -75,7 +75,8 @@ def _visit(
     side = Side.get_by_id(lease.side_id)
     keeper.keep(lease)
     try:
-        result = work()
+        with database_errors():
+            result = work()
     except (StoreError, KeyUnusableError) as error:
         event = health.note_failure(side, error)  # raises by itself if nothing can be written
         if event is not None:
