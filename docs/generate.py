@@ -18,7 +18,8 @@ from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import click
-from postroom import apply, plugins
+import reference
+from postroom import apply, plugins, scaffold
 from postroom.api import Code, codes
 from postroom.cli import cli
 from postroom.mailbox_values import DEFAULTS
@@ -27,7 +28,7 @@ from postroom.side_settings import is_secret
 FOLDER: Final = Path(__file__).resolve().parent
 PAGES: Final = (FOLDER.parent / "README.md", *sorted(FOLDER.glob("*.md")))
 _PART: Final = re.compile(
-    r"(<!-- generated: (?P<name>[a-z0-9 -]+) -->\n).*?(?=<!-- end -->)", re.DOTALL
+    r"(<!-- generated: (?P<name>[\w ./-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL
 )
 _CODE_OR_TITLE: Final = re.compile(r'^# (?P<title>.+)$|^    "(?P<code>[A-Z0-9-]+)",$', re.MULTILINE)
 
@@ -340,14 +341,34 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     yield ""
 
 
+# ---------------------------------------------------------------------------- a plugin's files
+
+_FENCES: Final = {".py": "py", ".toml": "ini"}
+
+
+def template_file(name: str) -> Callable[[], Iterator[str]]:
+    """Return a writer of a file that ``postroom plugin new courier`` writes."""
+
+    def write() -> Iterator[str]:
+        text = (scaffold.TEMPLATE / name).read_text(encoding="utf-8").rstrip()
+        yield f"```{_FENCES[Path(name).suffix]}\n{text}\n```"
+
+    return write
+
+
 # ---------------------------------------------------------------------------- pages
 
+_COURIER: Final = scaffold.Names("courier")
 _WRITERS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "errors": errors,
     "commands": commands,
     "mailbox settings": mailbox_settings,
     "outgoing settings": outgoing_settings,
     **{f"{kind} settings": other_settings(kind) for kind in _OTHER_MEANINGS},
+    "hooks": reference.hooks,
+    "api": reference.api,
+    "kit": reference.kit,
+    **{f"file {path}": template_file(str(path)) for path, _ in scaffold.files(_COURIER)},
     **{f"{name} settings": transport_settings(name) for name in ("imap", "pop3", "smtp", "graph")},
 }
 

@@ -4,6 +4,7 @@ the workspace, keeps the contract, retrieves and sends."""
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,12 +53,48 @@ def test_a_new_package_passes_its_conformance_test_as_written(
 
 
 def test_a_new_package_is_in_order(core: Environment, package: Path) -> None:
-    checked = core.run("-m", "postroom", "plugin", "check", "--json", cwd=package)
+    checked = core.run("-m", "postroom", "plugin", "check", NAME, "--json", cwd=package)
     [found] = map(json.loads, checked.stdout.splitlines())
 
     assert checked.returncode == 0
     assert (found["plugin"], found["outcome"]) == (NAME, "ok")
     assert found["detail"] == f"postroom-{NAME} 0.1.0: {NAME}"
+
+
+# ---------------------------------------------------------------------------- the tutorial
+
+TUTORIAL = ROOT / "docs" / "plugin-authors.md"
+FILE = re.compile(
+    r"^`([\w./]+)`\n\n<!-- generated: file \1 -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def files_of_the_tutorial() -> dict[str, str]:
+    """Return what stands on the page, by path."""
+    return dict(FILE.findall(TUTORIAL.read_text(encoding="utf-8")))
+
+
+def test_the_tutorial_shows_all_that_makes_the_package() -> None:
+    written = {str(path): text for path, text in files(Names("courier"))}
+    shown = files_of_the_tutorial()
+
+    assert shown.keys() == written.keys() - {"README.md", "src/postroom_courier/py.typed"}
+    assert all(written[path].rstrip() == text.rstrip() for path, text in shown.items())
+
+
+@pytest.mark.timeout(400)
+def test_the_package_of_the_tutorial_keeps_the_contract(core: Environment, tmp_path: Path) -> None:
+    package = tmp_path / "postroom-courier"
+    blocks = files_of_the_tutorial() | {"README.md": "Mine.\n", "src/postroom_courier/py.typed": ""}
+    for path, text in blocks.items():
+        (package / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / path).write_text(text, encoding="utf-8")
+    core.install(*build(package, tmp_path / "dist", "wheel"))
+
+    tested = core.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package)
+
+    assert tested.returncode == 0, tested.stdout[-3000:] + tested.stderr
+    assert " passed" in tested.stdout
 
 
 # ---------------------------------------------------------------------------- it works
