@@ -208,10 +208,10 @@ class SettingsCases(Conformance):
         """The first call that needs the server connects."""
         if "be_silent" not in workplace.harness.unsupported:
             workplace.harness.be_silent()
-        before = _traffic(workplace)
+        before = workplace.exchanged()
 
         session = workplace.new_session(impatient=True)
-        after = _traffic(workplace)
+        after = workplace.exchanged()
         session.close()
 
         expect(
@@ -221,9 +221,3 @@ class SettingsCases(Conformance):
             "and closed costs the server nothing.",
             bytes=after - before,
         )
-
-
-def _traffic(workplace: Workplace[Any]) -> int:
-    if "traffic" in workplace.harness.unsupported:
-        return 0
-    return int(workplace.harness.traffic())

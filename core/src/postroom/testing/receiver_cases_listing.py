@@ -52,12 +52,15 @@ class ListingCases(Conformance):
         listed = [item.ref for item in bench.listed()]
         asked = bench.fetch(wanted=nothing).asked
 
+        again = bench.refs()
         expect(
-            len(listed) == len(set(listed)) == len(raws) and set(listed) == asked,
-            "list_refs yields each message once, under the refs that fetch asks about.",
+            len(listed) == len(set(listed)) == len(raws) and set(listed) == asked == set(again),
+            "list_refs yields each message once, under the refs that fetch asks about, whatever "
+            "was fetched before.",
             because="`mailbox audit` compares the listing with the ledger.",
             listed=listed,
             asked=asked,
+            listed_again=again,
         )
 
     def test_old_messages_are_listed_too(self, bench: ReceiverBench) -> None:

@@ -85,17 +85,22 @@ class Workplace(Generic[H]):
     def wait_until_asked(self) -> None:
         """Wait until a session has said something to a server that is silent, but not for long:
         in some protocols the server has to begin."""
-        if "traffic" in self.harness.unsupported or "traffic_other_way" in self.harness.unsupported:
-            return
-        before = self._bytes()
+        before = self.exchanged()
         patience = threading.Event()
         for _ in range(30):
-            if self._bytes() > before:
+            if self.exchanged() > before:
                 return
             patience.wait(0.01)
 
-    def _bytes(self) -> int:
-        return self.harness.traffic() + self.harness.traffic_other_way()
+    def exchanged(self) -> int:
+        """Return how many bytes went either way; 0 where the harness cannot count them."""
+        counts = {
+            "traffic": self.harness.traffic,
+            "traffic_other_way": self.harness.traffic_other_way,
+        }
+        return sum(
+            count() for name, count in counts.items() if name not in self.harness.unsupported
+        )
 
     def cut_points(self, session: Callable[[], object], *, other_way: bool = False) -> list[int]:
         """Measure a whole session; return after how many bytes of it to cut: first, last, and some

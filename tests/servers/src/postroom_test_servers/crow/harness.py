@@ -21,7 +21,7 @@ def _settings(relay: Relay) -> dict[str, Any]:
         "security": "none",
         "username": "crow",
         "password": PASSWORD,
-        "timeout_seconds": 10,
+        "timeout_seconds": 3,
     }
 
 
