@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import requests
 from postroom.api import CredentialContext, SettingsError, TransientError, TransportError
@@ -24,6 +24,13 @@ from requests.adapters import HTTPAdapter
 
 from postroom_oauth import codes
 
+_SECRET_FIELDS: Final = (
+    "client_secret",
+    "client_assertion",
+    "refresh_token",
+    "device_code",
+    "assertion",
+)
 _ALPN: Final = ("http/1.1",)  # what urllib3 offers
 
 
@@ -79,6 +86,8 @@ class IssuerHttp:
                 f"{where} is busy (HTTP {response.status_code}).",
                 retry_after=_retry_after(response, self._context.now()),
             )
+        if response.status_code >= 400:
+            _scrub(response, known.get("data"))
         document = _document(response, where)
         if response.status_code >= 400:
             self.refusal = document
@@ -109,6 +118,22 @@ class _Adapter(HTTPAdapter):
         """Say nothing about certificates: the context does."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {}
+
+
+def _scrub(response: requests.Response, sent: Any) -> None:
+    """Cut what we sent out of an issuer's refusal, which msal writes into its debug log."""
+    form = sent if isinstance(sent, Mapping) else dict(parse_qsl(_text(sent or b"")))
+    content = response.content
+    for name in _SECRET_FIELDS:
+        value = _text(form.get(name) or "")
+        if value:
+            for form_of_it in (value, quote_plus(value)):
+                content = content.replace(form_of_it.encode(), b"***")
+    response._content = content
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _document(response: requests.Response, where: str) -> Mapping[str, Any]:
