@@ -176,7 +176,10 @@ class Client:
         """
         if not isinstance(link, str) or not link:
             raise self.strange("a link that is none")
-        url = urljoin(request_url, link)
+        try:
+            url = urljoin(request_url, link)
+        except ValueError:
+            url = ""
         if not self.is_ours(url):
             raise self.strange("a link to another server, which was not followed")
         return url

@@ -65,9 +65,7 @@ class Folders:
     def id_of(self, name: str) -> str | None:
         """Return a folder's real id, None if it is not there."""
         key = name.casefold()
-        if key not in self._ids and key in WELL_KNOWN and (found := self._well_known(key)):
-            self._ids[key] = found
-        if key not in self._ids and (found := self.by_path(name)):
+        if self._well_known(key) is None and key not in self._ids and (found := self.by_path(name)):
             self._ids[key] = found
         return self._ids.get(key)
 
@@ -82,12 +80,15 @@ class Folders:
         return found
 
     def _well_known(self, name: str) -> str | None:
-        try:
-            return _id_of(self._client.get(f"/mailFolders/{name}", select="id,displayName"))
-        except GraphError as error:
-            if not error.is_missing:
-                raise
-            return None
+        """Return the id of a folder with a well-known name; None: no such name, or no folder."""
+        if name in WELL_KNOWN and name not in self._ids:
+            try:
+                found = self._client.get(f"/mailFolders/{name}", select="id,displayName")
+                self._ids[name] = _id_of(found)
+            except GraphError as error:
+                if not error.is_missing:
+                    raise
+        return self._ids.get(name) if name in WELL_KNOWN else None
 
     def by_path(self, name: str) -> str | None:
         """Return the id of the folder at a path of display names.
@@ -98,9 +99,9 @@ class Folders:
         return self._walk(parent, parts)
 
     def _start(self, parts: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-        """Return where a path begins: at a well-known folder, or at the top."""
-        if len(parts) > 1 and (first := parts[0].casefold()) in WELL_KNOWN:
-            return first, parts[1:]
+        """Return where a path begins: at a well-known folder that there is, or at the top."""
+        if len(parts) > 1 and (found := self._well_known(parts[0].casefold())):
+            return found, parts[1:]
         return None, parts
 
     def _walk(self, parent: str | None, parts: Sequence[str]) -> str | None:

@@ -30,6 +30,9 @@ LONGEST_PAUSE: Final = 24 * 3600.0
 """Seconds; a server that asks for more is asked again then."""
 MARGIN: Final = 0.05
 """Seconds more than the server asked for: its clock may tick a little slower than ours."""
+_STEP: Final = 5.0
+"""After a pause one request at a time passes; every so many seconds one more. What is on its way
+when the server begins to throttle comes too early, and nobody can call it back."""
 _POLL: Final = 0.02
 _PAUSE: Final = struct.Struct("=dd")
 _PAUSE_AT: Final = 16
@@ -105,8 +108,9 @@ class Gate:
         with self._lock:
             if (left := self._remaining()) > 0:
                 raise PausedError(left)
+            allowed = self._allowed()
             for slot in self._free:
-                if self._lock_byte(slot):
+                if slot < allowed and self._lock_byte(slot):
                     self._free.remove(slot)
                     return slot
         return None
@@ -127,6 +131,14 @@ class Gate:
         return True
 
     def _remaining(self) -> float:
+        return max(self._paused_until() - time.monotonic(), 0.0)
+
+    def _allowed(self) -> int:
+        until = self._paused_until()
+        return AT_ONCE if not until else 1 + int((time.monotonic() - until) / _STEP)
+
+    def _paused_until(self) -> float:
+        """Return when the last pause is over, or was; 0 if there was none."""
         now = time.monotonic()
         pauses = [self._pause]
         if self._file is not None:
@@ -134,7 +146,7 @@ class Gate:
             if len(written) == _PAUSE.size:
                 pauses.append(_PAUSE.unpack(written))
         # monotonic time is the machine's; what was set later than now is from before its start
-        return max(0.0, *(until - now for set_at, until in pauses if set_at <= now), 0.0)
+        return max(until if set_at <= now else 0.0 for set_at, until in pauses)
 
     def _write(self) -> None:
         if self._file is not None:

@@ -130,8 +130,9 @@ class GraphSender(Sender):
                 raise
             raise _unknown(lost.sentence) from lost
         except GraphError as error:
-            if not error.is_throttling and (error.status >= 500 or error.status < 300):
-                explained = self._client.explained(error, "say whether it sent a message")
+            explained = self._client.explained(error, "say whether it sent a message")
+            is_trouble = error.status >= 500 and explained.code is codes.SERVER_BUSY
+            if error.status < 300 or (is_trouble and not error.is_throttling):
                 raise _unknown(explained.sentence) from error
             raise self._refusal(error, "send a message", outgoing) from error
 

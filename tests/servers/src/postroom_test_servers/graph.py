@@ -8,6 +8,7 @@ Microsoft's contract from outside: see `graph_contract`, and Microsoft's own SDK
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import secrets
 import ssl
@@ -43,6 +44,10 @@ class _Rule:
     is_after: bool
 
 
+UNDER_WAY: Final = 0.2
+"""Seconds; what comes so soon after a refusal had left before the client could know of it."""
+
+
 class GraphServer:
     """Listens on loopback. Use it as a context manager.
 
@@ -76,6 +81,7 @@ class GraphServer:
         self._active: Counter[str] = Counter()
         self._served: Counter[str] = Counter()
         self._closed_until: dict[str, float] = {}
+        self._closed_at: dict[str, float] = {}
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
         self.released = threading.Event()
@@ -141,7 +147,7 @@ class GraphServer:
     def close_mailbox(self, address: str, seconds: float) -> None:
         """Refuse every request for a mailbox for so long."""
         with self._lock:
-            self._closed_until[address.lower()] = time.monotonic() + seconds
+            self._close(address.lower(), seconds)
 
     def heal(self) -> None:
         """End every fault."""
@@ -210,15 +216,20 @@ class GraphServer:
     def _throttled(self, key: str, active: int, request: GraphRequest) -> GraphAnswer | None:
         left = self._closed_until.get(key, 0) - time.monotonic()
         if left > 0:
-            self.early.append(f"{request.method} {request.path}, {left:.3f} s too early")
+            if time.monotonic() - self._closed_at.get(key, 0) > UNDER_WAY:
+                self.early.append(f"{request.method} {request.path}, {left:.3f} s too early")
             return self._too_many("TooManyRequests", f"{left:.3f}")
         if active > AT_ONCE:
             message = "Application is over its MailboxConcurrency limit."
             return self._too_many("ApplicationThrottled", "0.2", message)
         if self.throttle_every and self._served[key] % self.throttle_every == 0:
-            self._closed_until[key] = time.monotonic() + float(self.retry_after)
+            self._close(key, float(self.retry_after))
             return self._too_many("ApplicationThrottled", self.retry_after)
         return None
+
+    def _close(self, key: str, seconds: float) -> None:
+        self._closed_at[key] = time.monotonic()
+        self._closed_until[key] = self._closed_at[key] + seconds
 
     def _too_many(self, code: str, retry_after: str, message: str = "") -> GraphAnswer:
         return refusal(429, code, message, retry_after=retry_after)
@@ -228,7 +239,8 @@ class GraphServer:
         told = answer.headers.get("Retry-After")
         if told is not None and answer.status in (429, 503, 504):
             with contextlib.suppress(ValueError), self._lock:
-                self._closed_until[key] = time.monotonic() + float(told)
+                seconds = float(told)
+                self._close(key, seconds if math.isfinite(seconds) else 0.0)
         return answer
 
     def _done(self, key: str, request: GraphRequest) -> GraphAnswer:

@@ -381,7 +381,7 @@ def composed(message: StoredMessage) -> bytes:
         content = base64.b64decode(file["contentBytes"])
         if main in ("text", "message", "multipart"):
             main, sub = "application", "octet-stream"
-        shown: dict[str, Any] = {"cid": f"<{file['contentId']}>", "disposition": "inline"}
+        shown: dict[str, Any] = {"cid": f"<{file.get('contentId')}>", "disposition": "inline"}
         inline = shown if file.get("isInline") else {}
         made.add_attachment(content, maintype=main, subtype=sub, filename=file["name"], **inline)
     return made.as_bytes()
