@@ -183,6 +183,28 @@ def test_form_that_a_web_site_sends_is_kept_whole() -> None:
     assert strip_quotes(text, subject="Re: Lamp") == "News from your site"
 
 
+BLOCK = "From: Desk\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: x"
+
+
+@pytest.mark.parametrize(
+    ("own", "announcement"),
+    [
+        ("Today I tried it", "Desk wrote:"),
+        ("1. Friday", "W dniu 3.03.2026 o 10:15, Desk pisze:"),
+        ("Martin", "On Tue, 3 Mar 2026 at 9:15, Desk <h@desk.example> wrote:"),
+        ("Am 3.3.2026 ging es kaputt und liess sich dann nicht reparieren", "Desk schrieb:"),
+        ("Date: Friday\nPlace: here", f"\n{BLOCK}"),
+        ("From: London\nTo: Paris", f"\n{BLOCK}"),
+        ("From: London\nTo: Paris", BLOCK),
+    ],
+)
+@pytest.mark.parametrize("after", ["", "\nThe red one.\n"])
+def test_own_line_right_above_an_announcement_is_kept(
+    own: str, announcement: str, after: str
+) -> None:
+    assert own in strip_quotes(f"{own}\n{announcement}\n> When?\n> Desk\n{after}")
+
+
 def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:
     line = "Friday suits me. On Tue, Mar 3, 2026 at 9:15 AM, Desk <h@desk.example> wrote:"
 

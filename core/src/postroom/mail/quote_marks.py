@@ -38,7 +38,7 @@ OPENER = re.compile(
       | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
-          |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*[.,]{0,2}
+          |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*(?:[.,]{1,2}|(?=\s\d))
       | \d{1,4}[./年년-]
       | \d{1,2}\s\w+
     ) (?=\s|\d|$)"""

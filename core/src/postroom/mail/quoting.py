@@ -42,6 +42,7 @@ MAX_MARK = 400
 
 _MAX_CANDIDATES = 1_000
 _MAX_BLOCK = 15
+_SHORTEST_WRAPPED = 40
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
 _MARK_STARTS = frozenset(c for c in f"{RULES} \t\r\x0b\x0c\x1c\x1d\x1e\x1f" if c.isascii())
@@ -164,16 +165,29 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
     label = _label(lines[index])
     if label not in FROM_LABELS and label not in DATE_LABELS and label not in SUBJECT_LABELS:
         return False
-    end = index + 1
-    while end < len(lines) and end < index + _MAX_BLOCK and (end < index + 7 or lines[end].strip()):
-        end += 1
-    labels = [_label(line) for line in lines[index:end]]
+    labels = [_label(line) for line in _block(lines, index)]
+    for kind in (FROM_LABELS, DATE_LABELS, SUBJECT_LABELS):
+        if label in kind and sum(one in kind for one in labels) > 1:
+            return False  # a line of the writer's own stands above the block
     dates = DATE_LABELS if is_reply else SENT_LABELS
     if not FROM_LABELS.isdisjoint(labels) and not dates.isdisjoint(labels):
         if not SUBJECT_LABELS.isdisjoint(labels):
             return True
         return not FROM_LABELS.isdisjoint(labels[:4]) and not SENT_LABELS.isdisjoint(labels[:4])
     return False
+
+
+def _block(lines: Sequence[str], index: int) -> list[str]:
+    """Return the lines from here to the first blank one; of a double-spaced block every other."""
+    block = list(lines[index : index + _MAX_BLOCK])
+    if len(block) > 1 and not block[1].strip():
+        if any(line.strip() for line in block[1:6:2]):
+            return block[:1]
+        block = block[::2]
+    for end, line in enumerate(block):
+        if _BLANK_OR_RULE.match(line[:MAX_MARK]) or _is_quoted(line):
+            return block[:end]
+    return block
 
 
 def _marked_below(lines: Sequence[str], index: int) -> int | None:
@@ -240,9 +254,9 @@ def _is_prose(line: str) -> bool:
         return True
     if any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line)):
         return True
-    if OPENER.match(line):
-        return False
     ordinary = sum(word.islower() and word.isascii() and len(word) > 1 for word in words)
+    if OPENER.match(line):
+        return ordinary > 7
     return ordinary > (3 if DATE.search(line) or ADDRESS.search(line) else 2)
 
 
@@ -266,22 +280,31 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
     """Join a line with those above it that belong to it, up to three, if one begins like a date."""
     joined = lines[index].strip()
     best = index, joined
-    limit = 1 if OPENER.match(joined) and DATE.search(joined) else 3
-    first = index
-    for _ in range(limit):
-        first -= 1
-        above = lines[first].strip() if first >= 0 else ""
-        if (
-            not above
-            or above[0] == ">"
-            or above[-1] in ".!?:"
-            or len(above) + len(joined) > MAX_MARK
-        ):
+    is_whole = _has_origin(joined) and not _begins_with_verb(joined)
+    for first in range(index - 1, max(index - 4, -1), -1):
+        above = lines[first].strip()
+        if not _is_wrapped(above, into=joined, is_whole=is_whole):
             break
         joined = f"{above} {joined}"
-        if OPENER.match(above) or (above[-1] == ">" and _begins_with_verb(lines[first + 1])):
+        if (OPENER.match(above) and DATE.search(joined)) or (
+            above[-1] == ">" and _begins_with_verb(lines[first + 1])
+        ):
             best = first, joined
     return best
+
+
+def _is_wrapped(above: str, *, into: str, is_whole: bool) -> bool:
+    """May the line go on in the next one? A program breaks long lines, and behind a comma."""
+    if not above or above[0] == ">" or above[-1] in ".!?:" or len(above) + len(into) > MAX_MARK:
+        return False
+    if is_whole:
+        return above[-1] == "," and len(above) < 20
+    return above[-1] in ",<>" or into[0] == "<" or len(above) >= _SHORTEST_WRAPPED or "@" in above
+
+
+def _has_origin(line: str) -> bool:
+    """Does the line tell when and who: a date with a verb or an address?"""
+    return DATE.search(line) is not None and (_has_verb(line) or ADDRESS.search(line) is not None)
 
 
 def _has_own_text(lines: Sequence[str], end: int) -> bool:
