@@ -173,7 +173,9 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
     if not FROM_LABELS.isdisjoint(labels) and not dates.isdisjoint(labels):
         if not SUBJECT_LABELS.isdisjoint(labels):
             return True
-        return not FROM_LABELS.isdisjoint(labels[:4]) and not SENT_LABELS.isdisjoint(labels[:4])
+        return not FROM_LABELS.isdisjoint(labels[:4]) and (
+            not SENT_LABELS.isdisjoint(labels[:4]) and bool(lines[index + 1].strip())
+        )
     return False
 
 
