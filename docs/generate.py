@@ -305,6 +305,22 @@ def transport_settings(name: str) -> Callable[[], Iterator[str]]:
     return write
 
 
+def credential_settings(name: str) -> Callable[[], Iterator[str]]:
+    """Return a writer of the table of the settings of a kind of credential."""
+
+    def write() -> Iterator[str]:
+        rows = []
+        for key, field in plugins.load().credential_kind(name).settings().model_fields.items():
+            text = field.description or ""
+            if is_secret(field):
+                env = f'`{key} = {{ env = "NAME" }}`'
+                text += f'. Write {env} or `{key}_file = "PATH"`'
+            rows.append((f"`{key}`", _type_of(field.annotation), _field_default(field), text))
+        yield from _table(("key", "type", "default", "meaning"), rows)
+
+    return write
+
+
 def _field_default(field: Any) -> str:
     if field.is_required():
         return "required"
@@ -364,6 +380,7 @@ _WRITERS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "commands": commands,
     "mailbox settings": mailbox_settings,
     "outgoing settings": outgoing_settings,
+    **{f"{name} settings": credential_settings(name) for name in ("microsoft", "google")},
     **{f"{kind} settings": other_settings(kind) for kind in _OTHER_MEANINGS},
     "hooks": reference.hooks,
     "api": reference.api,

@@ -381,7 +381,8 @@ def test_the_check_tells_missing_consent(microsoft_login, microsoft):
     steps = microsoft(microsoft_login.new_app()).check("graph")
 
     step = steps["rights for graph"]
-    assert step.outcome == "fail" and "Without consent: Mail.ReadWrite, Mail.Send" in step.detail
+    assert step.outcome == "warn"  # the rights may have been given in Exchange
+    assert step.detail == "Without consent: Mail.ReadWrite, Mail.Send."
     assert "Grant admin consent" in " ".join(step.next_step.split())
 
 

@@ -33,6 +33,10 @@ from postroom_oauth.http import IssuerHttp
 from postroom_oauth.scopes import rights_for, scopes_of
 from postroom_oauth.settings import MicrosoftSettings
 
+_IN_EXCHANGE: Final = (
+    "Nothing is to be done where the rights were given in Exchange (RBAC for Applications): those "
+    "do not show in a token."
+)
 _SECRET_ID: Final = 36  # a GUID: the secret's ID, where its Value is wanted
 
 
@@ -281,12 +285,16 @@ def _rights_step(
     if not missing:
         return CheckStep(name, "ok", f"It may do: {', '.join(there)}.")
     step = codes.CONSENT_MISSING.next_step
-    if settings.account is None:
-        step += " (Rights given in Exchange, by RBAC for Applications, do not show in a token.)"
     detail = f"Without consent: {', '.join(missing)}."
     if there:
-        return CheckStep(name, "warn", f"{detail} It may do: {', '.join(there)}.", step)
-    return CheckStep(name, "fail", detail, step)
+        detail += f" It may do: {', '.join(there)}."
+    if settings.account is not None:
+        return CheckStep(name, "fail", detail, step)
+    step += (
+        " Nothing is to be done where the rights were given in Exchange (RBAC for Applications):"
+    )
+    step += " those do not show in a token."
+    return CheckStep(name, "warn", detail, step)
 
 
 def _rights_in(token: str) -> list[str] | None:
