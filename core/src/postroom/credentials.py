@@ -336,8 +336,8 @@ def state_of(credential: Credential) -> str:
 
 def sides_with(credential: Credential) -> Iterator[Side]:
     """Yield the sides of mailboxes that name a credential."""
-    query = Side.select(Side, Mailbox).join(Mailbox).order_by(Mailbox.address_key, Side.direction)
-    for side in query:
+    query = Side.select(Side, Mailbox).join(Mailbox).where(Side.direction.in_(["in", "out"]))
+    for side in query.order_by(Mailbox.address_key, Side.direction):
         if named_by(side) == credential.name_key:
             yield side
 
