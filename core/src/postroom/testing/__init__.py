@@ -1,6 +1,7 @@
 """The conformance kit: a transport that passes it keeps the contract. Needs ``postroom[testing]``.
 
-Subclass `ReceiverConformance` or `SenderConformance`, name the transport, and give the fixture
+Subclass `ReceiverConformance` or `SenderConformance` (for a kind of credential
+`CredentialConformance`), name the transport, and give the fixture
 ``harness``: an object of a few methods that plays the server's side. The kit owns the assertions::
 
     class TestMyMail(ReceiverConformance):
@@ -18,6 +19,7 @@ visibly.
 
 from __future__ import annotations
 
+from postroom.testing.credential import CredentialConformance, CredentialHarness
 from postroom.testing.harness import (
     NETWORK,
     Arrived,
@@ -33,6 +35,8 @@ from postroom.testing.sender import SenderConformance
 __all__ = [
     "NETWORK",
     "Arrived",
+    "CredentialConformance",
+    "CredentialHarness",
     "Held",
     "ReceiverConformance",
     "ReceiverHarness",

@@ -118,8 +118,8 @@ class DescriptionCases(Conformance):
         )
 
 
-class SettingsCases(Conformance):
-    """The settings' model."""
+class ModelCases(Conformance):
+    """The settings' model, of a transport or of a kind of credential."""
 
     @pytest.fixture
     def workplace(self) -> Workplace[Any]:
@@ -203,6 +203,10 @@ class SettingsCases(Conformance):
             stored=public,
             fields=secret_fields(model),
         )
+
+
+class SettingsCases(ModelCases):
+    """The settings of a transport."""
 
     def test_opening_a_session_connects_nothing(self, workplace: Workplace[Any]) -> None:
         """The first call that needs the server connects."""

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jwt
@@ -50,6 +50,11 @@ class GoogleLogin:
             self.grants: Counter[str] = Counter()
             self.subjects: Counter[str] = Counter()
             self.status = 200
+            self.before_answer: Callable[[Request], object] = lambda _: None
+            self.asked = 0
+            """How many requests there were."""
+            self.is_strict = False
+            """Whether everything is refused."""
             self.token_seconds = 3600
             self.issued.clear()
 
@@ -103,8 +108,12 @@ class GoogleLogin:
         return self._tokens.get(token)
 
     def _answer(self, request: Request) -> Response:
+        self.before_answer(request)
         form = request.form()
         with self._lock:
+            self.asked += 1
+            if self.is_strict:
+                return _refused(401, "unauthorized_client", "Unauthorized")
             if self.status != 200:
                 return Response(self.status, b"<html>busy</html>", {"Content-Type": "text/html"})
             if form.get("grant_type") == _JWT_GRANT:

@@ -131,7 +131,7 @@ class MicrosoftLogin:
             self.grants: Counter[str] = Counter()
             self.refusals: list[Refusal] = []
             self.always: Refusal | None = None
-            self.before_answer: Callable[[Request], None] = lambda _: None
+            self.before_answer: Callable[[Request], object] = lambda _: None
             self.cut = False
             self.token_seconds = 3600
             self.device_seconds = 900
@@ -190,6 +190,12 @@ class MicrosoftLogin:
         """Let no refresh token be good any more, as after a change of password."""
         with self._lock:
             self._refresh_tokens.clear()
+
+    def put_refresh_tokens(self, tokens: dict[str, Any]) -> dict[str, Any]:
+        """Let these refresh tokens be good instead; return those of before."""
+        with self._lock:
+            before, self._refresh_tokens = self._refresh_tokens, dict(tokens)
+            return before
 
     def accepts(self, token: str, resource: str) -> dict[str, Any] | None:
         """Return the claims of a token if a server of the resource takes it, else None.
