@@ -180,7 +180,8 @@ def test_form_that_a_web_site_sends_is_kept_whole() -> None:
     )
 
     assert strip_quotes(text, subject="Contact form", is_reply=False) == text
-    assert strip_quotes(text, subject="Re: Lamp") == "News from your site"
+    assert strip_quotes(text, subject="Re: Lamp", is_reply=False) == "News from your site"
+    assert strip_quotes(text, subject="Lamp", is_reply=True) == "News from your site"
 
 
 BLOCK = "From: Desk\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: x"

@@ -124,7 +124,8 @@ def _status_is_bounce(message: Recognisable) -> bool:
 
 
 _DAEMON = re.compile(
-    r"mail(?:er)?[._-]?daemon(?:$|[+._-])|mdaemon$|mail[._-]?system$|microsoftexchange[0-9a-f]{32}",
+    r"mail(?:er)?[._-]?daemon(?:$|[+._@-])|mdaemon(?:$|@)|mail[._-]?system(?:$|@)"
+    r"|microsoftexchange[0-9a-f]{32}",
     re.IGNORECASE,
 )
 """Local parts that no person has."""
@@ -156,7 +157,7 @@ def is_from_daemon(message: Recognisable) -> bool:
     """Is the sender MAILER-DAEMON or the like, with an address or without one?"""
     if message.from_ is None:
         return _DAEMON.search(_from_header(message)) is not None
-    return _DAEMON.match(_local_part(message)) is not None
+    return _DAEMON.match(message.from_.address) is not None
 
 
 def _is_postmaster(message: Recognisable) -> bool:

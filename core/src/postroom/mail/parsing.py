@@ -15,7 +15,6 @@ from postroom.mail.fields import Fields, read_fields
 from postroom.mail.ids import message_id, message_ids
 from postroom.mail.message import Address, ParsedMessage
 from postroom.mail.parameters import content_type
-from postroom.mail.quote_marks import REPLY_SUBJECT
 from postroom.mail.quoting import strip_quotes
 from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import one_line, readable
@@ -177,9 +176,8 @@ class _Head:
             return automatic.UNKNOWN
 
     def _reply(self, text: str, subject: str, has_parent: bool) -> str:
-        is_reply = has_parent or REPLY_SUBJECT.match(subject[:200]) is not None
         try:
-            return strip_quotes(text, subject=subject, is_reply=is_reply)
+            return strip_quotes(text, subject=subject, is_reply=has_parent)
         except Exception as error:
             self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
             return text

@@ -30,6 +30,7 @@ from postroom.mail.quote_marks import (
     ORIGINAL_MESSAGE,
     PERSONAL,
     REPLY_ABOVE,
+    REPLY_SUBJECT,
     RULES,
     SENT_LABELS,
     SUBJECT_LABELS,
@@ -57,8 +58,8 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     """Return what the writer added; all of it where nothing else is left.
 
     :param subject: that of the message; a forward is about the mail below, so nothing is cut then
-    :param is_reply: does the message say that it answers one? If not, the lines "From: …",
-        "Date: …" and "Subject: …" in it are as likely those of a form on some web site
+    :param is_reply: does its header name a mail that it answers? If neither that nor the subject
+        says so, lines "From: …", "Date: …" and "Subject: …" may be those of a form on a web site
     """
     if FORWARD_SUBJECT.match(subject[:50]):
         return text
@@ -66,6 +67,7 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     quoted, candidates = _scan(lines) if _may_have_marks(text) else ([], [])
     start, end = 0, len(lines)
     announced: set[int] = set()
+    is_reply = is_reply or (bool(candidates) and REPLY_SUBJECT.match(subject[:200]) is not None)
     for index in candidates[:_MAX_CANDIDATES]:
         if FORWARDED.match(lines[index]):
             return text
@@ -173,9 +175,9 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
     if not FROM_LABELS.isdisjoint(labels) and not dates.isdisjoint(labels):
         if not SUBJECT_LABELS.isdisjoint(labels):
             return True
-        return not FROM_LABELS.isdisjoint(labels[:4]) and (
-            not SENT_LABELS.isdisjoint(labels[:4]) and bool(lines[index + 1].strip())
-        )
+        is_dense = bool(lines[index + 1].strip())
+        first = labels[:4] if is_dense else []
+        return not FROM_LABELS.isdisjoint(first) and not SENT_LABELS.isdisjoint(first)
     return False
 
 
@@ -254,8 +256,10 @@ def _is_prose(line: str) -> bool:
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
     if line[:3] != "At " and not PERSONAL.isdisjoint(word.lower() for word in words):
         return True
-    if any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line)):
-        return True
+    if ". " in line or "! " in line or "? " in line:
+        for end in _SENTENCE_END.finditer(line):
+            if OPENER.match(line, end.end()):
+                return True
     ordinary = sum(word.islower() and word.isascii() and len(word) > 1 for word in words)
     if OPENER.match(line):
         return ordinary > 7
@@ -282,6 +286,8 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
     """Join a line with those above it that belong to it, up to three, if one begins like a date."""
     joined = lines[index].strip()
     best = index, joined
+    if index == 0 or not lines[index - 1].strip():
+        return best
     is_whole = _has_origin(joined) and not _begins_with_verb(joined)
     for first in range(index - 1, max(index - 4, -1), -1):
         above = lines[first].strip()
