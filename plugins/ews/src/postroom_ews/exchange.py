@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from postroom_ews.settings import EwsSettings
 
 A = TypeVar("A")
-NEWEST: Final = "Exchange2016"
+VERSIONS: Final = (
+    "Exchange2016", "Exchange2013_SP1", "Exchange2013", "Exchange2010_SP2", "Exchange2010_SP1",
+    "Exchange2010",
+)  # fmt: skip
+"""Those of Microsoft's schema, the newest first; exchangelib would ask for some more."""
 _LONGEST_WAIT: Final = 10.0
 """Seconds that are waited here when the server is busy; a longer time ends the visit."""
 _MOST_WAITS: Final = 6
@@ -92,7 +96,7 @@ class _Account:
         self.protocol, self.primary_smtp_address = protocol, address
         self.access_type = IMPERSONATION if impersonates else DELEGATE
         self.identity = Identity(primary_smtp_address=address)
-        self.version = Version(build=Build(15, 1), api_version=NEWEST)
+        self.version = Version(build=Build(15, 1), api_version=VERSIONS[0])
         self.is_sure = False
         """Whether the server has answered in this version."""
 
@@ -111,7 +115,7 @@ class _Operation(EWSAccountService):  # type: ignore[misc]
     def _api_versions_to_try(self) -> tuple[str, ...]:
         if self.account.is_sure:
             return (self._version_hint.api_version,)
-        return tuple(super()._api_versions_to_try())
+        return VERSIONS
 
     @classmethod
     def _get_soap_parts(cls, response: requests.Response) -> tuple[Element, Element]:
@@ -186,15 +190,20 @@ class Exchange:
 
     # ------------------------------------------------------------------ asking
 
-    def call(self, operation: str, payload: Element, doing: str) -> list[Element]:
+    def call(
+        self, operation: str, payload: Element, doing: str, *, is_repeatable: bool = True
+    ) -> list[Element]:
         """Return the response messages; a short time that a busy server names is waited for.
 
         :param doing: for errors, a verb phrase: ``list the folder inbox``
+        :param is_repeatable: doing it twice is the same as doing it once
         :raises TransportError:
         """
-        return self.patiently(
-            lambda: _busy_checked(self._service(operation).messages(payload)), doing
-        )
+
+        def work() -> list[Element]:
+            return _busy_checked(self._service(operation).messages(payload))
+
+        return self.patiently(work, doing, is_repeatable=is_repeatable)
 
     def call_once(self, operation: str, payload: Element) -> list[Element]:
         """Return the response messages; nothing is asked again but with a new token.
@@ -208,11 +217,11 @@ class Exchange:
 
         return self._with_new_token(work)
 
-    def patiently(self, work: Callable[[], A], doing: str) -> A:
-        """Return what some reading work returns, tried again where that is safe and of use."""
+    def patiently(self, work: Callable[[], A], doing: str, *, is_repeatable: bool = True) -> A:
+        """Return what some work returns, tried again where that is safe and of use."""
         for _ in range(_MOST_WAITS):
             try:
-                return self._reconnecting(lambda: self._with_new_token(work))
+                return self._reconnecting(lambda: self._with_new_token(work), is_repeatable)
             except TransportError:
                 raise
             except Exception as error:
@@ -241,8 +250,9 @@ class Exchange:
 
         def work() -> A:
             service = _streamed(operation)(account=self.account)
-            for response in service._get_elements(payload):
-                return read(response)
+            with contextlib.closing(service._get_elements(payload)) as answers:
+                for response in answers:
+                    return read(response)
             raise ews.MalformedResponseError("no answer")
 
         return self.patiently(work, doing)
@@ -264,9 +274,9 @@ class Exchange:
         self._token = self.context.token("ews", rejected=rejected)
         return work()
 
-    def _reconnecting(self, work: Callable[[], A]) -> A:
+    def _reconnecting(self, work: Callable[[], A], is_repeatable: bool) -> A:
         """Do the work; once more if the server had closed the connection while it was idle."""
-        before = self.link.connections
+        before = self.link.connections if is_repeatable else 0
         try:
             return work()
         except ews.ErrorTimeoutExpired as error:
@@ -280,7 +290,7 @@ class Exchange:
     def _new_protocol(self) -> _Protocol:
         config = Configuration(
             service_endpoint=self.url,
-            version=Version(build=Build(15, 1), api_version=NEWEST),
+            version=Version(build=Build(15, 1), api_version=VERSIONS[0]),
             retry_policy=_Verdict(),
             max_connections=1,
         )

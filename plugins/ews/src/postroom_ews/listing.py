@@ -56,6 +56,10 @@ class _Page:
     is_last: bool = True
 
 
+class _StateLostError(Exception):
+    """The server does not know a sync state any more."""
+
+
 class Listing:
     """Lists folders of one mailbox."""
 
@@ -64,11 +68,23 @@ class Listing:
 
     def parts(self, folder: Folder, state: str | None) -> Iterator[Part]:
         """Yield what came since a state, the oldest first; everything if the state is unusable."""
-        is_first, is_last = not state, False
+        try:
+            yield from self._parts(folder, state)
+            return
+        except _StateLostError as error:
+            self._exchange.context.logger.info("The list of %s begins anew: %s", folder.name, error)
+        try:
+            yield from self._parts(folder, None)
+        except _StateLostError as error:
+            sentence = f"{self._exchange.explainer.where} forgets how far {folder.name} was listed."
+            raise TransientError(codes.PROTOCOL, sentence) from error
+
+    def _parts(self, folder: Folder, state: str | None) -> Iterator[Part]:
+        is_first, is_last, is_begun = not state, False, False
         while not is_last:
             collected: dict[str, Found] = {}
             while not is_last and len(collected) < _AT_ONCE:
-                page = self._page_or_restart(folder, state)
+                page = self._page(folder, state, is_begun=is_begun)
                 collected.update((one.ref, one) for one in page.found)
                 for ref in page.gone:
                     collected.pop(ref, None)
@@ -81,19 +97,26 @@ class Listing:
             if is_first:
                 found.reverse()  # of one second, too, the oldest first
             found.sort(key=lambda one: one.received_at or _FIRST)
+            is_begun = True
             yield Part(found, state or "")
 
-    def _page_or_restart(self, folder: Folder, state: str | None) -> _Page:
-        """Return a page; from the start if the server does not take the state."""
+    def _page(self, folder: Folder, state: str | None, *, is_begun: bool) -> _Page:
+        """Return a page.
+
+        :param is_begun: a part was handed on already, so beginning anew has to wait
+        :raises _StateLostError: the server does not take the state
+        """
         doing = f"list the folder {folder.name}"
         messages = self._exchange.call("SyncFolderItems", self._payload(folder, state), doing)
         error = failure(messages[0]) if messages else ews.MalformedResponseError("no answer")
+        if error is None:
+            return _read_page(messages[0])
         if state and isinstance(error, _STATE_ERRORS):
-            self._exchange.context.logger.info("%s begins anew: %s", doing, type(error).__name__)
-            return self._page_or_restart(folder, None)
-        if error is not None:
-            raise self._exchange.explain(error, doing) from error
-        return _read_page(messages[0])
+            if is_begun:
+                sentence = f"{self._exchange.explainer.where} lost how far {folder.name} was read."
+                raise TransientError(codes.PROTOCOL, sentence) from error
+            raise _StateLostError(type(error).__name__) from error
+        raise self._exchange.explain(error, doing) from error
 
     def _payload(self, folder: Folder, state: str | None) -> Element:
         return M.SyncFolderItems(

@@ -89,7 +89,7 @@ class EwsSender(EwsSession, Sender):
             M.Items(self._message(outgoing)),
             MessageDisposition="SaveOnly",
         )
-        [message] = exchange.call("CreateItem", payload, doing)
+        [message] = exchange.call("CreateItem", payload, doing, is_repeatable=False)
         if error := failure(message):
             raise exchange.explain(error, doing) from error
         found = message.find(".//t:ItemId", NAMES)

@@ -28,6 +28,7 @@ MIME is rebuilt                               `exchange_mime`
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -40,8 +41,13 @@ from typing import Any, Final, Literal, Self
 from postroom_test_servers import exchange_soap as soap
 from postroom_test_servers.exchange_login import Caller as LoggedIn
 from postroom_test_servers.exchange_login import Login, NtlmHandshake
-from postroom_test_servers.exchange_operations import Caller, Operations, Submission
-from postroom_test_servers.exchange_soap import NAMES, Element, M, Refused
+from postroom_test_servers.exchange_operations import (
+    Caller,
+    Operations,
+    Submission,
+    with_errors,
+)
+from postroom_test_servers.exchange_soap import NAMES, Element, M, Refused, T
 from postroom_test_servers.exchange_store import Mailbox
 
 PATH: Final = "/EWS/Exchange.asmx"
@@ -286,8 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         with self.exchange.lock:
             self.exchange.open_connections.discard(self.request)
-        with contextlib.suppress(OSError, ValueError):
-            super().finish()
+        for file in (self.wfile, self.rfile):
+            with contextlib.suppress(OSError, ValueError):
+                file.close()
         _shut(self.request)
         self.request.close()
 
@@ -406,8 +413,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(500, soap.fault("ErrorServerBusy", text, back_off=fault.back_off))
         elif fault.code or fault.inner:
             code = fault.code or "ErrorInternalServerError"
-            more = [M.SyncState(), M.IncludesLastItemInRange("true")]
-            also = more if operation == "SyncFolderItems" else []
+            also = with_errors(operation)
             message = soap.refusal(operation, code, "", *also, inner=fault.inner)
             answer = soap.response(operation, [message])
             self.exchange.invalid += [f"answer {one}" for one in soap.problems([answer])]
@@ -422,12 +428,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin_chunked()
         missing = [name for name in names if name not in operations.subscriptions]
         if missing:
-            ids = M.ErrorSubscriptionIds(*(M.SubscriptionId(name) for name in missing))
+            ids = M.ErrorSubscriptionIds(*(T.SubscriptionId(name) for name in missing))
             more = ids, M.ConnectionStatus("Closed")
             code = "ErrorSubscriptionNotFound"
             self._chunk(soap.refusal("GetStreamingEvents", code, "", *more))
         else:
             self._chunk(soap.result("GetStreamingEvents", M.ConnectionStatus("OK")))
+            operations.streams[names[0]] = self  # an older stream ends
             self._tell(names[0], time.monotonic() + minutes * 60)
         self.wfile.write(b"0\r\n\r\n")
 
@@ -436,13 +443,18 @@ class _Handler(BaseHTTPRequestHandler):
         mailbox = operations.subscriptions[name][0]
         while time.monotonic() < deadline and not self.exchange.ended.is_set():
             with mailbox.lock:
-                if name not in operations.subscriptions:
+                is_mine = operations.streams.get(name) is self
+                if name not in operations.subscriptions or not is_mine or self._is_left():
                     return
                 news = operations.events(name)
                 if news is None:
                     mailbox.lock.wait(1)
                     continue
             self._chunk(soap.result("GetStreamingEvents", M.Notifications(news)))
+
+    def _is_left(self) -> bool:
+        """Tell whether the client closed the connection: it has nothing else to say here."""
+        return bool(select.select([self.request], [], [], 0)[0])
 
     def _begin_chunked(self) -> None:
         self.send_response(200)

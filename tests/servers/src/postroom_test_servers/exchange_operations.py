@@ -79,6 +79,8 @@ class Operations:
         self.size_limit = size_limit
         self.sent: list[Submission] = []
         self.subscriptions: dict[str, tuple[Mailbox, list[Folder], int]] = {}
+        self.streams: dict[str, object] = {}
+        """Subscription → the connection that hears of it."""
         self.can_stream = True
 
     def run(self, caller: Caller, request: Element) -> Element:
@@ -120,7 +122,7 @@ class Operations:
             try:
                 yield result(name, *work(element))
             except Refused as error:
-                yield refusal(name, error.code, error.text, *_also(name))
+                yield refusal(name, error.code, error.text, *with_errors(name))
 
     # ------------------------------------------------------------------ folders
 
@@ -182,8 +184,7 @@ class Operations:
             changes, new_state, is_last = mailbox.sync(folder, state, most)
         except Refused as error:
             code = error.code.replace("ErrorFolderNotFound", "ErrorSyncFolderNotFound")
-            empty = [M.SyncState(), M.IncludesLastItemInRange("true")]
-            yield refusal("SyncFolderItems", code, error.text, *empty)
+            yield refusal("SyncFolderItems", code, error.text, *with_errors("SyncFolderItems"))
             return
         elements = [_change(mailbox, kind, item_id, shape) for kind, item_id in changes]
         yield result(
@@ -414,12 +415,12 @@ class Operations:
         return T.Notification(T.SubscriptionId(name), *events)
 
 
-def _also(name: str) -> list[Element]:
-    return (
-        [M.Items()]
-        if name in ("GetItem", "CreateItem", "MoveItem", "CopyItem", "UpdateItem")
-        else []
-    )
+def with_errors(name: str) -> list[Element]:
+    """Return what the schema wants in a response message even if it tells of an error."""
+    if name == "SyncFolderItems":
+        return [M.SyncState(), M.IncludesLastItemInRange("true")]
+    with_items = ("GetItem", "CreateItem", "MoveItem", "CopyItem", "UpdateItem")
+    return [M.Items()] if name in with_items else []
 
 
 def _change(mailbox: Mailbox, kind: str, item_id: str, shape: Shape) -> Element:
