@@ -153,6 +153,13 @@ def _resolve(host: str, port: int) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
 
 
+class _SecurePool(HTTPSConnectionPool):
+    def _validate_conn(self, conn: Any) -> None:
+        """Connect, without urllib3's warning where an administrator set verify_tls = false."""
+        if conn.is_closed:
+            conn.connect()
+
+
 class Adapter(HTTPAdapter):
     """An adapter with a TLS context of its own, whose connections belong to a link."""
 
@@ -162,7 +169,7 @@ class Adapter(HTTPAdapter):
         secure = type("Secure", (_Linked, HTTPSConnection), {"link": link})
         self._pools = {
             "http": type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+            "https": type("SecurePool", (_SecurePool,), {"ConnectionCls": secure}),
         }
         super().__init__(pool_connections=1, pool_maxsize=1, pool_block=True, max_retries=0)
 
