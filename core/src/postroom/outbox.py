@@ -153,11 +153,11 @@ class Dispatch:
         except TransportError as error:
             self._failed(row, error)
         except (Exception, SystemExit) as error:
-            # A bug in the plugin, at an unknown point: it may have been sent.
-            who = self._lease.pulse.who
-            logger.exception("%s failed while sending", who)
-            sentence = f"{who} failed ({type(error).__name__})."
+            # A bug in the plugin, at an unknown point: it may have been sent. The visit ends with
+            # it, else every message that waits would become unknown in turn.
+            sentence = f"{self._lease.pulse.who} failed ({type(error).__name__})."
             self._finish(row, "unknown", error=OutcomeUnknown(sentence))
+            raise
         else:
             self._record(row, result)
 

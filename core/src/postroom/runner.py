@@ -15,7 +15,7 @@ from datetime import datetime
 
 from peewee import OperationalError, fn
 
-from postroom import credential_expiry, health
+from postroom import credential_expiry, health, wrong_clock
 from postroom.crew import Crew
 from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
@@ -90,6 +90,8 @@ class Runner:
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
+        self._latest: datetime | None = None
+        """The time at the last look: a clock that goes back is noticed."""
         self.outcome = Outcome()
 
     @property
@@ -122,6 +124,7 @@ class Runner:
         self._rest()
         try:
             with connection():
+                self._watch_clock()
                 free_dead()
                 self._start_due("in")
                 self._start_due("out")
@@ -135,6 +138,12 @@ class Runner:
         if time.monotonic() >= self._warn_at:
             self._warn_at = time.monotonic() + WARN_SECONDS
             credential_expiry.warn(self._plugins)
+
+    def _watch_clock(self) -> None:
+        instant = now()
+        if self._latest is None or instant < self._latest - wrong_clock.TOLERANCE:
+            wrong_clock.mend(instant)
+        self._latest = instant
 
     def _start_due(self, direction: str) -> None:
         if self._crew.free > 0:
@@ -177,6 +186,7 @@ class Runner:
         with connection():
             try:
                 self._warn_of_ends()
+                self._watch_clock()
                 before, begun = self._person_count(), now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)

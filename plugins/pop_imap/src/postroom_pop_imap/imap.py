@@ -133,11 +133,13 @@ class ImapReceiver(Receiver):
     def close(self) -> None:
         """Say goodbye where the connection is in order, and close it."""
         wire, self._open = self._open, None
-        if wire is not None and wire.usable:
-            self._line.hurry()
-            with contextlib.suppress(TransportError):
-                self._line.send(b"bye LOGOUT\r\n")
-        self._line.close()
+        try:
+            if wire is not None and wire.usable:
+                self._line.hurry()
+                with contextlib.suppress(TransportError):
+                    self._line.send(b"bye LOGOUT\r\n")
+        finally:
+            self._line.close()
 
     def _wire(self) -> Wire:
         """Return the connection, made anew where the last one broke or was left half read."""

@@ -126,13 +126,14 @@ class Connection:
         return reply
 
     def quit(self) -> None:
-        """Say good-bye, if the server still listens; never raises."""
-        if self.is_open and not self._interrupted.is_set():
-            try:
+        """Say good-bye, if the server still listens."""
+        try:
+            if self.is_open and not self._interrupted.is_set():
                 self.wire.exchange("QUIT", at="QUIT", timeout=QUIT_TIMEOUT)
-            except TransientError as error:  # all messages have their answers already
-                self._context.logger.debug("QUIT failed: %s", error)
-        self.drop()
+        except TransientError as error:  # all messages have their answers already
+            self._context.logger.debug("QUIT failed: %s", error)
+        finally:
+            self.drop()
 
     def drop(self) -> None:
         """Close without a word."""

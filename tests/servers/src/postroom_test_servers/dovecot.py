@@ -222,6 +222,23 @@ class Account:
         for index in path.glob("dovecot.index*"):
             index.unlink()
 
+    def recreate(self, *raws: bytes) -> None:
+        """Empty INBOX and fill it with messages whose UIDs begin with 1 again, under another
+        UIDVALIDITY."""
+        self.messages()
+        uid_list = self.maildir / "dovecot-uidlist"
+        before = int(re.findall(r"V(\d+)", uid_list.read_text())[0])
+        for path in [*self.maildir.glob("cur/*"), *self.maildir.glob("new/*")]:
+            path.unlink()
+        for path in [uid_list, *self.maildir.glob("dovecot.index*")]:
+            path.unlink()
+        self.append(*raws)
+        self.messages()
+        text = re.sub(r"V\d+", f"V{before + 1}", uid_list.read_text(), count=1)
+        uid_list.write_text(text)
+        for path in self.maildir.glob("dovecot.index*"):
+            path.unlink()
+
     def make_read_only(self, folder: str = "INBOX") -> None:
         """Let the folder be read only, by an access control list (option `acl`)."""
         path = self.folder_path(folder) / "dovecot-acl"

@@ -51,6 +51,7 @@ class Shelf:
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
         self.moved: dict[str, list[Item]] = {}
+        self.visits = 0
         self.downloads: list[str] = []
         self.settled: list[str] = []
         self.sent: list[Outgoing] = []
@@ -110,6 +111,7 @@ class ShelfReceiver(Receiver):
 
     def fetch(self, cursor: str | None, *, limits: Limits, wanted: Wanted) -> Iterator[Delivery]:
         """Ask in pages of fifty, as a server's plugin would."""
+        self._shelf.visits += 1
         self._check()
         items = list(self._shelf.items.values())
         for i in range(0, len(items), 50):
