@@ -236,7 +236,19 @@ def test_forward_is_kept_whole(mark: str) -> None:
     assert strip_quotes(text) == text
 
 
-@pytest.mark.parametrize("subject", ["FW: Lamp", "Fwd: Lamp", "WG: Lampe", "TR: lampe", "RV: x"])
+def test_what_is_a_forward_in_norwegian_is_a_reply_in_finnish() -> None:
+    finnish = (
+        "Perjantai.\n\nLähettäjä: Desk\nLähetetty: 3. maaliskuuta 2026 9.15\nAihe: x\n\nMilloin?\n"
+    )
+    norwegian = "Se under.\n\nFra: Desk\nSendt: 3. mars 2026 09:15\nEmne: x\n\nNår?\n"
+
+    assert strip_quotes(finnish, subject="VS: x") == "Perjantai."
+    assert strip_quotes(norwegian, subject="VS: x") == norwegian
+
+
+@pytest.mark.parametrize(
+    "subject", ["FW: Lamp", "Fwd: Lamp", "WG: Lampe", "TR: lampe", "RV: x", "İLT: x"]
+)
 def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
     text = "Please see.\n\nFrom: Bo\nSent: 3 March 2026\nTo: Ann\nSubject: Lamp\n\nIt is broken.\n"
 

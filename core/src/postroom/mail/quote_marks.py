@@ -100,9 +100,12 @@ FORWARDED = re.compile(
 """A forward begins: what follows is what the mail is about, so nothing below is cut."""
 
 FORWARD_SUBJECT = re.compile(
-    r"\s*(?:fwd?|wg|wtr|tr|rv|enc|i|vs|vb|doorst|vl|pd|továbbítás|пересылка|転送|转发|轉寄)\s*[:：]",
+    r"\s*(?:fwd?|wg|wtr|tr|rv|enc|i|vs|vb|doorst|vl|pd|továbbítás|i̇?lt|пересылка|πρθ|הועבר"
+    r"|إعادة توجيه|chuyển tiếp|전달|転送|转发|轉寄|轉發)\s*[:：]",
     re.IGNORECASE,
 )
+FINNISH_SENDER = "Lähettäjä:"
+"""Outlook's "VS:" is a forward in Norwegian and a reply in Finnish; this tells which."""
 
 REPLY_SUBJECT = re.compile(
     r"""(?ix) \s* (?: \[ [^\]]{0,60} \] \s* ){0,3} (?:

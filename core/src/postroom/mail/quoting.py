@@ -21,6 +21,7 @@ from postroom.mail.quote_marks import (
     ANSWERS_BELOW,
     DATE,
     DATE_LABELS,
+    FINNISH_SENDER,
     FORWARD_SUBJECT,
     FORWARDED,
     FROM_LABELS,
@@ -61,7 +62,7 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     :param is_reply: does its header name a mail that it answers? If neither that nor the subject
         says so, lines "From: …", "Date: …" and "Subject: …" may be those of a form on a web site
     """
-    if FORWARD_SUBJECT.match(subject[:50]):
+    if FORWARD_SUBJECT.match(subject[:50]) and not _is_finnish_reply(text, subject):
         return text
     lines = text.split("\n")
     quoted, candidates = _scan(lines) if _may_have_marks(text) else ([], [])
@@ -91,6 +92,10 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     if start == 0 and end == len(lines):
         return text
     return "\n".join(lines[start:end]).strip() or text
+
+
+def _is_finnish_reply(text: str, subject: str) -> bool:
+    return subject.lstrip()[:2].lower() == "vs" and FINNISH_SENDER in text
 
 
 def _may_have_marks(text: str) -> bool:
