@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from postroom.api.settings import CredentialSettings
 
-LEASE: Final = timedelta(minutes=3)
-PATIENCE_SECONDS: Final = 150.0
+LEASE: Final = timedelta(minutes=2)
+PATIENCE_SECONDS: Final = 90.0
+"""Less than a session may be still before it counts as hanging."""
 AUTH_PAUSE: Final = timedelta(minutes=5)
 """After a refusal the issuer is asked that seldom, for all mailboxes together."""
 MARGIN: Final = timedelta(minutes=5)
