@@ -387,3 +387,9 @@ def test_result_is_a_piece_of_the_text_and_never_empty(text: str) -> None:
 @given(st.lists(LINES, min_size=1, max_size=12))
 def test_what_the_writer_puts_first_is_never_cut(lines: list[str]) -> None:
     assert strip_quotes("\n".join(["My own words.", *lines])).startswith("My own words.")
+
+
+def test_forward_that_the_program_marks_like_a_quote_is_kept() -> None:
+    text = "Handle this, please.\n\n> Begin forwarded message:\n>\n> From: Bo\n>\n> It broke.\n"
+
+    assert strip_quotes(text) == text

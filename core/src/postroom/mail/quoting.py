@@ -66,6 +66,8 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
         return text
     lines = text.split("\n")
     quoted, candidates = _scan(lines) if _may_have_marks(text) else ([], [])
+    if quoted and FORWARDED.match(lines[quoted[0]][:MAX_MARK]):
+        return text
     start, end = 0, len(lines)
     announced: set[int] = set()
     is_reply = is_reply or (bool(candidates) and REPLY_SUBJECT.match(subject[:200]) is not None)
