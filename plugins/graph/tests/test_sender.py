@@ -486,6 +486,35 @@ def test_the_doctor_says_what_the_application_may_not(
     assert not mailbox.delivered
 
 
+def test_a_mailbox_that_is_left_as_it_is_needs_no_right_to_write(
+    open_receiver: Any, mailbox: GraphMailbox
+):
+    mailbox.permissions = {"read"}
+
+    [step] = [step for step in open_receiver().check() if step.outcome != "ok"]
+
+    assert (step.name, step.outcome) == ("write", "warn")
+    assert "leave" in step.next_step
+
+
+def test_a_handle_of_another_transport_is_no_draft(
+    open_sender: OpenSender, mailbox: GraphMailbox, letter: Letter
+):
+    open_sender().send(letter(), "of-ews")
+
+    assert len(mailbox.delivered) == 1
+
+
+def test_a_server_without_a_search_still_sends(
+    open_sender: OpenSender, mailbox: GraphMailbox, graph_server: GraphServer, letter: Letter
+):
+    graph_server.on(r"GET .*/messages$", refusal(400, "BadRequest"), times=ALWAYS)
+
+    send(open_sender(), letter())
+
+    assert len(mailbox.delivered) == 1
+
+
 def test_the_doctor_tells_the_reasons_apart(
     open_receiver: Any, mailbox: GraphMailbox, graph_server: GraphServer
 ):

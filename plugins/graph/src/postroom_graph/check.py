@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
-from postroom.api import CheckStep, TransportError
+from postroom.api import AuthError, CheckStep, TransportError
 
 from postroom_graph.client import Client, Request
 from postroom_graph.errors import GraphError
@@ -33,7 +33,7 @@ def receiver_steps(client: Client, folders: Folders, names: Sequence[str]) -> It
             ("mailbox", checks.mailbox),
             ("folder", lambda: checks.folders(folders, names)),
             ("read", lambda: checks.read(folders, names[0])),
-            ("write", checks.write),
+            ("write", checks.write_if_wanted),
         ]
     )
 
@@ -54,6 +54,7 @@ def sender_steps(client: Client) -> Iterator[CheckStep]:
 class _Checks:
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._hint = _MISSING
 
     def run(self, steps: Sequence[tuple[str, Step]]) -> Iterator[CheckStep]:
         """Take the steps in their order."""
@@ -68,7 +69,7 @@ class _Checks:
                 failed = True
                 yield CheckStep(name, "fail", error.sentence, error.next_step)
             else:
-                yield CheckStep(name, outcome, detail, _MISSING if outcome == "warn" else "")
+                yield CheckStep(name, outcome, detail, self._hint if outcome == "warn" else "")
 
     def token(self) -> tuple[Literal["ok", "warn"], str]:
         """Get a token from the credential."""
@@ -104,6 +105,14 @@ class _Checks:
         """Try to mark a message that is not there."""
         self._try(self._client.patch(f"/messages/{_NOBODY}", {"isRead": True}), "change a message")
         return self._judged(_WRITES, "Mail.ReadWrite", "messages may be marked, moved and deleted")
+
+    def write_if_wanted(self) -> tuple[Literal["ok", "warn"], str]:
+        """Do so; for a mailbox that is left as it is a refusal is none."""
+        try:
+            return self.write()
+        except AuthError as error:
+            self._hint = f'Nothing if the disposition is "leave"; else: {error.next_step}'
+            return "warn", error.sentence
 
     def send(self) -> tuple[Literal["ok", "warn"], str]:
         """Try to send a draft that is not there."""

@@ -125,7 +125,7 @@ class Client:
         self.mailbox = settings.mailbox or context.mailbox
         self.user = f"/users/{quote(self.mailbox, safe='')}"
         self._gate = gate.borrow(f"{self.base.lower()}|{self.mailbox.lower()}")
-        self._sockets = Sockets()
+        self._sockets = Sockets(encrypted=parts.scheme == "https")
         self.interrupted = self._sockets.interrupted
         self._http: httpx.Client | None = None
         self._http_lock = threading.Lock()

@@ -127,8 +127,9 @@ class Drafts:
             return
         try:
             self._client.ask(self._client.patch(path_of(draft.id), {"from": sender.as_recipient()}))
-        except GraphError:
-            if not is_same:
+        except GraphError as error:
+            is_wrong = bool(found.get("address")) and not is_same
+            if is_wrong or error.status in (401, 403) or error.is_passing:
                 raise
 
     def _in_parts(self, letter: Letter) -> Draft:
@@ -210,7 +211,12 @@ def find_by_message_id(client: Client, message_id: str) -> list[dict[str, Any]]:
     :param message_id: without brackets
     """
     wanted = f"<{message_id}>".replace("'", "''")
-    found = client.get("/messages", filter=f"internetMessageId eq '{wanted}'", select=SELECT)
+    try:
+        found = client.get("/messages", filter=f"internetMessageId eq '{wanted}'", select=SELECT)
+    except GraphError as error:
+        if error.status in (400, 501) or error.is_missing:
+            return []  # a search that is not possible finds nothing, and proves nothing
+        raise
     value = found.get("value")
     return [
         one

@@ -54,7 +54,7 @@ class Evidence:
             answer = self._client.ask(Request("GET", url))
             found = answer.json()
         except GraphError as error:
-            if not error.is_missing:
+            if not error.is_missing and error.status != 400:  # the handle of another transport
                 raise
             return None
         except ValueError as error:

@@ -17,6 +17,7 @@ from postroom.api import (
     Sender,
     SendResult,
     SettingsError,
+    TransientError,
     TransportError,
     codes,
 )
@@ -28,8 +29,8 @@ from postroom_graph.errors import GraphError
 from postroom_graph.evidence import FRESH, Evidence, Trace
 from postroom_graph.settings import GraphSenderSettings
 
-_MOST_BYTES: Final = 150_000_000
-"""Of an attachment by an upload session, and of a message in Exchange Online."""
+_MOST_BYTES: Final = 210_000_000
+"""150 MB, what an upload session takes and Exchange Online sends, in base64."""
 _LOOKS: Final = (0.0, 0.3, 1.0)
 """Seconds before each look, in the end, whether a copy can be removed by now."""
 _CLOSE_SECONDS: Final = 3.0
@@ -56,7 +57,7 @@ class GraphSender(Sender):
     def prepare(self, outgoing: Outgoing) -> str:
         """Make a draft; its immutable id is the handle."""
         if len(outgoing.raw) > _MOST_BYTES:
-            sentence = f"The message has {len(outgoing.raw):,} bytes; Exchange takes 150 MB."
+            sentence = f"The message has {len(outgoing.raw):,} bytes; Exchange sends up to 150 MB."
             raise self._rejected(codes.MESSAGE_TOO_LARGE, sentence, outgoing)
         with self._refusals("write a draft", outgoing):
             self._drafts.remove_leftovers(outgoing.message_id)
@@ -134,6 +135,10 @@ class GraphSender(Sender):
             is_trouble = error.status >= 500 and explained.code is codes.SERVER_BUSY
             if error.status < 300 or (is_trouble and not error.is_throttling):
                 raise _unknown(explained.sentence) from error
+            if error.is_missing:
+                step = "Nothing, the draft is made anew."
+                gone = TransientError(codes.PROTOCOL, explained.sentence, next_step=step)
+                raise gone from error
             raise self._refusal(error, "send a message", outgoing) from error
 
     def _look_once(self, handle: str) -> Trace | None:

@@ -22,7 +22,8 @@ class Sockets:
     socket cannot be had from there, so a duplicate is kept for as long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, encrypted: bool) -> None:
+        self._encrypted = encrypted
         self.interrupted = threading.Event()
         self._lock = threading.Lock()
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -57,6 +58,8 @@ class Sockets:
         self._add(connection)
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW)
+            if not self._encrypted:
+                return
             duplicate = socket.socket(fileno=os.dup(connection.fileno()))
             with self._lock:
                 self._in_handshake[threading.get_ident()] = duplicate
