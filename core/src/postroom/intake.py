@@ -7,6 +7,7 @@ message, its receipt, its question and the cursor are committed in one transacti
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from threading import Event as Flag
@@ -48,8 +49,9 @@ from postroom.views import view
 logger = logging.getLogger(__name__)
 
 BATCH_COUNT = 200
-BATCH_BYTES = 4 << 20
-"""Three batches are under way at once: fetched, understood, written."""
+BATCH_BYTES = 3 << 20
+BATCHES_AHEAD = 2
+"""So many are understood, or wait for it, while another is fetched or written."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class Retrieval:
     :param stop: when set, the batch in flight is finished and the visit ends
     :param progress: told the number of messages after each batch
     :param understand: how batches are understood: in place, or beside, on another core
+    :param expect: called when there will be a batch to understand
     :param entrance: another way into the mailbox than its incoming side
     """
 
@@ -86,9 +89,10 @@ class Retrieval:
         stop: Flag | None = None,
         progress: Callable[[int], None] = lambda _: None,
         understand: Understand = understand_here,
+        expect: Callable[[], None] = lambda: None,
         entrance: Entrance | None = None,
     ) -> None:
-        self._understand = understand
+        self._understand, self._expect = understand, expect
         self._entrance = entrance
         self._lease = lease
         self._plugins = plugins
@@ -99,7 +103,7 @@ class Retrieval:
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
-        self._begun: Batch | None = None
+        self._begun: deque[Batch] = deque()
         self.tally = Tally()
         self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
 
@@ -207,7 +211,10 @@ class Retrieval:
 
     def _wanted(self, page: Sequence[Listed]) -> Collection[str]:
         try:
-            return self._ledger.wanted(page)
+            wanted = self._ledger.wanted(page)
+            if wanted:
+                self._expect()
+            return wanted
         except PostroomError as error:
             self._core_error = error
             raise
@@ -256,18 +263,17 @@ class Retrieval:
     # ------------------------------------------------------------------ parse
 
     def _begin(self, batch: Batch) -> None:
-        """Have a batch understood, and commit the one before it: while one is fetched and one is
-        written, a third is understood. Batches are committed in their order."""
+        """Have a batch understood, and commit those before it that had their time: while one is
+        written or fetched, others are understood. Batches are committed in their order."""
         batch.result = self._understand([fetched.raw for fetched in batch.fetched])
-        earlier, self._begun = self._begun, batch
-        if earlier is not None:
-            self._commit(earlier)
+        self._begun.append(batch)
+        while len(self._begun) > BATCHES_AHEAD:
+            self._commit(self._begun.popleft())
 
     def _finish_begun(self) -> None:
-        """Commit the batch that was begun last."""
-        earlier, self._begun = self._begun, None
-        if earlier is not None:
-            self._commit(earlier)
+        """Commit what was begun."""
+        while self._begun:
+            self._commit(self._begun.popleft())
 
     def prepare(self, fetched: Fetched, result: Understood | Exception) -> Prepared:
         """Classify a message that was understood; nothing in here touches the database."""

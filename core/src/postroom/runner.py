@@ -77,6 +77,7 @@ class Runner:
         # A plugin from elsewhere may look into attachments, which stay in the worker.
         beside = not plugins.classifies_elsewhere()
         self._understand: Understand = self._pool.understand if beside else understand_here
+        self._expect: Callable[[], None] = self._pool.warm if beside else lambda: None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._keeper = Keeper()
@@ -327,6 +328,7 @@ class Runner:
             stop=self._stop,
             progress=lambda count: self._progress(address, count),
             understand=self._understand,
+            expect=self._expect,
         )
         if isinstance(result, Tally):
             self.outcome.tallies.setdefault(address, Tally()).add(result)

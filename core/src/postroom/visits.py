@@ -33,6 +33,7 @@ def visit_incoming(
     stop: Flag | None = None,
     progress: Callable[[int], None] = lambda _: None,
     understand: Understand = understand_here,
+    expect: Callable[[], None] = lambda: None,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
@@ -42,7 +43,9 @@ def visit_incoming(
     """
 
     def work() -> Tally:
-        return Retrieval(lease, plugins, stop=stop, progress=progress, understand=understand).run()
+        return Retrieval(
+            lease, plugins, stop=stop, progress=progress, understand=understand, expect=expect
+        ).run()
 
     def next_visit(tally: Tally) -> datetime:
         if not tally.complete:

@@ -16,11 +16,14 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from postroom.api.transport import Spool
 from postroom.mail.identity import fingerprint
 from postroom.mail.message import Attachment, ParsedMessage
 from postroom.mail.parsing import parse
+
+if TYPE_CHECKING:
+    from postroom.api.transport import Spool
 
 CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut."""
@@ -43,7 +46,7 @@ def understand(raw: bytes | Spool) -> tuple[ParsedMessage, str]:
 
     Of a `Spool`, large attachments have size and digest, and no content.
     """
-    if not isinstance(raw, Spool):
+    if isinstance(raw, bytes):
         return parse(raw), fingerprint(raw)
     pages = _Pages(raw.map())
     cuts = list(_cuts(pages, raw.sha256))

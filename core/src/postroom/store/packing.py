@@ -6,10 +6,12 @@ import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import zstandard
 
-from postroom.api.transport import Spool
+if TYPE_CHECKING:
+    from postroom.api.transport import Spool
 
 CHUNK_BYTES = 1 << 20
 _local = threading.local()
@@ -26,7 +28,7 @@ class Packed:
 
 def pack(raw: bytes | Spool) -> Packed:
     """Compress; a spool is compressed piece by piece while it is stored."""
-    if isinstance(raw, Spool):
+    if not isinstance(raw, bytes):
         return Packed(len(raw), raw.sha256, _pack_pieces(raw.pieces(CHUNK_BYTES)))
     pieces = (raw[i : i + CHUNK_BYTES] for i in range(0, len(raw), CHUNK_BYTES))
     return Packed(len(raw), hashlib.sha256(raw).hexdigest(), list(_pack_pieces(pieces)))

@@ -59,6 +59,11 @@ class Pool:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
+    def warm(self) -> None:
+        """Have a worker started before the first batch is there, which saves the time it takes."""
+        self._start()
+        self._jobs.put(_Job([]))
+
     def understand(self, batch: Sequence[bytes | Spool]) -> Callable[[], Result]:
         """Begin to understand a batch; large messages, which are on disk, are done in place."""
         job = _Job([raw for raw in batch if isinstance(raw, bytes)])
@@ -149,6 +154,13 @@ class Worker:
             bufsize=1 << 20,
             pipesize=1 << 20,
         )
+
+    def warm(self) -> None:
+        """Start the workers before the first batch is there, which saves the time they take."""
+        if self._is_cold:
+            self._start()
+            for _ in self._threads:
+                self._jobs.put(_Job([]))
 
     def understand(self, batch: Sequence[bytes], seconds: float) -> Result:
         """Return what the worker made of a batch.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from postroom.api.transport import Spool
 from postroom.mail.message import ParsedMessage
 from postroom.store.packing import Packed, pack
+
+if TYPE_CHECKING:
+    from postroom.api.transport import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class NotUnderstoodError(Exception):
 
 
 Result = list[Understood | Exception]
-Understand = Callable[[Sequence[bytes | Spool]], Callable[[], Result]]
+Understand = Callable[[Sequence["bytes | Spool"]], Callable[[], Result]]
 """Takes a batch, and returns what gives its result, in the same order; an exception stands for a
 message that could not be understood."""
 

@@ -6,9 +6,11 @@ Started by `pool`; ends when its input ends, so it never outlives the runner.
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 
+import postroom.mail.large  # noqa: F401  # before the first batch, not with it
 from postroom.understanding.understood import understand_one
 from postroom.understanding.wire import encode, read_frames, write_frames
 
@@ -21,6 +23,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and so is a service manager's stop
     _limit_memory()
+    gc.freeze()
+    gc.set_threshold(50_000)  # what is made of a batch is let go as a whole
     source, target = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing but frames may get into the pipe
     with contextlib.suppress(EOFError, BrokenPipeError):
