@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from postroom.mail.message import Address
 from postroom.mail.text import one_line, without_direction
@@ -40,6 +41,10 @@ def parse_addresses(value: str, hint: str | None = None) -> tuple[Address, ...]:
 
     Groups are flattened, names decoded and made safe to show; what has no address is left out.
     """
+    return _cached(value, hint) if len(value) < 200 else _parse(value, hint)
+
+
+def _parse(value: str, hint: str | None) -> tuple[Address, ...]:
     if simple := _BARE.fullmatch(value):
         return (Address(simple[1]),)
     if value.isascii() and (simple := _SIMPLE.fullmatch(value)):
@@ -51,6 +56,10 @@ def parse_addresses(value: str, hint: str | None = None) -> tuple[Address, ...]:
     if not found and "=?" in text:  # the address itself is in an encoded word
         found = _Reader(hint).read(decode_words(text, hint))
     return tuple(found)
+
+
+_cached = lru_cache(maxsize=2_000)(_parse)
+"""The same people write again, and always to us."""
 
 
 @dataclass(slots=True)

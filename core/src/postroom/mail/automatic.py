@@ -130,8 +130,17 @@ def _keyword(value: str) -> str:
     return words[0].lower()
 
 
+_TELLING = frozenset(("auto-submitted", "precedence", *_AUTO_REPLY_HEADERS))
+
+
 def _is_auto_reply(message: Recognisable, marks: Marks) -> bool:
     """RFC 3834 section 5, what came before it, and what Outlook writes into the subject."""
+    if not _TELLING.isdisjoint(marks) and _header_says_so(message, marks):
+        return True
+    return bounces.is_from_daemon(message) or _subject_says_so(message, marks)
+
+
+def _header_says_so(message: Recognisable, marks: Marks) -> bool:
     if any(_keyword(value) not in _NEGATIVE for value in marks.get("auto-submitted", ())):
         return True
     if any(_keyword(v) in ("auto_reply", "auto-reply") for v in marks.get("precedence", ())):
@@ -139,9 +148,8 @@ def _is_auto_reply(message: Recognisable, marks: Marks) -> bool:
     for name in _AUTO_REPLY_HEADERS:
         if any(value.strip().lower() not in _NEGATIVE for value in marks.get(name, ())):
             return True
-    if message.return_path == "" and "list-" not in marks and _is_bulk(marks):
-        return True  # a list has somewhere to send its bounces, and people are not bulk
-    return bounces.is_from_daemon(message) or _subject_says_so(message, marks)
+    # a list has somewhere to send its bounces, and people are not bulk
+    return message.return_path == "" and "list-" not in marks and _is_bulk(marks)
 
 
 def _is_bulk(marks: Marks) -> bool:

@@ -36,6 +36,12 @@ _ZONES = {
 }  # fmt: skip
 """Minutes east of Greenwich. RFC 5322 names the American ones; any other name counts as UTC."""
 
+_USUAL = re.compile(
+    r"(?:[A-Z][a-z][a-z], )?([0-3]?\d) ([A-Z][a-z][a-z]) (\d{4}) (\d\d):(\d\d):([0-5]\d)"
+    r" ([+-])([01]\d)([0-5]\d)",
+    re.ASCII,
+)
+"""As RFC 5322 wants it and nearly all write it; what follows does not matter."""
 _DATE = re.compile(
     r"\s*(?:[^\W\d]+\.?\s*,?\s*)?(\d{1,2})[\s.-]+([^\W\d]{3,12})\.?[\s,-]+(\d{2,4})[\s,]+"
     r"(\d{1,2})\s*[:.]\s*(\d{2})(?:\s*[:.]\s*(\d{2}))?(?:[.,]\d+)?\s*([AaPp][Mm])?\s*"
@@ -74,6 +80,13 @@ def received_date(value: str) -> datetime | None:
 
 
 def _read(text: str) -> datetime | None:
+    if (found := _USUAL.match(text)) and (month := _MONTHS.get(found[2].lower())):
+        day, _, year, hour, minute, second, sign, hours, minutes = found.groups()
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        moment = datetime(
+            int(year), month, int(day), int(hour), int(minute), int(second), tzinfo=UTC
+        )
+        return moment - offset if sign == "+" else moment + offset
     if found := _DATE.match(text):
         day, name, year, hour, minute, second, half, offset, zone = found.groups()
         month = _month(name)

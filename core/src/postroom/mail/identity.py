@@ -63,6 +63,7 @@ _ZONES = {
 _MARK = re.compile(rb"<[^<>]*>")
 _ENTITY = re.compile(rb"&[#a-zA-Z0-9]{1,12};")
 
+_ASCII = bytes(range(128))
 _NOT_ASCII_LETTERS = bytes(code for code in range(128) if not chr(code).isalnum())
 _IGNORED = re.compile(
     "[\x80-\xa0\xad\u034f\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f"
@@ -387,7 +388,9 @@ def _letters(data: bytes, fields: _Fields) -> bytes:
     if charset in _NOT_ASCII_BASED or not data.isascii() or b"\x1b" in data:
         data = _decode(data, charset).encode("utf-8", "ignore")
     data = data.translate(None, _NOT_ASCII_LETTERS)
-    return data if data.isascii() else _IGNORED.sub("", data.decode("utf-8")).encode()
+    if data.isascii() or _IGNORED.search(data.translate(None, _ASCII).decode("utf-8")) is None:
+        return data
+    return _IGNORED.sub("", data.decode("utf-8")).encode()
 
 
 def _decode(data: bytes, charset: bytes) -> str:

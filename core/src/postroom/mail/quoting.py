@@ -47,7 +47,8 @@ _MAX_BLOCK = 15
 _SHORTEST_WRAPPED = 40
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
-_MARK_STARTS = frozenset(c for c in f"{RULES} \t\r\x0b\x0c\x1c\x1d\x1e\x1f" if c.isascii())
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+_MARK_STARTS = frozenset(f"{RULES}{INVISIBLE}{_SPACES}") - {"\n"}
 _LINE_START = re.compile(rf"\n[{re.escape(''.join(sorted(_MARK_STARTS)))}]")
 _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
 _POSTSCRIPT = re.compile(r"\s*(?:p\.?\s?s\b|n\.?\s?b\.|post ?scriptum)", re.IGNORECASE)
@@ -102,7 +103,7 @@ def _is_finnish_reply(text: str, subject: str) -> bool:
 
 def _may_have_marks(text: str) -> bool:
     """Say no where `_scan` would find nothing, which most prose is; ten times as fast."""
-    if not text.isascii() or ":" in text or text[:1] in _MARK_STARTS:
+    if ":" in text or text[:1] in _MARK_STARTS or (not text.isascii() and "：" in text):
         return True
     return _LINE_START.search(text) is not None
 
