@@ -15,13 +15,15 @@ from postroom_test_servers.tls import PrivateAuthority
 
 from bench import corpus
 from bench.drain import drain
-from bench.measure import SCRATCH, Measured
+from bench.measure import SCRATCH, Measured, run_measured
 from bench.peers import Peers
 from bench.postroom import Installation
 from bench.report import Report
 
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _STEP = 2_000
+_FEW = 2_000
+"""Here starting and ending count for as much as the mail."""
 _ROUNDS = 3
 _SLOW_PEERS = {"small": 400, "mix": 200}
 """Messages for peers that take long; rates are compared."""
@@ -41,13 +43,32 @@ class Bench:
         self._server, self._folder, self._peers, self._report = server, folder, peers, report
         self._numbers = itertools.count(1)
 
-    def compare(self, kind: str, count: int) -> None:
+    def start_up(self, rounds: int = 10) -> None:
+        """Measure how long the commands take that every shell completion waits for."""
+        folder = Path(sys.executable).parent
+        commands: dict[str, list[str | Path]] = {
+            "limit": [sys.executable, "-c", "import click, pluggy, peewee"],
+            "--help": [folder / "postroom", "--help"],
+            "plugin list": [folder / "postroom", "plugin", "list"],
+        }
+        best = dict.fromkeys(commands, float("inf"))
+        for _ in range(rounds):  # in turns: what else the machine does slows all of them
+            for name, command in commands.items():
+                best[name] = min(best[name], run_measured(command, {}).seconds)
+        limit = best.pop("limit")
+        for name, seconds in best.items():
+            self._report.target(
+                f"`postroom {name}` against `python -c 'import click, pluggy, peewee'`",
+                "under 2 times",
+                f"{seconds / limit:.1f} times",
+                is_met=seconds < 2 * limit,
+            )
+
+    def compare(self, kind: str, count: int, *, with_peers: bool = True) -> None:
         """Measure drain, postroom and peers on the same mail."""
         mails = list(corpus.make(kind, count))
-        account = self._account(mails)
-        limit = min(self._drain(account) for _ in range(_ROUNDS))
+        limit, best, idle = self._retrieve(self._account(mails), count)
         self._report.rate(kind, "raw drain", count, limit)
-        best, idle = self._retrieve(account, count)
         self._report.rate(kind, "postroom, whole process", count, best.seconds, best.peak)
         net = best.seconds - idle
         self._report.rate(kind, "postroom, without start and end", count, net)
@@ -64,18 +85,20 @@ class Bench:
             f"{best.peak / _MB:.0f} MB",
             is_met=best.peak < 200 * _MB,
         )
-        for name in self._peers.available:
+        for name in self._peers.available if with_peers else ():
             self._compare_peer(kind, name, mails, count / best.seconds)
 
-    def _retrieve(self, account: Account, count: int) -> tuple[Measured, float]:
-        """Return the best of some first retrievals, and the seconds that one of nothing takes."""
-        runs, idle = [], []
+    def _retrieve(self, account: Account, count: int) -> tuple[float, Measured, float]:
+        """Return the best of some drains (in seconds), of first retrievals, and of retrievals of
+        nothing (in seconds); in turns, for what else the machine does slows all of them."""
+        drains, runs, idle = [], [], []
         for _ in range(_ROUNDS):
+            drains.append(self._drain(account))
             installation = self._installation(account)
             runs.append(installation.retrieve())
             _expect(installation.stored(), count)
             idle.append(installation.retrieve().seconds)
-        return min(runs, key=lambda measured: measured.seconds), min(idle)
+        return min(drains), min(runs, key=lambda measured: measured.seconds), min(idle)
 
     def _compare_peer(self, kind: str, name: str, mails: list[bytes], ours: float) -> None:
         count = len(mails) if name == "mbsync" else min(len(mails), _SLOW_PEERS[kind])
@@ -191,8 +214,16 @@ def main() -> None:
         action="store_true",
         help="fewer messages, no slow peers, no 200,000 messages; writes nothing",
     )
-    parser.add_argument("--small", type=int, metavar="N", help="small mails (default 10,000)")
-    parser.add_argument("--mix", type=int, metavar="N", help="mixed mails (default 1,000)")
+    parser.add_argument(
+        "--small",
+        type=int,
+        metavar="N",
+        default=10_000,
+        help=f"small mails, besides {_FEW:,} of them (default 10,000)",
+    )
+    parser.add_argument(
+        "--mix", type=int, metavar="N", default=1_000, help="mixed mails (default 1,000)"
+    )
     options = parser.parse_args()
     peers = Peers(SCRATCH / "peers", only=("mbsync",) if options.quick else None)
     report = Report(" ".join(["scripts/bench", *sys.argv[1:]]), peers.versions())
@@ -201,8 +232,11 @@ def main() -> None:
     try:
         with running_dovecot(PrivateAuthority(folder).issue("localhost", "127.0.0.1")) as server:
             bench = Bench(server, folder, peers, report)
-            bench.compare("small", options.small or (2_000 if options.quick else 10_000))
-            bench.compare("mix", options.mix or (300 if options.quick else 1_000))
+            bench.start_up()
+            bench.compare("small", _FEW)
+            if not options.quick:
+                bench.compare("small", options.small, with_peers=False)
+            bench.compare("mix", 300 if options.quick else options.mix)
             bench.large_message()
             if not options.quick:
                 bench.growth()

@@ -82,11 +82,11 @@ def received_date(value: str) -> datetime | None:
 def _read(text: str) -> datetime | None:
     if (found := _USUAL.match(text)) and (month := _MONTHS.get(found[2].lower())):
         day, _, year, hour, minute, second, sign, hours, minutes = found.groups()
-        offset = timedelta(hours=int(hours), minutes=int(minutes))
         moment = datetime(
             int(year), month, int(day), int(hour), int(minute), int(second), tzinfo=UTC
         )
-        return moment - offset if sign == "+" else moment + offset
+        east = timedelta(hours=int(hours), minutes=int(minutes))
+        return moment - east if sign == "+" else moment + east
     if found := _DATE.match(text):
         day, name, year, hour, minute, second, half, offset, zone = found.groups()
         month = _month(name)

@@ -155,13 +155,6 @@ class Worker:
             pipesize=1 << 20,
         )
 
-    def warm(self) -> None:
-        """Start the workers before the first batch is there, which saves the time they take."""
-        if self._is_cold:
-            self._start()
-            for _ in self._threads:
-                self._jobs.put(_Job([]))
-
     def understand(self, batch: Sequence[bytes], seconds: float) -> Result:
         """Return what the worker made of a batch.
 
