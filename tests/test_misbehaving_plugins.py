@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from postroom_test_servers.desk import PASSWORD, Desk, mail, toml
-from postroom_test_servers.naughty import PLACES, install
+from postroom_test_servers.naughty import PLACES, install, put
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -137,6 +137,19 @@ def test_runner_ends_soon_although_plugins_hang(desk: Desk, runner: subprocess.P
     assert runner.returncode == 0
     assert time.monotonic() - begun < 10
     assert errors(desk, "fetch-hang")["code"] == "PLUGIN-HANGS"
+
+
+def test_broken_plugins_stop_nothing_and_are_named_in_the_log(
+    desk: Desk, naughty: Path, tmp_path: Path
+) -> None:
+    put(naughty, "postroom-bad", {"postroom_bad": "import sys; sys.exit(3)"})
+    configure(desk, tmp_path)
+
+    run = desk.process("run", "--once", timeout=60)
+
+    assert run.returncode == 0, run.stderr
+    assert stored(desk, "good") == 2
+    assert "Plugin bad (postroom-bad 1.0) is broken: SystemExit: 3" in run.stderr
 
 
 def test_broken_plugins_are_listed_with_their_reasons(tmp_path: Path) -> None:

@@ -8,9 +8,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -18,29 +15,14 @@ from typing import Any, Final, Literal
 from postroom.api import hookspecs
 from postroom.api.credential import CredentialKind
 from postroom.api.transport import Capability, Receiver, Sender, Transport
+from postroom.loading import HEAVY, SOUNDS_SECRET, imported_at_load
 from postroom.plugins import InstalledPlugin, Plugins
 from postroom.side_settings import is_secret
 
-HEAVY: Final = frozenset(
-    "imaplib poplib smtplib imapclient exchangelib msal httpx requests urllib3 aiohttp aiosmtplib "
-    "http.client pydantic mailbox lxml google boto3".split()
-)
-"""What no plugin imports while it is loaded."""
-_LIST_IMPORTS: Final = """
-import sys, importlib
-import postroom.api
-before = set(sys.modules)
-module = importlib.import_module(sys.argv[1])
-for name in ("postroom_transports", "postroom_credentials"):
-    list(getattr(module, name, list)() or ())
-print("\\n".join(set(sys.modules) - before))
-"""
-_SOUNDS_SECRET: Final = re.compile(r"(^|_)(password|passwd|passphrase|secret|token|api_key)$")
 _RECEIVING: Final = (Capability.FOLDERS | Capability.SEEN | Capability.MOVE | Capability.DELETE) | (
     Capability.PUSH | Capability.RECEIVED_DATES
 )
 _SENDING: Final = Capability.EXACT_BYTES | Capability.ENVELOPE | Capability.FIND_SENT
-_LOAD_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +93,11 @@ def _of_the_module(plugin: InstalledPlugin) -> _Problems:
 def _of_loading(plugin: InstalledPlugin) -> _Problems:
     """See in a process of its own what loading the plugin imports."""
     module = plugin.module.partition(":")[0]
-    run = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", _LIST_IMPORTS, module],
-        capture_output=True,
-        text=True,
-        timeout=_LOAD_SECONDS,
-        check=False,
-    )
-    if run.returncode:
-        yield "fail", f"it cannot be imported by itself: {run.stderr.strip()[-300:]}"
-    heavy = sorted(HEAVY.intersection(run.stdout.split()))
+    try:
+        heavy = sorted(HEAVY & imported_at_load(module))
+    except ImportError as error:
+        yield "fail", f"it cannot be imported by itself: {str(error)[-300:]}"
+        return
     if heavy:
         yield "warn", f"loading it imports {', '.join(heavy)}: every command pays for that"
 
@@ -173,7 +150,7 @@ def _of_settings(model: Any) -> _Problems:
         said = field.description or ""
         if not said or said.endswith(".") or "\n" in said:
             yield "fail", f"{name} needs a description of one sentence without a full stop"
-        if _SOUNDS_SECRET.search(name) and not is_secret(field):
+        if SOUNDS_SECRET.search(name) and not is_secret(field):
             yield "fail", f"{name} sounds secret and is no SecretStr: it would be stored in clear"
     model.model_json_schema()
 

@@ -49,7 +49,9 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
 
         secrets.installation_secret()  # a wrong key is told before anything is fetched
         with _progress(shown=once) as progress:
-            runner = Runner(plugins.load(), workers=workers, progress=progress)
+            installed = plugins.load()
+            _tell_what_is_broken(installed)
+            runner = Runner(installed, workers=workers, progress=progress)
             _stop_on_signals(runner)
             if not once:
                 runner.run()
@@ -99,6 +101,17 @@ def _log_to_stderr(level: str) -> None:
     # Libraries' own debug lines may hold what a server or a login said.
     for name in ("imapclient", "peewee", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _tell_what_is_broken(installed: Any) -> None:
+    """Log it at the start: a plugin without a mailbox would be missed by nobody."""
+    for plugin in installed.installed:
+        if plugin.broken is not None:
+            name = f"{plugin.name} ({plugin.distribution} {plugin.version})"
+            extra = {"plugin": plugin.name}
+            logging.getLogger(__name__).warning(
+                "Plugin %s is broken: %s", name, plugin.broken, extra=extra
+            )
 
 
 def _stop_on_signals(runner: Any) -> None:

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import logging
 import re
-import subprocess
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,9 +29,10 @@ from postroom.api import (
 from postroom.api.codes import CATALOGUE
 from postroom.api.settings import CredentialSettings
 from postroom.api.transport import API_VERSION
+from postroom.loading import HEAVY, imported_at_load
 from postroom.side_settings import secret_fields
 from postroom.store import database, models, schema
-from postroom.testing.cases_description import HEAVY, ModelCases
+from postroom.testing.cases_description import ModelCases
 from postroom.testing.expectations import (
     Outcome,
     attempt,
@@ -50,14 +49,6 @@ if TYPE_CHECKING:
 
 NAME = "kit"
 MAILBOX = "support@example.org"
-_LIST_IMPORTS = """
-import sys, importlib
-import postroom.api
-before = set(sys.modules)
-module = importlib.import_module(sys.argv[1])
-list(module.postroom_credentials())
-print("\\n".join(set(sys.modules) - before))
-"""
 
 
 class CredentialHarness(Harness):
@@ -246,21 +237,17 @@ class CredentialConformance(ModelCases):
     def test_loading_the_plugin_imports_no_library(self) -> None:
         """In a process of its own."""
         module = self.plugin or type(self.kind).__module__
-        run = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _LIST_IMPORTS, module],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        forbidden = HEAVY | set(self.heavy)
-        found = [name for name in run.stdout.split() if name in forbidden]
+        try:
+            imported, error = imported_at_load(module), ""
+        except ImportError as raised:
+            imported, error = set(), str(raised)
+        found = sorted(imported & (HEAVY | set(self.heavy)))
         expect(
-            run.returncode == 0 and not found,
+            not error and not found,
             "loading the plugin imports no library, and not pydantic.",
             because="`postroom --help` loads every plugin.",
             imported=found,
-            error=run.stderr[-500:],
+            error=error,
         )
 
     def test_tokens_are_shared_by_their_key(self, bench: CredentialBench) -> None:
