@@ -247,6 +247,24 @@ def test_server_that_fails_on_everything_makes_no_message_unreadable(
         fetch(open_receiver())
 
 
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"status": 502}, {"inner": "ErrorServerBusy"}, {"cut": "before"}]
+)
+@pytest.mark.parametrize("skip", [0, 1, 2])
+def test_busy_server_makes_no_message_unreadable(
+    box: Mailbox, exchange: ExchangeServer, open_receiver: OpenReceiver, fault: dict[str, Any],
+    skip: int,
+) -> None:  # fmt: skip
+    deliver(box, *range(45))
+    exchange.fail("GetItem", skip=skip, times=2, **fault)
+    receiver, got = open_receiver(), list[Any]()
+
+    with pytest.raises(TransientError):
+        got.extend(receiver.fetch(None, limits=Limits(), wanted=lambda p: [i.ref for i in p]))
+
+    assert not [one for one in got if isinstance(one, Unavailable)]
+
+
 def test_message_that_vanishes_is_not_yielded(box: Mailbox, open_receiver: OpenReceiver) -> None:
     first, second = deliver(box, 1, 2)
     receiver = open_receiver()

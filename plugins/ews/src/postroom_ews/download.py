@@ -17,7 +17,7 @@ from postroom.api import (
 )
 
 from postroom_ews.elements import M, T, fields, item_ids
-from postroom_ews.errors import GONE, UNCERTAIN, code_of, quote
+from postroom_ews.errors import GONE, UNCERTAIN, HttpRefused, code_of, quote
 from postroom_ews.exchange import Exchange
 from postroom_ews.listing import Found
 from postroom_ews.mime import Got, ItemReader
@@ -134,7 +134,7 @@ class Download:
             while waiting:
                 got = waiting.pop()
                 if isinstance(got.error, ews.ErrorServerBusy):
-                    raise self._exchange.explain(got.error, "read messages")
+                    raise self._exchange.explain(got.error, "read messages") from got.error
                 if got.error is not None and code_of(got.error) in UNCERTAIN:
                     continue  # left for a try of its own
                 one = left.pop(got.ref, None)
@@ -172,6 +172,10 @@ def _payload(refs: list[str]) -> object:
 
 
 def _may_be_one_message(error: TransientError) -> bool:
-    """A server that fails on one message may do well otherwise; a network that breaks says nothing
-    of messages."""
-    return error.retry_after is None and error.code in (codes.SERVER_BUSY, codes.PROTOCOL)
+    """A server that fails on one message may do well otherwise; one that is busy, and a network
+    that breaks, say nothing of messages."""
+    cause = error.__cause__
+    if isinstance(cause, HttpRefused):
+        return cause.status == 500 and error.retry_after is None
+    is_busy = isinstance(cause, ews.ErrorServerBusy)
+    return not is_busy and error.code in (codes.SERVER_BUSY, codes.PROTOCOL)
