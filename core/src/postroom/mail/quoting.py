@@ -44,6 +44,8 @@ MAX_MARK = 400
 
 _MAX_CANDIDATES = 1_000
 _MAX_BLOCK = 15
+_EVEN_WITH_YOU = ("At ", "In message <", "In article <")
+"""Attributions of Eudora, exmh and news readers: "At 09:15 3.3.2026 +0100, you wrote:"."""
 _SHORTEST_WRAPPED = 40
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
@@ -262,7 +264,9 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
-    if line[:3] != "At " and not PERSONAL.isdisjoint(word.lower() for word in words):
+    if not line.startswith(_EVEN_WITH_YOU) and not PERSONAL.isdisjoint(
+        word.lower() for word in words
+    ):
         return True
     if ". " in line or "! " in line or "? " in line:
         for end in _SENTENCE_END.finditer(line):
@@ -315,7 +319,15 @@ def _is_wrapped(above: str, *, into: str, is_whole: bool) -> bool:
         return False
     if is_whole:
         return above[-1] == "," and len(above) < 20
-    return above[-1] in ",<>" or into[0] == "<" or len(above) >= _SHORTEST_WRAPPED or "@" in above
+    if above[-1] in ",<>" or into[0] == "<" or len(above) >= _SHORTEST_WRAPPED or "@" in above:
+        return True
+    return OPENER.match(above) is not None and _is_bare_date(above)
+
+
+def _is_bare_date(line: str) -> bool:
+    """ "On Tue, 3 Mar 2026 09:15:00 +0100": Claws and others begin a line for the name."""
+    words = sum(word.islower() and len(word) > 1 for word in line.split() if word.isalpha())
+    return words < 2 and DATE.search(line) is not None
 
 
 def _has_origin(line: str) -> bool:
