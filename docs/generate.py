@@ -385,6 +385,8 @@ _WRITERS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "hooks": reference.hooks,
     "api": reference.api,
     "kit": reference.kit,
+    "harness table": reference.harness_table,
+    "cases table": reference.cases_table,
     **{f"file {path}": template_file(str(path)) for path, _ in scaffold.files(_COURIER)},
     **{f"{name} settings": transport_settings(name) for name in ("imap", "pop3", "smtp", "graph")},
 }

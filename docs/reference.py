@@ -21,6 +21,7 @@ from postroom.api import (
     transport,
     verdict,
 )
+from postroom.testing import credential as credential_kit
 from postroom.testing import harness, receiver, relay, sender
 
 _API: Final = (
@@ -64,6 +65,7 @@ def kit() -> Iterator[str]:
     for title, kind in (
         ("Cases for receivers", receiver.ReceiverConformance),
         ("Cases for senders", sender.SenderConformance),
+        ("Cases for kinds of credentials", credential_kit.CredentialConformance),
     ):
         names = sorted(name for name in dir(kind) if name.startswith("test_"))
         yield from (f"### {title}", "")
@@ -71,6 +73,48 @@ def kit() -> Iterator[str]:
             says = inspect.getdoc(getattr(kind, name)) or ""
             yield f"- `{name}`: {_plain(says.split(chr(10) * 2)[0])}"
         yield ""
+
+
+def harness_table() -> Iterator[str]:
+    """Yield what harnesses have, a line each: by whom it is needed, and what it does."""
+    yield from ("| method | harness | what it makes the server do |", "|---|---|---|")
+    for kind in (
+        harness.Harness,
+        harness.ReceiverHarness,
+        harness.SenderHarness,
+        credential_kit.CredentialHarness,
+    ):
+        whose = kind.__name__.removesuffix("Harness").lower() or "all"
+        for name, value in vars(kind).items():
+            if not inspect.isfunction(value) or name.startswith("_") or name in _HIDDEN:
+                continue
+            must = " **(must)**" if getattr(value, "__isabstractmethod__", False) else ""
+            says = _plain((inspect.getdoc(value) or "").split("\n\n")[0])
+            yield f"| `{name}`{must} | {whose} | {says} |"
+
+
+def cases_table() -> Iterator[str]:
+    """Yield the subjects of the cases: what must hold, and how many cases there are."""
+    yield from (
+        "| cases | what must hold | receiver | sender | credential |",
+        "|---|---|---|---|---|",
+    )
+    kinds = (
+        receiver.ReceiverConformance,
+        sender.SenderConformance,
+        credential_kit.CredentialConformance,
+    )
+    subjects = dict.fromkeys(one for kind in kinds for one in reversed(kind.__mro__) if _tests(one))
+    for one in subjects:
+        counts = [str(len(_tests(one))) if issubclass(kind, one) else "" for kind in kinds]
+        says = _plain(inspect.getdoc(one) or "")
+        yield f"| {one.__name__.removesuffix('Cases')} | {says} | {' | '.join(counts)} |"
+    sums = [str(sum(name.startswith("test_") for name in dir(kind))) for kind in kinds]
+    yield f"| together | | {' | '.join(sums)} |"
+
+
+def _tests(kind: type) -> list[str]:
+    return [name for name in vars(kind) if name.startswith("test_")]
 
 
 # ---------------------------------------------------------------------------- reading the source

@@ -23,7 +23,7 @@ class ReceiverBench(Workplace[ReceiverHarness]):
 
     def model(self) -> type[TransportSettings]:
         """Return the settings' model."""
-        model = self.transport.receiver_settings()
+        model: type[TransportSettings] | None = self.transport.receiver_settings()
         assert model is not None, "a receiver needs settings"  # noqa: S101 - for the type
         return model
 

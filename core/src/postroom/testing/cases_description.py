@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DescriptionCases(Conformance):
-    """What can be told without a server."""
+    """What a transport says of itself; loading it costs nothing."""
 
     transport: ClassVar[Transport]
     """The transport under test."""
@@ -98,7 +98,7 @@ class DescriptionCases(Conformance):
 
 
 class ModelCases(Conformance):
-    """The settings' model, of a transport or of a kind of credential."""
+    """Settings are declared once, and what is secret in them stays so."""
 
     @pytest.fixture
     def workplace(self) -> Workplace[Any]:
@@ -185,7 +185,7 @@ class ModelCases(Conformance):
 
 
 class SettingsCases(ModelCases):
-    """The settings of a transport."""
+    """Nothing is connected before it has to be."""
 
     def test_opening_a_session_connects_nothing(self, workplace: Workplace[Any]) -> None:
         """The first call that needs the server connects."""

@@ -9,7 +9,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -295,6 +295,31 @@ class CredentialConformance(ModelCases):
             "each fetch gives a new token that is taken.",
             because="the core fetches when a server has refused the last one.",
             different=len(set(values)),
+        )
+
+    def test_a_damaged_state_is_an_error_of_the_contract(self, bench: CredentialBench) -> None:
+        """Or does not matter."""
+        bench.signed_in()
+        bench.context.state = "{damaged"
+
+        outcome = bench.fetch()
+
+        expect(
+            outcome.error is None or isinstance(outcome.error, AuthError | SettingsError),
+            "with a state that it cannot read a kind starts anew, or asks for a person.",
+            because="an older version may have written it.",
+            raised=outcome.error,
+        )
+
+    def test_the_end_of_the_secret_is_in_utc(self, bench: CredentialBench) -> None:
+        """Where the settings tell."""
+        end = self.kind.expires_at(bench.settings())
+
+        expect(
+            end is None or end.utcoffset() == timedelta(0),
+            "expires_at is aware and in UTC, or None.",
+            because="administrators are warned before it.",
+            expires_at=end,
         )
 
     # -------------------------------------------------------------------------- refusals

@@ -74,6 +74,12 @@ def _escaped(error: BaseException) -> ContractBrokenError:
     )
 
 
+def in_time(seconds: float, call: Callable[[], Result]) -> Outcome[Result]:
+    """Make a call in another thread and fail if it takes longer."""
+    __tracebackhide__ = True
+    return _timed(seconds, call, lambda: None, lambda: None)
+
+
 def within(
     seconds: float,
     call: Callable[[], Result],
@@ -85,6 +91,16 @@ def within(
 
     :param meanwhile: called here once the other thread is at work
     """
+    __tracebackhide__ = True
+    return _timed(seconds, call, meanwhile or (lambda: None), session.interrupt)
+
+
+def _timed(
+    seconds: float,
+    call: Callable[[], Result],
+    meanwhile: Callable[[], None],
+    interrupt: Callable[[], None],
+) -> Outcome[Result]:
     __tracebackhide__ = True
     outcome: Outcome[Result] = Outcome()
 
@@ -98,12 +114,11 @@ def within(
 
     thread = threading.Thread(target=work, daemon=True, name="session under test")
     thread.start()
-    if meanwhile is not None:
-        meanwhile()
+    meanwhile()
     thread.join(seconds + MARGIN_SECONDS)
     hangs = thread.is_alive()
     if hangs:
-        session.interrupt()
+        interrupt()
         thread.join(MARGIN_SECONDS)
     expect(
         not hangs,

@@ -21,7 +21,7 @@ _ONCE = "nothing is lost, nothing is doubled, and we can prove it."
 
 
 class IntakeCases(Conformance):
-    """What the core makes of the transport."""
+    """Through the real intake, on a real database: nothing is lost, nothing is doubled."""
 
     def test_mail_becomes_questions_and_is_accounted_for(
         self, bench: ReceiverBench, installed: Installed

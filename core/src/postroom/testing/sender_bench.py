@@ -23,7 +23,7 @@ class SenderBench(Workplace[SenderHarness]):
 
     def model(self) -> type[TransportSettings]:
         """Return the settings' model."""
-        model = self.transport.sender_settings()
+        model: type[TransportSettings] | None = self.transport.sender_settings()
         assert model is not None, "a sender needs settings"  # noqa: S101 - for the type
         return model
 

@@ -21,7 +21,7 @@ _SEVERAL = 3
 
 
 class OutboxCases(Conformance):
-    """What the core makes of the transport."""
+    """Through the real outbox, on a real database: no answer is sent twice."""
 
     def test_answer_is_sent_once(self, bench: SenderBench, installed: Installed) -> None:
         """And the row says so."""

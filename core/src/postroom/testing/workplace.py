@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pytest
 
-from postroom.api import Capability, Session, Transport
+from postroom.api import Capability, Session
 from postroom.side_settings import secret_fields
 from postroom.testing.context import KitContext
 from postroom.testing.expectations import Outcome, expect
@@ -27,7 +27,7 @@ CUTS = 16
 class Workplace(Generic[H]):
     """What both benches share."""
 
-    def __init__(self, transport: Transport, harness: H, folder: Path) -> None:
+    def __init__(self, transport: Any, harness: H, folder: Path) -> None:
         self.transport, self.harness, self.folder = transport, harness, folder
         self.context = KitContext(transport.name, harness)
         self._stack = ExitStack()
