@@ -148,6 +148,7 @@ class Trouble:
                     self._login.revoke_tokens()
 
 
+@pytest.mark.timeout(1200)
 def test_thousands_of_messages_through_every_trouble(
     desk: Desk,
     graph: GraphServer,
@@ -261,6 +262,36 @@ def test_many_mailboxes_share_one_token(
 
     assert Receipt.select().where(Receipt.outcome == "stored").count() == len(addresses)
     assert sum(microsoft_login.grants.values()) == 1
+
+
+def test_new_mail_is_fetched_at_once_although_the_next_visit_is_far(
+    desk: Desk, graph: GraphServer, mailbox: GraphMailbox, configure: Callable[..., None]
+):
+    mailbox.put(mail("first"))
+    configure(poll_seconds=3600)
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "postroom", "run"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        _wait_for(lambda: Receipt.select().count() == 1)
+        _wait_for(lambda: any("$filter" in one for one in graph.requests))
+        mailbox.put(mail("second"))
+        _wait_for(lambda: Receipt.select().count() == 2)
+    finally:
+        runner.send_signal(signal.SIGTERM)
+        output, _ = runner.communicate(timeout=60)
+
+    assert runner.returncode == 0, output
+    assert "Traceback" not in output
+    assert graph.most_at_once[SUPPORT] <= 4
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_no_token_and_no_secret_is_shown_logged_or_stored(

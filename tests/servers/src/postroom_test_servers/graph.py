@@ -71,7 +71,7 @@ class GraphServer:
         """Each so manieth request of a mailbox is refused, with `retry_after`."""
         self.retry_after = "0.3"
         self.requests: list[str] = []
-        """Method and path of each, in order."""
+        """Method, path and query options of each, in order."""
         self.count = 0
         self.most_at_once: Counter[str] = Counter()
         self.early: list[str] = []
@@ -202,7 +202,7 @@ class GraphServer:
         with self._lock:
             self.count += 1
             self._served[key] += 1
-            self.requests.append(f"{request.method} {request.path}")
+            self.requests.append(f"{request.method} {request.path} {' '.join(request.query)}")
             self._active[key] += 1
             active = self._active[key]
             self.most_at_once[key] = max(self.most_at_once[key], active)
