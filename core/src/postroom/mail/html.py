@@ -95,6 +95,8 @@ _BLOCKS = _words(
 )
 _APART = _words("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl")
 _SKIPPED = _words("script style title template head xml svg math select textarea")
+_TAG = re.compile(r"<[A-Za-z/!?]")
+"""A `<` before anything else is text."""
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:]{0,40})")
 _QUOTED_TAG = re.compile(r"""[^"'<>]*(?:"[^"<]*"[^"'<>]*|'[^'<]*'[^"'<>]*)*>""")
 _CITED = re.compile(
@@ -130,12 +132,10 @@ class _Text:
 
     def read(self) -> str:
         html, position = self.html, 0
-        while True:
-            tag = html.find("<", position)
-            self._text(html[position : tag if tag >= 0 else len(html)])
-            if tag < 0:
-                break
-            position = self._tag(tag)
+        while found := _TAG.search(html, position):
+            self._text(html[position : found.start()])
+            position = self._tag(found.start())
+        self._text(html[position:])
         self._break()
         return _BLANK_LINES.sub("\n\n", "\n".join(self.lines))
 
