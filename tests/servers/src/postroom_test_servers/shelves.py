@@ -36,7 +36,7 @@ def shelf_mailbox(**values: Any) -> Iterator[tuple[Shelf, Runner]]:
     mailbox = Mailbox.create(segment=segment, address_key=settings["address"], **settings)
     for direction in ("in", "out"):
         sides.save(mailbox, direction, "shelf", {})
-    runner = Runner(loaded, workers=1)
+    runner = Runner(loaded, workers=4)
     runner._understand = understand_here
     try:
         yield shelf, runner
