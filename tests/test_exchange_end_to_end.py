@@ -31,6 +31,7 @@ from postroom_test_servers.desk import (
 )
 from postroom_test_servers.exchange import ExchangeServer, running
 from postroom_test_servers.exchange_store import Mailbox
+from postroom_test_servers.microsoft_login import OUTLOOK, MicrosoftLogin
 from postroom_test_servers.tls import PrivateAuthority
 
 __all__ = ["crash_servers"]
@@ -80,6 +81,37 @@ def test_mail_comes_in_and_answers_go_out(
     assert sent.recipients == ("in0@customer.example",)
     assert desk.audit(INFO)["on_server"] == 0
     assert PASSWORD not in "".join(desk.outputs)
+
+
+def test_credential_opens_the_mailbox_and_the_way_out_is_shown(
+    desk: Desk, exchange: ExchangeServer, box: Mailbox, authority: PrivateAuthority,
+    microsoft_login: MicrosoftLogin, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    app = microsoft_login.new_app(roles={OUTLOOK: ["full_access_as_app"]})
+    exchange.accept_tokens(
+        lambda token: "app:postroom" if microsoft_login.accepts(token, OUTLOOK) else None
+    )
+    monkeypatch.setenv("CONTOSO_SECRET", app.secret or "")
+    credential = toml(
+        "[[credential]]", name="contoso", kind="microsoft", tenant_id=app.tenant,
+        client_id=app.client_id, client_secret={"env": "CONTOSO_SECRET"},
+        authority=microsoft_login.authority, ca_file=authority.ca_file,
+    )  # fmt: skip
+    side = {
+        "transport": "ews", "url": exchange.url, "credential": "contoso",
+        "ca_file": authority.ca_file,
+    }  # fmt: skip
+    item = box.deliver(mail("oauth"))
+    desk.apply(SEGMENT, credential, mailbox(), toml("[mailbox.incoming]", **side))
+
+    desk.do("run", "--once")
+    assert_each_once([item.mime])
+
+    exchange.fail(status=403, times=None)
+    assert desk.run("run", "--once").exit_code == 3
+    [error] = desk.json("mailbox", "errors", INFO)
+    assert error["code"] == "EWS-SWITCHED-OFF"
+    assert f"postroom mailbox migrate {INFO} --to graph" in error["next_step"]
 
 
 def test_busy_and_forgetful_server_loses_and_doubles_nothing(

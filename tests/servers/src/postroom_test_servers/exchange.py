@@ -152,6 +152,10 @@ class ExchangeServer:
             self._owners[user] = address.lower()
         return box
 
+    def accept_tokens(self, accepts: Callable[[str], str | None]) -> None:
+        """Ask this from now on whom a token stands for, see `accepts`."""
+        self._accepts = accepts
+
     def fail(self, operation: str = "", **what: Any) -> None:
         """Let something go wrong, once unless `times` says otherwise; see `Fault`."""
         with self.lock:
