@@ -89,8 +89,11 @@ def test_a_message_that_makes_the_parser_fail_is_the_only_one_set_aside(poison: 
     assert _same(other, understand_one(batch[2]))
 
 
-def test_without_any_worker_it_is_done_in_place() -> None:
-    pool = Pool(1, command=["/does/not/exist"])
+@pytest.mark.parametrize(
+    "command", [["/does/not/exist"], [sys.executable, "-c", "1/0"]], ids=["missing", "broken"]
+)
+def test_without_any_worker_it_is_done_in_place(command: list[str]) -> None:
+    pool = Pool(1, command=command)
     try:
         (result,) = pool.understand([MAIL % (1, 1)])()
     finally:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 MESSAGE_SECONDS = 30.0
 """So long one message may take."""
 BATCH_SECONDS = 120.0
+START_SECONDS = 60.0
+"""So long a worker may take to start: on a busy machine that is no message's fault."""
 COMMAND = (sys.executable, "-m", "postroom.understanding.worker")
 IDLE_SECONDS = 120.0
 """A worker without work ends after that time, and is started again when there is some."""
@@ -144,7 +146,10 @@ def _end(worker: Worker | None) -> None:
 
 
 class Worker:
-    """A worker process. Used by one thread."""
+    """A worker process. Used by one thread.
+
+    :raises OSError: it cannot be started
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -154,6 +159,11 @@ class Worker:
             bufsize=1 << 20,
             pipesize=1 << 20,
         )
+        try:
+            self.understand([], START_SECONDS)
+        except Exception as error:
+            self.end()
+            raise OSError(f"it does not start: {error}") from error
 
     def understand(self, batch: Sequence[bytes], seconds: float) -> Result:
         """Return what the worker made of a batch.
