@@ -258,13 +258,34 @@ def test_mailboxes_that_waited_are_tried_when_the_issuer_agrees_again(whistle: W
 
 def test_one_mailbox_that_is_refused_does_not_stop_the_others(whistle: Whistle) -> None:
     whistle.each_mailbox = True
-    refused = AuthError(codes.AUTH_REFUSED, "There is no such bird.", only_this_mailbox=True)
+    refused = AuthError(codes.AUTH_REFUSED, "There is no such bird.", only_this_token=True)
     whistle.answer = raising(refused)
     with pytest.raises(AuthError):
         token("nobody@example.org")
     whistle.answer = lambda _: None
 
     assert token("info@example.org").value == "coo-ann-2"
+    with pytest.raises(AuthError, match="no such bird"):
+        token("nobody@example.org")
+    assert len(whistle.asked) == 2
+
+
+def test_a_purpose_that_is_refused_is_not_asked_for_by_every_mailbox(
+    whistle: Whistle, later: Callable[[timedelta], None]
+) -> None:
+    refused = AuthError(codes.AUTH_REFUSED, "Not for owls.", only_this_token=True)
+    whistle.answer = raising(refused)
+    for number in range(20):
+        with pytest.raises(AuthError, match="Not for owls"):
+            tokens.token("loft", "owl", f"box{number}@example.org")
+    assert len(whistle.asked) == 1
+    whistle.answer = lambda _: None
+    assert token().value == "coo-ann-2"
+
+    later(timedelta(minutes=5, seconds=1))
+
+    assert tokens.token("loft", "owl", "info@example.org").value == "coo-ann-3"
+    assert credential().refused_keys == {}
 
 
 def test_the_issuers_wish_is_honoured_by_all(

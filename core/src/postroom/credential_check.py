@@ -111,6 +111,7 @@ def finish_sign_in(
             generation=Credential.generation + 1,  # a fetch under way would write the old one back
             lease_owner=None,
             leased_until=None,
+            refused_keys={},
             **credentials.AS_NEW,
         ).where(Credential.id == credential.id).execute()
         CredentialToken.delete().where(CredentialToken.credential == credential.id).execute()

@@ -162,6 +162,7 @@ def _columns(
         "expires_at": expires_at,
         "found_expires_at": kind.expires_at(settings),
         "warned_days": None,
+        "refused_keys": {},
         **AS_NEW,
     }
 

@@ -26,6 +26,7 @@ from postroom.errors import NotFoundError
 from postroom.leases import is_dead, new_owner
 from postroom.plugins import load as load_plugins
 from postroom.store.database import connection, now, transaction
+from postroom.store.fields import to_micros
 from postroom.store.models import Credential, CredentialToken
 from postroom.tls import shared_context
 
@@ -156,6 +157,7 @@ class _Search:
             if found.value != self._rejected:
                 self._remember(found, row.refresh_at)
                 return found
+        _tell_of_key(credential, key, self._began, instant, insists=self._insists)
         _tell_again(credential, self._began, instant, insists=self._insists)
         if row is not None and self._rejected is not None:
             _refuse_if_too_many(row, instant, credential.name)
@@ -215,7 +217,7 @@ class _Search:
         try:
             fetched, state = self._ask(kind, settings, credential)
         except TransportError as error:
-            _note_failure(turn, error)
+            _note_failure(turn, key, error)
             still_good = self._still_good(credential, key)
             if still_good is not None and isinstance(error, TransientError):
                 logging.getLogger(__name__).warning("%s %s", credential.name, error.sentence)
@@ -305,6 +307,20 @@ def _tell_again(
     raise error
 
 
+def _tell_of_key(
+    credential: Credential, key: str, began: datetime, instant: datetime, *, insists: bool
+) -> None:
+    """Do the same for a token that is refused while others of the credential are not."""
+    known = credential.refused_keys.get(key)
+    if known is None:
+        return
+    is_paused = to_micros(instant) < known["until"]
+    if known["at"] < to_micros(began) and (insists or not is_paused):
+        return
+    code = codes.CATALOGUE.get(known["code"], codes.AUTH_REFUSED)
+    raise AuthError(code, known["sentence"], next_step=known["next_step"])
+
+
 def _refuse_if_too_many(row: CredentialToken, instant: datetime, name: str) -> None:
     """Bound how often refused tokens are replaced: 200 mailboxes without a right would each want
     a new one."""
@@ -351,12 +367,21 @@ def _release(turn: _Turn) -> None:
     Credential.update(lease_owner=None, leased_until=None).where(_mine(turn)).execute()
 
 
-def _note_failure(turn: _Turn, error: TransportError) -> None:
+def _note_failure(turn: _Turn, key: str, error: TransportError) -> None:
     instant = now()
     next_try_at = None
     kind = "transient"
-    if isinstance(error, AuthError) and error.only_this_mailbox:
-        return  # the mailbox's own pause is enough
+    if isinstance(error, AuthError) and error.only_this_token:
+        refused = _refused_but(turn.credential, key, instant)
+        refused[key] = {
+            "at": to_micros(instant),
+            "until": to_micros(instant + AUTH_PAUSE),
+            "code": error.code.name,
+            "sentence": error.sentence,
+            "next_step": error.next_step,
+        }
+        Credential.update(refused_keys=refused).where(_mine(turn)).execute()
+        return
     if isinstance(error, AuthError):
         kind, next_try_at = "auth", instant + AUTH_PAUSE
     elif isinstance(error, SettingsError):
@@ -373,6 +398,16 @@ def _note_failure(turn: _Turn, error: TransportError) -> None:
     ).where(_mine(turn)).execute()
 
 
+def _refused_but(credential: Credential, key: str, instant: datetime) -> dict[str, Any]:
+    """Return what else is refused, less what is over."""
+    limit = to_micros(instant)
+    return {
+        one: told
+        for one, told in credential.refused_keys.items()
+        if one != key and told["until"] > limit
+    }
+
+
 def _note_success(
     turn: _Turn,
     key: str,
@@ -387,7 +422,12 @@ def _note_success(
     sealed = secrets.seal(fetched.value.encode())
     with transaction():
         held = (
-            Credential.update(state=sealed_state, last_success_at=instant, **credentials.AS_NEW)
+            Credential.update(
+                state=sealed_state,
+                last_success_at=instant,
+                refused_keys=_refused_but(credential, key, instant),
+                **credentials.AS_NEW,
+            )
             .where(_mine(turn))
             .execute()
         )
@@ -409,7 +449,7 @@ def _note_success(
                 )
             CredentialToken.update(columns).where(CredentialToken.id == row.id).execute()
         _sweep(credential, instant)
-        if credential.error_kind in ("auth", "settings"):
+        if credential.error_kind in ("auth", "settings") or key in credential.refused_keys:
             credentials.wake_sides(credential)
     return True
 

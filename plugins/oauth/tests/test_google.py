@@ -64,10 +64,10 @@ def test_each_refusal_has_a_sentence_of_its_own(google_login, google):
     google_login.users = {"a@x.org"}
     unknown = refusal(opened, "nobody@x.org")
     assert unknown.code is codes.USER_UNKNOWN and "nobody@x.org" in unknown.sentence
-    assert unknown.only_this_mailbox
+    assert unknown.only_this_token
 
     undelegated = refusal(google(service_account=google_login.new_service_account(scopes=set())))
-    assert undelegated.code is codes.NOT_DELEGATED and not undelegated.only_this_mailbox
+    assert undelegated.code is codes.NOT_DELEGATED and not undelegated.only_this_token
 
     other = json.loads(google_login.new_service_account())
     other["client_email"] = json.loads(google_login.new_service_account())["client_email"]

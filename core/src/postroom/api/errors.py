@@ -68,7 +68,8 @@ class SettingsError(TransportError):
 class AuthError(TransportError):
     """Credentials were refused or have expired.
 
-    :param only_this_mailbox: a credential's issuer refuses a token for this mailbox, not for others
+    :param only_this_token: a credential's issuer refuses just this token, the one for this mailbox
+        or purpose; others are still to be had
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class AuthError(TransportError):
         sentence: str,
         *,
         next_step: str | None = None,
-        only_this_mailbox: bool = False,
+        only_this_token: bool = False,
     ) -> None:
         super().__init__(code, sentence, next_step=next_step)
-        self.only_this_mailbox = only_this_mailbox
+        self.only_this_token = only_this_token
 
 
 class TransientError(TransportError):

@@ -245,6 +245,9 @@ class Credential(Table):
     code = TextField(null=True)
     sentence = TextField(null=True)
     next_step = TextField(null=True)
+    refused_keys = JsonField(default=dict)
+    """The same for tokens that are refused while others are not: `CredentialToken.key` → at and
+    until (microseconds), code, sentence, next step."""
 
 
 class CredentialToken(Table):

@@ -59,6 +59,12 @@ _BY_ERROR: Final[dict[str, Code]] = {
     "authorization_pending": codes.CODE_EXPIRED,
     "slow_down": codes.CODE_EXPIRED,
 }
+_ABOUT_THE_SCOPE: Final = (
+    codes.CONSENT_MISSING,
+    codes.RESOURCE_UNKNOWN,
+    codes.SCOPE_REFUSED,
+)
+"""What is wrong for one purpose need not be for another."""
 _ENDINGS: Final = re.compile(r"\s*(Trace ID|Correlation ID|Timestamp):.*", re.DOTALL)
 
 
@@ -86,7 +92,8 @@ def explain(answer: Mapping[str, Any], asked: Asked) -> TransportError:
     code = known or _BY_ERROR.get(error, codes.ISSUER_REFUSED)
     words = "" if known else _words(answer, asked.secrets)
     sentence = f"{_sentence(code, asked)}{_in_brackets(number, error)}{words}."
-    return AuthError(code, sentence, next_step=code.next_step.replace("NAME", asked.credential))
+    step = code.next_step.replace("NAME", asked.credential)
+    return AuthError(code, sentence, next_step=step, only_this_token=code in _ABOUT_THE_SCOPE)
 
 
 def _sentence(code: Code, asked: Asked) -> str:

@@ -126,7 +126,7 @@ def _explain(
         code,
         f'{sentence}{words} (credential "{context.name}").',
         next_step=code.next_step.replace("NAME", context.name),
-        only_this_mailbox=only,
+        only_this_token=only,
     )
 
 

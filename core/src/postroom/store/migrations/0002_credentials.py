@@ -41,6 +41,7 @@ def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
         code = pw.TextField(null=True)
         sentence = pw.TextField(null=True)
         next_step = pw.TextField(null=True)
+        refused_keys = pw.TextField()
 
     class CredentialToken(Table):
         id = pw.AutoField()
