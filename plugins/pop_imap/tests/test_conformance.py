@@ -134,6 +134,11 @@ class TestImap(ReceiverConformance):
     heavy = HEAVY
 
     @pytest.fixture
+    def database(self, database_url: str) -> str:
+        """SQLite and PostgreSQL."""
+        return database_url
+
+    @pytest.fixture
     def harness(
         self, dovecot: Dovecot, plain_dovecot: Dovecot, start_imap: StartResponder
     ) -> Iterator[ImapHarness]:

@@ -123,6 +123,11 @@ class TestSmtp(SenderConformance):
     heavy = HEAVY
 
     @pytest.fixture
+    def database(self, database_url: str) -> str:
+        """SQLite and PostgreSQL."""
+        return database_url
+
+    @pytest.fixture
     def harness(self, smtp_server: SmtpServer) -> Iterator[SmtpHarness]:
         with Relay(smtp_server.port) as relay:
             yield SmtpHarness(smtp_server, relay)
