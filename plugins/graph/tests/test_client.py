@@ -231,7 +231,7 @@ def test_a_token_stands_in_no_error():
 
 
 EXPLAINED = {
-    (401, "InvalidAuthenticationToken"): (AuthError, "AUTH-REFUSED"),
+    (401, "InvalidAuthenticationToken"): (AuthError, "TOKEN-REFUSED"),
     (403, "ErrorAccessDenied"): (AuthError, "GRAPH-ACCESS-DENIED"),
     (403, "Authorization_RequestDenied"): (AuthError, "GRAPH-CONSENT-MISSING"),
     (403, "SomethingElse"): (AuthError, "AUTH-NOT-ALLOWED"),

@@ -235,12 +235,7 @@ def _by_code(error: GraphError, sentence: str) -> TransportError | None:
 
 def _by_status(error: GraphError, sentence: str, where: str) -> TransportError:
     if error.status == 401:
-        return AuthError(
-            codes.AUTH_REFUSED,
-            sentence,
-            next_step="Check the credential with `postroom credential check`: tenant, cloud and "
-            "permissions.",
-        )
+        return AuthError(codes.TOKEN_REFUSED, sentence)
     if error.status == 403:
         return AuthError(codes.AUTH_NOT_ALLOWED, sentence)
     if error.is_passing:
