@@ -280,6 +280,15 @@ class ConfirmsWhatItHasNotDone(CrowReceiver):
             self.apply(ref, disposition)
 
 
+@found_by("test_settling_cut_anywhere_tells_only_what_is_confirmed")
+class CopiesAgainWhatItCopied(CrowReceiver):
+    def apply(self, ref: str, disposition: Disposition) -> None:
+        if disposition.action == "move":
+            self.wire.ask("COPY", ref, disposition.folder)
+            disposition = Disposition("delete")
+        super().apply(ref, disposition)
+
+
 @found_by("test_message_that_is_gone_counts_as_settled")
 class FailsOverWhatIsGone(CrowReceiver):
     def settle(

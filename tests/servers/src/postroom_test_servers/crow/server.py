@@ -6,7 +6,7 @@
     LIST                        OK 2 / 7-1 512 1764000000 / 7-2 …
     GET 7-1                     OK 512 / bytes             GONE, UNREADABLE
     SEEN 7-1, MOVE 7-1 Done,
-    DELETE 7-1                  OK                         GONE
+    COPY 7-1 Done, DELETE 7-1   OK                         GONE
     WAIT 30                     NEWS                       NONE
     DRAFT                       OK d1
     SEND d1 size sender to…     GO, then bytes, then OK addresses that are refused or deferred
@@ -23,7 +23,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -155,6 +155,12 @@ class CrowServer:
         found = self._there(name)
         if found is not None:
             found.folder = folder
+        return b"OK\n" if found else b"GONE\n"
+
+    def _do_copy(self, _: IO[bytes], name: str, folder: str) -> bytes:
+        found = self._there(name)
+        if found is not None:
+            self.messages[self._new_id()] = replace(found, folder=folder)
         return b"OK\n" if found else b"GONE\n"
 
     def _do_delete(self, _: IO[bytes], name: str) -> bytes:
