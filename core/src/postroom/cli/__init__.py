@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any, NoReturn
 
@@ -92,5 +93,6 @@ def cli(database: str | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    gc.set_threshold(50_000)  # a start and a batch make much that stays: look through it less often
     cli(prog_name="postroom")
     sys.exit(0)
