@@ -53,10 +53,8 @@ class _Verdict(FailFast):  # type: ignore[misc]
 
     def raise_response_errors(self, response: requests.Response) -> None:
         """Raise `HttpRefused` unless there is SOAP to read."""
-        looks_like_xml = response.status_code == 500 and response.content.lstrip()[:3] in (
-            b"<?x", b"<s:", b"<so", b"<SO", b"<En", b"\xef\xbb\xbf",
-        )  # fmt: skip
-        if response.status_code != 200 and not looks_like_xml:
+        is_soap = response.status_code == 500 and b"Envelope" in response.content[:1000]
+        if response.status_code != 200 and not is_soap:
             raise HttpRefused(response)
 
 
