@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from postroom.mail import parse
-from postroom.mail.automatic import Recognisable, recognise
+from postroom.mail.automatic import recognise
 from postroom.mail.compose import (
     Draft,
     OutgoingFile,
@@ -25,6 +25,7 @@ from postroom.mail.compose import (
 )
 from postroom.mail.domains import address_key, is_own, same_address, to_ascii
 from postroom.mail.message import Address
+from postroom.mail.recognisable import Recognisable
 
 DRAFT = Draft(
     from_=Address("help@desk.example", "Example Support"),

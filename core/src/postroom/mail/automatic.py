@@ -13,50 +13,21 @@ Whether the sender is one of *our* addresses is not known here: see `addresses.i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from postroom.mail import bounces
-from postroom.mail.message import Address
 from postroom.mail.phrases import (
     AUTO_REPLY_DECLARATION,
     AUTO_REPLY_SUBJECT,
     AUTO_REPLY_TEXT,
     WORD_OF_PEOPLE_TOO,
 )
-
-Marks = Mapping[str, Sequence[str]]
+from postroom.mail.recognisable import Marks, Recognisable
 
 MAX_HOPS = 40
 """More Received lines than any honest route has (Postfix gives up at 50, sendmail at 25)."""
 
 _TEXT_LOOKED_AT = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Recognisable:
-    """What `recognise` needs to know of a message.
-
-    `headers`: decoded, in order. `content_type`: of the whole message, lower case. `return_path`:
-    `""` for `<>`, None where no server noted it. `report_parts`: content type (lower case) and
-    decoded bytes (bounded) of the parts of type message/*, and text/rfc822-headers, in the
-    multiparts of the message; never of a message inside it, else a forwarded bounce would look
-    like one.
-    """
-
-    headers: tuple[tuple[str, str], ...]
-    from_: Address | None
-    subject: str
-    text: str
-    to: tuple[Address, ...] = ()
-    cc: tuple[Address, ...] = ()
-    reply_to: tuple[Address, ...] = ()
-    content_type: str = "text/plain"
-    content_type_parameters: dict[str, str] = field(default_factory=dict)
-    in_reply_to: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    return_path: str | None = None
-    report_parts: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

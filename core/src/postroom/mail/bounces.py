@@ -9,14 +9,11 @@ bounces when they ask what they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from postroom.mail.phrases import BOUNCE_OPENING, BOUNCE_REFUSAL, BOUNCE_SUBJECT, BOUNCE_TEXT
-
-if TYPE_CHECKING:
-    from postroom.mail.automatic import Recognisable
+from postroom.mail.recognisable import Marks, Recognisable
 
 MAX_IDS = 20
 PARENT_HEADERS = (
@@ -59,7 +56,7 @@ class Report:
 _NO_REPORT = Report()
 
 
-def read_report(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Report:
+def read_report(message: Recognisable, marks: Marks) -> Report:
     """Recognise a report and read it."""
     kind = message.content_type_parameters.get("report-type", "").strip().lower()
     if message.content_type == "multipart/report" and (kind or _is_report(message)):
@@ -183,7 +180,7 @@ def _is_from_machine(message: Recognisable) -> bool:
     return bool(_ROLE.match(_local_part(message)) or _ROLE_NAME.search(name))
 
 
-def _is_text_bounce(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> bool:
+def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
     """A bounce in free text. The less the sender tells, the more subject and text have to.
 
     From a daemon one of both is enough, from a role both; from anyone else the text must begin
@@ -222,7 +219,7 @@ def ids_in(value: str) -> list[str]:
     return found
 
 
-def _reported_ids(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _reported_ids(message: Recognisable, marks: Marks) -> tuple[str, ...]:
     """Return the ids of the mail that the report is about, the surest first."""
     found: dict[str, None] = {}
     for value in _reported_id_values(message, marks):
@@ -232,7 +229,7 @@ def _reported_ids(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> 
     return tuple(found)[:MAX_IDS]
 
 
-def _reported_id_values(message: Recognisable, marks: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _reported_id_values(message: Recognisable, marks: Marks) -> Iterator[str]:
     for kind, raw in message.report_parts:
         text = raw[:_BYTES_LOOKED_AT].decode("utf-8", "replace")
         if kind in _ORIGINAL_TYPES:

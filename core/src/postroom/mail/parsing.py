@@ -16,6 +16,7 @@ from postroom.mail.ids import message_id, message_ids
 from postroom.mail.message import Address, ParsedMessage
 from postroom.mail.parameters import content_type
 from postroom.mail.quoting import strip_quotes
+from postroom.mail.recognisable import Recognisable
 from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import one_line, readable
 from postroom.mail.transfer import decode_body
@@ -127,7 +128,7 @@ class _Head:
         in_reply_to = message_ids(self.fields.first("in-reply-to"))
         subject = self.fields.first("subject")
         subject = one_line(decode_words(subject, self.hint), LONGEST_SUBJECT)
-        facts = automatic.Recognisable(
+        facts = Recognisable(
             headers=self._headers(),
             from_=self._from(),
             subject=subject,
@@ -167,7 +168,7 @@ class _Head:
             problems=tuple(self.problems),
         )
 
-    def _recognise(self, facts: automatic.Recognisable) -> automatic.Recognition:
+    def _recognise(self, facts: Recognisable) -> automatic.Recognition:
         """Recognise machines; where that fails, the message is read and no machine answers it."""
         try:
             return automatic.recognise(facts)
