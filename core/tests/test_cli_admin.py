@@ -332,6 +332,33 @@ def test_mailbox_from_add_to_delete(store: str, command: Command) -> None:
     assert command("mailbox", "delete", address, "--with-questions", "--yes").exit_code == 0
 
 
+def test_people_read_the_whole_of_what_is_wrong_and_the_next_step(
+    mailbox: str, command: Command
+) -> None:
+    from datetime import UTC, datetime
+
+    from postroom.store.models import Side, Trouble
+
+    sentence, step = "The host " + "loft." * 20 + " cannot be found.", "Check the host's spelling."
+    side, seen = Side.get(Side.direction == "in"), datetime(2026, 1, 31, tzinfo=UTC)
+    Trouble.create(
+        side=side,
+        kind="transient",
+        code="HOST-UNKNOWN",
+        sentence=sentence,
+        next_step=step,
+        first_seen_at=seen,
+        last_seen_at=seen,
+        count=1,
+    )
+
+    errors, status = command("mailbox", "errors", mailbox), command("status")
+
+    assert f"{sentence} {step}" in errors.stdout
+    assert f"sentence:  {sentence}\n" in status.stdout
+    assert f"next step: {step}\n" in status.stdout
+
+
 def test_segments_topics_and_filters(store: str, command: Command, tmp_path: Path) -> None:
     template = tmp_path / "t.txt"
     template.write_text("Thanks: {{ question.reference }}")

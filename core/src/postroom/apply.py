@@ -66,7 +66,10 @@ def read(raw: bytes, *, name: str, folder: Path) -> File:
         return File(name, folder, tomllib.loads(text), Lines(text))
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise InputError(f"{name}, line {line}: the file is not in UTF-8.") from error
+        raise InputError(
+            f"{name}, line {line}: the file is not in UTF-8.",
+            next_step="Save it in UTF-8, and apply it again. Nothing was changed.",
+        ) from error
     except tomllib.TOMLDecodeError as error:
         match = _POSITION.fullmatch(str(error))
         what, where = (match[1], match[2]) if match else (str(error), "somewhere")

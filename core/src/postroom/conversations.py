@@ -1,4 +1,4 @@
-"""Which question a message belongs to (DESIGN section 7).
+"""Which question a message belongs to.
 
 A message joins a question of its segment when one of these holds, in this order: it names a
 message known there; a stored message names it; its subject carries the question's tag; the

@@ -42,7 +42,7 @@ REST_SECONDS = (5.0, 60.0)
 
 @dataclass(slots=True)
 class Outcome:
-    """What `run --once` found; `exit_code` is what DESIGN section 8 says."""
+    """What `run --once` found; `exit_code` is one of those that the manual lists."""
 
     needs_person: bool = False
     try_later: bool = False

@@ -36,7 +36,12 @@ def model_of(transport: Transport, direction: str) -> type[TransportSettings]:
     if model is None:
         verb = "receive" if incoming else "send"
         problem = Problem("transport", f'"{transport.name}" cannot {verb} mail')
-        raise InputError(f'The transport "{transport.name}" cannot {verb} mail.', [problem])
+        raise InputError(
+            f'The transport "{transport.name}" cannot {verb} mail.',
+            [problem],
+            next_step="Choose another transport; `postroom mailbox "
+            f"{WORDS[direction]} ADDRESS --help` lists those that can.",
+        )
     return model
 
 

@@ -35,7 +35,7 @@ SETTINGS_INVALID = Code(
 PLUGIN_MISSING = Code(
     "PLUGIN-MISSING",
     "The transport of this mailbox is not installed, or its plugin is broken.",
-    "See `postroom plugin list`, then install the plugin that offers the transport.",
+    "See `postroom plugin list`, then install the plugin that offers it.",
 )
 CREDENTIAL_MISSING = Code(
     "CREDENTIAL-MISSING",

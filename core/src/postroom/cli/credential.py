@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,9 +125,8 @@ class ReplaceCommand(click.Command):
         """Return the argument, and each option once."""
         plugins = load_plugins()
         if self._known is None or self._known[0] is not plugins:
-            kinds = plugins.credential_kinds.values()
-            options = {one.name: one for kind in kinds for one in _options_of(kind)}
-            self._known = (plugins, [*self._own, *options.values(), _end_option()])
+            options = _options_of_all(plugins.credential_kinds.values())
+            self._known = (plugins, [*self._own, *options, _end_option()])
         return self._known[1]
 
     @params.setter
@@ -173,11 +172,23 @@ def _of_kind(kind: CredentialKind, options: Mapping[str, Any]) -> dict[str, Any]
     return {key: value for key, value in options.items() if key in own}
 
 
-def _options_of(kind: CredentialKind) -> list[click.Parameter]:
+def _options_of(kind: CredentialKind) -> list[click.Option]:
     from postroom.cli.setting_options import setting_options
 
     fields = kind.settings().model_fields
     return [option for name, field in fields.items() for option in setting_options(name, field)]
+
+
+def _options_of_all(kinds: Iterable[CredentialKind]) -> Iterable[click.Option]:
+    """Return each option once, without defaults: what is not given stays."""
+    options: dict[str | None, click.Option] = {}
+    for kind in kinds:
+        for option in _options_of(kind):
+            option.help = (option.help or "").partition("  [")[0]
+            known = options.setdefault(option.name, option)
+            if option.help != known.help:
+                known.help = f"{known.help} {kind.title}: {option.help}"
+    return options.values()
 
 
 def _end_option() -> click.Option:

@@ -49,7 +49,7 @@ def rotate(new_key_env: str | None, new_key_file: str | None, as_json: bool) -> 
 
 def _new_key(variable: str | None, path: str | None) -> Key | None:
     from postroom import secrets
-    from postroom.errors import InputError
+    from postroom.errors import InputError, KeyUnusableError
     from postroom.secret_sources import from_environment, from_file
 
     if variable is not None and path is not None:
@@ -61,4 +61,7 @@ def _new_key(variable: str | None, path: str | None) -> Key | None:
             return secrets.decode(from_file(Path.cwd(), path).encode(), f"the file {path}")
     except ValueError as error:
         raise InputError(f"The new key: {error}.") from error
+    except KeyUnusableError as error:
+        error.next_step = "Make one with `openssl rand -base64 32`. Nothing was changed."
+        raise
     return None

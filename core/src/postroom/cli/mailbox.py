@@ -182,8 +182,12 @@ def errors(address: str, only_open: bool, as_json: bool) -> None:
     """List what went wrong with the mailbox ADDRESS, the latest first."""
     with open_store():
         found = mailboxes.errors(mailboxes.find(address))
-        rows = (row for row in found if not (only_open and row["cleared_at"]))
+        rows = [row for row in found if not (only_open and row["cleared_at"])]
         print_rows(rows, as_json=as_json, columns=_ERROR_COLUMNS)
+    if not as_json:
+        for row in rows:
+            if row["cleared_at"] is None:
+                say(f"{row['code']} ({row['direction']}): {row['sentence']} {row['next_step']}")
 
 
 @mailbox.command()

@@ -92,6 +92,12 @@ def _print_fields(row: Row, *, indent: int) -> None:
         if isinstance(value, Mapping) and value:
             click.echo(f"{margin}{label}")
             _print_fields(value, indent=indent + 2)
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            click.echo(f"{margin}{label}")
+            for number, item in enumerate(value):
+                if number:
+                    click.echo()
+                _print_fields(item, indent=indent + 2)
         else:
             text = clean(_text(value)).replace("\n", "\n" + margin + " " * (width + 1))
             click.echo(f"{margin}{label:<{width}} {text}")
@@ -106,7 +112,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if value is None or value == "" or value == []:
+    if value is None or value in ("", [], {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

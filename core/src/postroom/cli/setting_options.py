@@ -59,7 +59,7 @@ def prompt_secret(field: str, values: dict[str, Any]) -> None:
 # ---------------------------------------------------------------------------- model to options
 
 
-def setting_options(name: str, field: FieldInfo) -> list[click.Parameter]:
+def setting_options(name: str, field: FieldInfo) -> list[click.Option]:
     """Return the options for one setting of a transport."""
     flag = f"--{name.replace('_', '-')}"
     text = field.description or ""
