@@ -60,17 +60,17 @@ def test_a_parser_that_raises_keeps_nobody_away(
 def test_a_message_that_cannot_be_written_is_set_aside_alone(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from postroom import intake
+    from postroom import filing
 
     raws = [mail(f"m{i}") for i in range(10)]
-    real = intake.insert_messages
+    real = filing.insert_messages
 
-    def insert(mailbox_id: int, items: list[intake.Prepared], instant: object) -> None:
+    def insert(mailbox_id: int, items: list[filing.Prepared], instant: object) -> None:
         if any(item.incoming.parsed.message_id == "m4@customer.example" for item in items):
             raise ValueError("a column does not take it")
         real(mailbox_id, items, instant)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(intake, "insert_messages", insert)
+    monkeypatch.setattr(filing, "insert_messages", insert)
     with shelf_mailbox() as (shelf, runner):
         shelf.put(*raws)
 

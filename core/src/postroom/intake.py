@@ -2,6 +2,7 @@
 
 Read from top to bottom. The order is the promise: nothing happens on the server before the
 message, its receipt, its question and the cursor are committed in one transaction (invariant 2).
+What becomes of each message of a batch is in `filing`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from threading import Event as Flag
 
 from peewee import OperationalError, PeeweeException
 
-from postroom import contacts, recognition, sessions
+from postroom import recognition, sessions
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import (
@@ -29,18 +30,18 @@ from postroom.api.transport import (
     Unavailable,
 )
 from postroom.api.verdict import Verdict
-from postroom.conversations import Conversations, Incoming, write
+from postroom.conversations import Incoming
 from postroom.entrances import Entrance, seen_through
-from postroom.errors import DiskFullError, InputError, LeaseLostError, PostroomError, StoreError
+from postroom.errors import DiskFullError, PostroomError, StoreError
+from postroom.filing import Filing
 from postroom.leases import Lease
-from postroom.ledger import Ledger, Unfetched, live_receipts, of_incoming_side, ref_key
+from postroom.ledger import Ledger, Unfetched, of_incoming_side, ref_key
 from postroom.plugins import Plugins
-from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
-from postroom.secrets import installation_secret
+from postroom.records import Prepared
 from postroom.settlement import Settlement
 from postroom.store import raws
-from postroom.store.database import allocate_ids, is_among, is_sqlite, now, rows, transaction
-from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Topic
+from postroom.store.database import explain, now, transaction
+from postroom.store.models import Mailbox, Receipt
 from postroom.tally import Tally
 from postroom.understanding.understood import Result, Understand, Understood, understand_here
 from postroom.unstored import Unstored
@@ -106,6 +107,14 @@ class Retrieval:
         self._begun: deque[Batch] = deque()
         self.tally = Tally()
         self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
+        self.filing = Filing(
+            self.mailbox,
+            self._ledger,
+            self._unstored,
+            self.tally,
+            own_addresses=self.view.own_addresses,
+            acknowledges=entrance is None or entrance.acknowledges,
+        )
 
     def run(self) -> Tally:
         """Retrieve and settle.
@@ -306,8 +315,6 @@ class Retrieval:
         try:
             stored = self._store(prepared, batch, unfetched)
         except PeeweeException as error:
-            from postroom.store.database import explain
-
             raise explain(error) from error
         finally:
             for item in prepared:
@@ -321,244 +328,13 @@ class Retrieval:
     ) -> list[Prepared]:
         with transaction():
             self._lease.hold()
-            self._lock_segment()
-            stored = self._write_all(prepared)
+            self.filing.lock_segment()
+            stored = self.filing.write_all(prepared)
             self._unstored.write(unfetched, batch.oversized, batch.unavailable)
             if batch.cursor is not None and batch.cursor != self.mailbox.cursor:
                 self.mailbox.cursor = batch.cursor
                 Mailbox.update(cursor=batch.cursor).where(Mailbox.id == self.mailbox.id).execute()
         return stored
-
-    def _lock_segment(self) -> None:
-        """Let one runner at a time look for conversations of a segment and add to them.
-
-        On SQLite the transaction has the write lock of the whole database anyway.
-        """
-        if not is_sqlite():
-            Segment.select(Segment.id).where(
-                Segment.id == self.mailbox.segment_id
-            ).for_update().execute()
-
-    def _write_all(self, prepared: list[Prepared]) -> list[Prepared]:
-        """Write the batch at once; if that fails, one by one, and what fails alone is
-        quarantined alone (invariant 5)."""
-        prepared = self._without_known(prepared)
-        for item in prepared:
-            if item.failure is not None:
-                self._unstored.quarantine(item, item.failure)
-        prepared = [item for item in prepared if item.failure is None]
-        try:
-            with transaction():
-                return self._write(prepared)
-        except (LeaseLostError, StoreError):
-            raise
-        except Exception as error:
-            if isinstance(error, OperationalError):
-                raise
-            logger.warning(
-                "A batch of %s is stored one by one", self.mailbox.address, exc_info=True
-            )
-        done: list[Prepared] = []
-        for item in prepared:
-            try:
-                with transaction():
-                    done += self._write([item])
-            except (LeaseLostError, StoreError, OperationalError):
-                raise
-            except Exception as error:
-                logger.exception("A message of %s cannot be stored", self.mailbox.address)
-                self._unstored.quarantine(item, error)
-        return done
-
-    def _without_known(self, prepared: list[Prepared]) -> list[Prepared]:
-        """Leave out what has a live receipt: a transport need not have asked, or may yield a
-        message twice."""
-        items = {item.ref_key: item for item in prepared}
-        known = live_receipts(self.mailbox.id, items)
-        replaced = self._ledger.replaced
-        return [
-            item
-            for key, item in items.items()
-            if key not in known or replaced.get(key) == known[key].id
-        ]
-
-    def _write(self, prepared: list[Prepared]) -> list[Prepared]:
-        """Decide every outcome and write all rows; return what became messages."""
-        if not prepared:
-            return []
-        instant = now()
-        for item in prepared:  # a second try must not see what the first one decided
-            item.outcome, item.reason, item.twin = "stored", None, None
-            item.keep_bytes, item.placement = True, None
-            item.repack()
-        self._ledger.close_replaced(item.ref_key for item in prepared)
-        self._decide(prepared)
-        stored = [item for item in prepared if item.outcome == "stored"]
-        self._place(stored)
-        kept = [item for item in prepared if item.keep_bytes]
-        for item, raw_id in zip(kept, allocate_ids(Raw, len(kept)), strict=True):
-            item.raw_id = raw_id
-        raws.insert([(item.raw_id, item.packed) for item in kept if item.raw_id is not None])
-        insert_messages(self.mailbox.id, stored, instant)
-        insert_receipts(self.mailbox.id, (self._receipt(item) for item in prepared), instant)
-        for item in stored:
-            self._acknowledge(item)
-        for item in prepared:
-            self.tally.count(item.outcome)
-        return stored
-
-    def _decide(self, prepared: list[Prepared]) -> None:
-        """Say of each message whether it is new, a duplicate, or to be ignored."""
-        twins = self._stored_twins([item.incoming.fingerprint for item in prepared])
-        new: dict[str, Prepared] = {}
-        message_ids = iter(allocate_ids(Message, len(prepared)))
-        for item in prepared:
-            fingerprint = item.incoming.fingerprint
-            if self._ledger.is_before_start(item.received_at):
-                item.outcome, item.reason, item.keep_bytes = "ignored", "before-start", False
-            elif item.incoming.verdict.ignore is not None:
-                item.outcome, item.reason = "ignored", item.incoming.verdict.ignore
-            elif fingerprint in twins:
-                item.outcome, (item.twin, sha256) = "duplicate", twins[fingerprint]
-                item.keep_bytes = item.packed.sha256 != sha256
-            elif fingerprint in new:
-                twin = new[fingerprint]
-                item.outcome, item.twin = "duplicate", twin.message_id
-                item.keep_bytes = item.packed.sha256 != twin.packed.sha256
-            else:
-                item.message_id = next(message_ids)
-                new[fingerprint] = item
-
-    def _stored_twins(self, fingerprints: list[str]) -> dict[str, tuple[int, str]]:
-        query = Receipt.select(Receipt.fingerprint, Receipt.message, Receipt.sha256).where(
-            (Receipt.mailbox == self.mailbox.id)
-            & (Receipt.outcome == "stored")
-            & is_among(Receipt.fingerprint, fingerprints)
-        )
-        return {fingerprint: (message, sha256) for fingerprint, message, sha256 in rows(query)}
-
-    def _place(self, stored: list[Prepared]) -> None:
-        """Find or open the question of each message."""
-        if not stored:
-            return
-        instant = now()
-        segment_id = self.mailbox.segment_id
-        siblings = Mailbox.select(Mailbox.id).where(
-            (Mailbox.segment == segment_id) & (Mailbox.id != self.mailbox.id)
-        )
-        conversations = Conversations(
-            self.mailbox,
-            own_addresses=self.view.own_addresses,
-            tag_secret=installation_secret(),
-            topics={t.name_key: t for t in Topic.select().where(Topic.segment == segment_id)},
-            siblings=[row[0] for row in rows(siblings)],
-            instant=instant,
-        )
-        conversations.load([item.incoming for item in stored])
-        for item in stored:
-            item.placement = conversations.place(item.incoming)
-        people = contacts.ensure(
-            item.incoming.parsed.from_ for item in stored if item.incoming.parsed.from_
-        )
-        opened = conversations.changes.opened
-        for question, number in zip(opened, allocate_ids(Question, len(opened)), strict=True):
-            question.id = number
-        for item in stored:
-            assert item.placement is not None  # noqa: S101 - set above
-            question = item.placement.question = conversations.final(item.placement.question)
-            sender = item.incoming.parsed.from_
-            if item.placement.kind == "question" and sender is not None:
-                question.contact_id = people[contacts.contact_key(sender.address)]
-        write(conversations.changes, instant)
-
-    def _receipt(self, item: Prepared) -> ReceiptRow:
-        settle = self.mailbox.disposition != "leave" and item.reason != "before-start"
-        return ReceiptRow(
-            ref=item.fetched.ref,
-            ref_key=item.ref_key,
-            outcome=item.outcome,
-            listed_size=item.listed.size,
-            received_at=item.received_at,
-            reason=item.reason,
-            because=item.incoming.verdict.because,
-            sha256=item.packed.sha256,
-            fingerprint=item.incoming.fingerprint,
-            raw_id=item.raw_id if item.keep_bytes else None,
-            message=item.message_id if item.outcome == "stored" else item.twin,
-            settle=settle,
-            is_settled=self.mailbox.disposition == "leave",
-        )
-
-    def _acknowledge(self, item: Prepared) -> None:
-        template = item.incoming.verdict.acknowledgement
-        placement = item.placement
-        if template is None or placement is None or not placement.opened:
-            return
-        if self._entrance is not None and not self._entrance.acknowledges:
-            return
-        if not item.incoming.parsed.may_auto_reply or item.incoming.verdict.may_auto_reply is False:
-            return
-        received_at = item.received_at or item.incoming.parsed.received_at
-        if received_at is None or received_at < self.mailbox.first_contact_at:
-            return  # first contact is safe (invariant 10)
-        from postroom import answers  # not needed where nothing is acknowledged
-
-        with transaction():
-            message = Message.get_by_id(item.message_id)
-            answers.queue_acknowledgement(placement.question, message, template)
-
-    def replace(self, receipt: Receipt, item: Prepared, *, bare: bool) -> str:
-        """Make a question of a quarantined message; return what it became, as a sentence.
-
-        :param bare: if it still cannot be converted, make one that only carries the raw bytes
-        :raises InputError: it still cannot be converted
-        """
-        from postroom.mail.large import unreadable
-
-        with transaction():
-            self._lease.hold()
-            self._lock_segment()
-            self._ledger.replaced[item.ref_key] = receipt.id
-            failure = item.failure or self._try_to_write(item)
-            if failure is not None and bare:
-                item.incoming.parsed = unreadable()
-                self._write([item])
-            if failure is None or bare:
-                self._take_over(receipt, item)
-            else:
-                Receipt.update(tries=Receipt.tries + 1).where(Receipt.id == receipt.id).execute()
-        if failure is not None and not bare:
-            raise InputError(
-                f"The message still cannot be converted ({type(failure).__name__}).",
-                next_step="`postroom quarantine release` makes a question of its raw bytes.",
-            )
-        if item.placement is None:
-            return f"It is {item.outcome}."
-        return f"It belongs to question {item.placement.question.id}."
-
-    def _try_to_write(self, item: Prepared) -> Exception | None:
-        try:
-            with transaction():
-                self._write([item])
-        except (StoreError, LeaseLostError, OperationalError):
-            raise
-        except Exception as error:
-            return error
-        return None
-
-    def _take_over(self, receipt: Receipt, item: Prepared) -> None:
-        """What was settled stays settled, what is gone is gone; the bytes are kept once."""
-        if receipt.settled_at is not None or receipt.gone_at is not None:
-            Receipt.update(
-                settle=False, settled_at=receipt.settled_at, gone_at=receipt.gone_at
-            ).where(
-                (Receipt.mailbox == self.mailbox.id)
-                & (Receipt.ref_key == item.ref_key)
-                & Receipt.gone_at.is_null()
-            ).execute()
-        if receipt.raw_id is not None:
-            Receipt.update(raw_id=None).where(Receipt.id == receipt.id).execute()
-            raws.delete([receipt.raw_id])
 
     def _report(self, stored: list[Prepared]) -> None:
         if not self._plugins.hears_events():

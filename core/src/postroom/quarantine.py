@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from peewee import OperationalError
+
 from postroom import sides
 from postroom.api.transport import Fetched, Listed
 from postroom.entrances import entrance_of
-from postroom.errors import InputError, NotFoundError
+from postroom.errors import InputError, LeaseLostError, NotFoundError, StoreError
+from postroom.filing import Filing
 from postroom.intake import Retrieval
 from postroom.leases import new_owner
 from postroom.ledger import needs_person
 from postroom.plugins import Plugins
+from postroom.records import Prepared
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt, Side
@@ -110,7 +114,61 @@ def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
         fetched = Fetched(receipt.ref, raw, receipt.received_at)
         item = retrieval.prepare(fetched, understand_one(raw))
         item.listed = Listed(receipt.ref, receipt.received_at, receipt.listed_size)
-        return retrieval.replace(receipt, item, bare=certain)
+        with transaction():
+            lease.hold()
+            failure = _file(retrieval.filing, receipt, item, bare=certain)
     finally:
         if not lease.lost:
             lease.release()
+    if failure is not None and not certain:
+        raise InputError(
+            f"The message still cannot be converted ({type(failure).__name__}).",
+            next_step="`postroom quarantine release` makes a question of its raw bytes.",
+        )
+    if item.placement is None:
+        return f"It is {item.outcome}."
+    return f"It belongs to question {item.placement.question.id}."
+
+
+def _file(filing: Filing, receipt: Receipt, item: Prepared, *, bare: bool) -> Exception | None:
+    """File a message in the place of its receipt; return why it cannot be converted.
+
+    :param bare: if it cannot, make a question that only carries the raw bytes
+    """
+    from postroom.mail.large import unreadable
+
+    filing.lock_segment()
+    filing.ledger.replaced[item.ref_key] = receipt.id
+    failure = item.failure or _try_to_write(filing, item)
+    if failure is not None and bare:
+        item.incoming.parsed = unreadable()
+        filing.write([item])
+    if failure is None or bare:
+        _take_over(receipt, item)
+    else:
+        Receipt.update(tries=Receipt.tries + 1).where(Receipt.id == receipt.id).execute()
+    return failure
+
+
+def _try_to_write(filing: Filing, item: Prepared) -> Exception | None:
+    try:
+        with transaction():
+            filing.write([item])
+    except (StoreError, LeaseLostError, OperationalError):
+        raise
+    except Exception as error:
+        return error
+    return None
+
+
+def _take_over(receipt: Receipt, item: Prepared) -> None:
+    """What was settled stays settled, what is gone is gone; the bytes are kept once."""
+    if receipt.settled_at is not None or receipt.gone_at is not None:
+        Receipt.update(settle=False, settled_at=receipt.settled_at, gone_at=receipt.gone_at).where(
+            (Receipt.mailbox == receipt.mailbox_id)
+            & (Receipt.ref_key == item.ref_key)
+            & Receipt.gone_at.is_null()
+        ).execute()
+    if receipt.raw_id is not None:
+        Receipt.update(raw_id=None).where(Receipt.id == receipt.id).execute()
+        raws.delete([receipt.raw_id])
