@@ -11,7 +11,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event as Flag
+from time import monotonic
 
 from peewee import OperationalError, PeeweeException
 
@@ -51,6 +53,9 @@ logger = logging.getLogger(__name__)
 
 BATCH_COUNT = 200
 BATCH_BYTES = 3 << 20
+BATCH_SECONDS = 2.0
+"""What a slow server hands out is committed in smaller batches: a runner that is killed again and
+again, or asked to give way, still gets on."""
 BATCHES_AHEAD = 2
 """So many are understood, or wait for it, while another is fetched or written."""
 
@@ -64,12 +69,22 @@ class Batch:
     oversized: list[Oversized] = field(default_factory=list)
     cursor: str | None = None
     bytes: int = 0
+    since: float = inf
+    """When its first message came, by the monotonic clock."""
     result: Callable[[], Result] = list
     """What was understood of `fetched`; waits for it."""
 
     def is_full(self) -> bool:
         """Say whether it is time to commit."""
-        return len(self.fetched) >= BATCH_COUNT or self.bytes >= BATCH_BYTES
+        return (
+            len(self.fetched) >= BATCH_COUNT
+            or self.bytes >= BATCH_BYTES
+            or self.age() >= BATCH_SECONDS
+        )
+
+    def age(self) -> float:
+        """Return for how many seconds its first message has waited."""
+        return monotonic() - self.since
 
 
 class Retrieval:
@@ -234,6 +249,7 @@ class Retrieval:
     def _take(self, delivery: Delivery, batch: Batch) -> None:
         match delivery:
             case Fetched():
+                batch.since = min(batch.since, monotonic())
                 batch.fetched.append(delivery)
                 batch.bytes += len(delivery.raw)
             case Unavailable():
@@ -276,7 +292,9 @@ class Retrieval:
         written or fetched, others are understood. Batches are committed in their order."""
         batch.result = self._understand([fetched.raw for fetched in batch.fetched])
         self._begun.append(batch)
-        while len(self._begun) > BATCHES_AHEAD:
+        while len(self._begun) > BATCHES_AHEAD or (
+            self._begun and self._begun[0].age() >= 2 * BATCH_SECONDS
+        ):
             self._commit(self._begun.popleft())
 
     def _finish_begun(self) -> None:
