@@ -330,10 +330,36 @@ def test_short_time_is_waited_and_the_work_goes_on(
     box: Mailbox, exchange: ExchangeServer, open_receiver: OpenReceiver
 ) -> None:
     items = deliver(box, 1, 2)
-    exchange.fail("SyncFolderItems", back_off=50)
-    exchange.fail("GetItem", back_off=50)
+    for operation in ("SyncFolderItems", "GetItem"):
+        exchange.fail(operation, back_off=50)
+        exchange.fail(operation, inner="ErrorServerBusy", back_off=50)
 
     assert refs(fetch(open_receiver())) == [item.id for item in items]
+
+
+def test_server_that_is_busy_for_ever_is_not_asked_for_ever(
+    box: Mailbox, exchange: ExchangeServer, open_receiver: OpenReceiver
+) -> None:
+    deliver(box, 1)
+    exchange.fail("GetItem", inner="ErrorServerBusy", back_off=1, times=None)
+
+    with pytest.raises(TransientError) as caught:
+        fetch(open_receiver())
+
+    assert caught.value.retry_after == 0.001
+    assert exchange.requests.count("GetItem") <= 10
+
+
+def test_answer_is_read_whole_where_the_server_closes_after_it(
+    box: Mailbox, exchange: ExchangeServer, open_receiver: OpenReceiver
+) -> None:
+    items = [box.deliver(letter(number, 3 << 20), DAY) for number in range(3)]
+    exchange.says_close = True
+
+    done = fetch(open_receiver(), limits=Limits(batch_bytes=4 << 20))
+
+    assert sorted(refs(done)) == sorted(item.id for item in items)
+    assert exchange.most_open <= 2  # the last one may still be closing
 
 
 # ---------------------------------------------------------------------- settling

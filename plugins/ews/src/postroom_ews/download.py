@@ -18,7 +18,7 @@ from postroom.api import (
 
 from postroom_ews.elements import M, T, fields, item_ids
 from postroom_ews.errors import GONE, UNCERTAIN, HttpRefused, code_of, quote
-from postroom_ews.exchange import Exchange
+from postroom_ews.exchange import MOST_WAITS, Exchange
 from postroom_ews.listing import Found
 from postroom_ews.mime import Got, ItemReader
 
@@ -28,8 +28,17 @@ _UNKNOWN_SIZE: Final = 1 << 18
 _CERTAINLY_LARGER: Final = 3
 """What takes up so many times the limit on the server is larger than the limit as MIME too."""
 _MOST_SUSPECTS: Final = 3
+_DOING: Final = "read messages"
 
 Item = Fetched | Unavailable | Oversized
+
+
+class _BusyError(Exception):
+    """The server was too busy for some messages of a batch."""
+
+    def __init__(self, explained: TransportError) -> None:
+        super().__init__(explained)
+        self.explained = explained
 
 
 class Download:
@@ -69,7 +78,7 @@ class Download:
         """Get a batch; what it did not bring is asked for one by one."""
         left = {one.ref: one for one in batch}
         try:
-            yield from self._request(left)
+            yield from self._request_patiently(left)
         except TransientError as error:
             if not _may_be_one_message(error):
                 raise
@@ -82,7 +91,7 @@ class Download:
         left = {one.ref: one}
         trouble: object = "it fails on this message"
         try:
-            yield from self._request(left)
+            yield from self._request_patiently(left)
         except TransientError as error:
             if not _may_be_one_message(error) or len(self._suspects) >= _MOST_SUSPECTS:
                 raise
@@ -101,8 +110,21 @@ class Download:
         if self._suspects:
             shape = M.ItemShape(T.BaseShape("IdOnly"))
             ids = item_ids(one.ref for one in self._suspects)
-            self._exchange.call("GetItem", M.GetItem(shape, ids), "read messages")
+            self._exchange.call("GetItem", M.GetItem(shape, ids), _DOING)
             yield from self._clear_suspects()
+
+    def _request_patiently(self, left: dict[str, Found]) -> Iterator[Item]:
+        """Yield what requests bring; what the server was too busy for is asked for again after the
+        short time that it names."""
+        for _ in range(MOST_WAITS):
+            try:
+                yield from self._request(left)
+                return
+            except _BusyError as busy:
+                error, cause = busy.explained, busy.__cause__
+            if not self._exchange.has_waited(error):
+                break
+        raise error from cause
 
     def _request(self, left: dict[str, Found]) -> Iterator[Item]:
         """Yield what one request brings, and take that out of `left`."""
@@ -117,7 +139,7 @@ class Download:
 
         trouble: TransportError | None = None
         try:
-            self._exchange.read("GetItem", _payload(refs), read, "read messages")
+            self._exchange.read("GetItem", _payload(refs), read, _DOING)
         except TransientError as error:
             trouble = error
         except BaseException:
@@ -134,7 +156,7 @@ class Download:
             while waiting:
                 got = waiting.pop()
                 if isinstance(got.error, ews.ErrorServerBusy):
-                    raise self._exchange.explain(got.error, "read messages") from got.error
+                    raise _BusyError(self._exchange.explain(got.error, _DOING)) from got.error
                 if got.error is not None and code_of(got.error) in UNCERTAIN:
                     continue  # left for a try of its own
                 one = left.pop(got.ref, None)

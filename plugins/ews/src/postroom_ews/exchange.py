@@ -42,7 +42,7 @@ VERSIONS: Final = (
 """Those of Microsoft's schema, the newest first; exchangelib would ask for some more."""
 _LONGEST_WAIT: Final = 10.0
 """Seconds that are waited here when the server is busy; a longer time ends the visit."""
-_MOST_WAITS: Final = 6
+MOST_WAITS: Final = 6
 
 # it logs whole requests, with what they carry and how they log in
 logging.getLogger("exchangelib").setLevel(logging.CRITICAL + 1)
@@ -217,7 +217,7 @@ class Exchange:
 
     def patiently(self, work: Callable[[], A], doing: str, *, is_repeatable: bool = True) -> A:
         """Return what some work returns, tried again where that is safe and of use."""
-        for _ in range(_MOST_WAITS):
+        for _ in range(MOST_WAITS):
             try:
                 return self._reconnecting(lambda: self._with_new_token(work), is_repeatable)
             except TransportError:
@@ -225,10 +225,16 @@ class Exchange:
             except Exception as error:
                 explained = self.explain(error, doing)
                 cause = error
-            pause = getattr(explained, "retry_after", None)
-            if pause is None or pause > _LONGEST_WAIT or self.link.interrupted.wait(pause):
+            if not self.has_waited(explained):
                 break
         raise explained from cause
+
+    def has_waited(self, error: TransportError) -> bool:
+        """Wait for the short time that a busy server named; False where there is none to wait."""
+        pause = getattr(error, "retry_after", None)
+        if pause is None or pause > _LONGEST_WAIT:
+            return False
+        return not self.link.interrupted.wait(pause)
 
     def explain(self, error: BaseException, doing: str) -> TransportError:
         """Return the contract's error."""

@@ -89,8 +89,11 @@ class _Linked:
     sock: Any
     _twin: socket.socket | None = None
     _gate: Gate | None = None
+    _hands_over = False
+    """Whether a close now leaves the socket to the answer that is read from it."""
 
     def _new_conn(self) -> socket.socket:
+        self._let_go()
         gate = self.link.gate()
         if not gate.enter(self.link.interrupted, self.link.timeout):
             raise NoSlotError("no connection is free")
@@ -129,9 +132,26 @@ class _Linked:
         self.link.has_asked = True
         return done
 
+    def getresponse(self) -> Any:
+        """Return the answer. Where the server closes after it, http.client closes this object as
+        soon as the headers are there, while the body is still to come from the socket."""
+        self._hands_over = True
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            self._hands_over = False
+        return response
+
     def close(self) -> None:
         """Close the connection, and give back what it held."""
         super().close()  # type: ignore[misc]
+        if not self._hands_over:
+            self._let_go()
+
+    def _let_go(self) -> None:
         self._forget_twin()
         self._leave()
 

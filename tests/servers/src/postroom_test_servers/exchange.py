@@ -73,7 +73,7 @@ class Fault:
     inner: str = ""
     """A response code behind ErrorInternalServerError."""
     back_off: int | None = None
-    """Milliseconds, in a SOAP fault ErrorServerBusy."""
+    """Milliseconds, in a SOAP fault ErrorServerBusy, or with `inner`."""
     cut: Literal["", "before", "after"] = ""
     """Break the connection before or after the work is done, without an answer."""
     silent: bool = False
@@ -119,6 +119,9 @@ class ExchangeServer:
         """Operations, in their order."""
         self.items_read: int = 0
         self.newest_version = "Exchange2016"
+        self.says_close = False
+        """Whether every answer says "Connection: close" and ends the connection, as behind some
+        proxies."""
         self.headers_seen: list[dict[str, str]] = []
         self.connections = 0
         self.open_connections: set[socket.socket] = set()
@@ -412,13 +415,15 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Cut
         if fault.status:
             self._reply(fault.status, fault.body, headers=list(fault.headers))
-        elif fault.back_off is not None:
+        elif fault.back_off is not None and not fault.inner:
             text = "The server cannot service this request right now. Try again later."
             self._reply(500, soap.fault("ErrorServerBusy", text, back_off=fault.back_off))
         elif fault.code or fault.inner:
             code = fault.code or "ErrorInternalServerError"
             also = with_errors(operation)
-            message = soap.refusal(operation, code, "", *also, inner=fault.inner)
+            message = soap.refusal(
+                operation, code, "", *also, inner=fault.inner, back_off=fault.back_off
+            )
             answer = soap.response(operation, [message])
             self.exchange.invalid += [f"answer {one}" for one in soap.problems([answer])]
             self._reply(200, soap.envelope(answer))
@@ -478,6 +483,8 @@ class _Handler(BaseHTTPRequestHandler):
         content_type: str = "text/xml; charset=utf-8",
     ) -> None:  # fmt: skip
         self.send_response(status)
+        if self.exchange.says_close:
+            self.send_header("Connection", "close")  # which also ends it here
         for name, value in headers or []:
             self.send_header(name, value)
         self.send_header("Content-Type", content_type)

@@ -93,10 +93,14 @@ def result(operation: str, *parts: Element) -> Element:
     return message
 
 
-def refusal(operation: str, code: str, text: str = "", *more: Element, inner: str = "") -> Element:
+def refusal(
+    operation: str, code: str, text: str = "", *more: Element, inner: str = "",
+    back_off: int | None = None,
+) -> Element:  # fmt: skip
     """Return a response message that tells of an error.
 
     :param inner: an error code behind ErrorInternalServerError
+    :param back_off: milliseconds, with an inner code
     """
     message = M(f"{operation}ResponseMessage", ResponseClass="Error")
     message.append(M.MessageText(text or code))
@@ -104,7 +108,10 @@ def refusal(operation: str, code: str, text: str = "", *more: Element, inner: st
     message.append(M.DescriptiveLinkKey("0"))
     if inner:
         value = T.Value(inner, Name="InnerErrorResponseCode")
-        message.append(M.MessageXml(value, T.Value(inner, Name="InnerErrorMessageText")))
+        details = M.MessageXml(value, T.Value(inner, Name="InnerErrorMessageText"))
+        if back_off is not None:
+            details.append(T.Value(str(back_off), Name="BackOffMilliseconds"))
+        message.append(details)
     message.extend(more)
     return message
 
