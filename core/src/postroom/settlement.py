@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from threading import Event as Flag
+from time import monotonic
 from typing import Any
 
 from postroom.api.transport import Disposition, Receiver, Settled, Unsettled
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 SETTLE_COUNT = 2_000
 """So many messages are settled at once: POP needs a session for each time."""
+CONFIRM_SECONDS = 2.0
+"""What the server confirmed is noted so often: a runner that is killed does not do it all again."""
 
 
 class Settlement:
@@ -59,17 +62,28 @@ class Settlement:
         self, receiver: Receiver, due: dict[str, int], disposition: Disposition
     ) -> None:
         settled: list[Settled] = []
+        since = monotonic()
         try:
             for result in receiver.settle(list(due), disposition):
                 if isinstance(result, Settled):
                     settled.append(result)
                 else:
                     self._note_unsettled(result)
+                if monotonic() - since >= CONFIRM_SECONDS:
+                    self._confirm(settled, due, disposition)
+                    since = monotonic()
         finally:  # what was confirmed is confirmed, also if the connection broke after it
-            with transaction():
-                self._lease.hold()
-                self._write_settled(settled, due, disposition)
-            self.settled += len(settled)
+            self._confirm(settled, due, disposition)
+
+    def _confirm(
+        self, settled: list[Settled], due: dict[str, int], disposition: Disposition
+    ) -> None:
+        """Note what the server confirmed, and empty the list."""
+        with transaction():
+            self._lease.hold()
+            self._write_settled(settled, due, disposition)
+        self.settled += len(settled)
+        settled.clear()
 
     def _note_unsettled(self, result: Unsettled) -> None:
         self.unsettled += 1

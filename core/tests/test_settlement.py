@@ -1,0 +1,70 @@
+"""When it is noted what the server confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Event
+from typing import Any
+
+import pytest
+from postroom import mailboxes, settlement
+from postroom.api.transport import Disposition, Receiver, Settled
+from postroom.leases import NoLease
+from postroom.records import ReceiptRow, insert_receipts
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Receipt
+
+pytestmark = pytest.mark.usefixtures("store")
+
+MESSAGES = 60
+
+
+class Snail(Receiver):
+    """Marks a message each second of the clock it has."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waiting: list[int] = []
+        """How many confirmations were not in the database yet, each time."""
+
+    def settle(self, refs: Sequence[str], disposition: Disposition) -> Iterator[Settled]:
+        for done, ref in enumerate(refs):
+            noted = Receipt.select().where(Receipt.settled_at.is_null(False)).count()
+            self.waiting.append(done - noted)
+            self.now += 1
+            yield Settled(ref)
+
+    def fetch(self, cursor: Any, *, limits: Any, wanted: Any) -> Any:
+        raise NotImplementedError
+
+    def list_refs(self) -> Any:
+        raise NotImplementedError
+
+    def check(self) -> Any:
+        raise NotImplementedError
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_what_a_slow_server_confirmed_is_noted_within_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A runner that is killed in the middle does not mark and move everything again."""
+    mailbox = Mailbox.get_by_id(mailboxes.add("info@example.org", disposition="seen").id)
+    with transaction():
+        receipts = [
+            ReceiptRow(f"{i}", f"{i}", "ignored", 10, None, reason="test") for i in range(MESSAGES)
+        ]
+        insert_receipts(mailbox.id, receipts, now())
+    Receipt.update(settle=True, settled_at=None).execute()
+    snail = Snail()
+    monkeypatch.setattr(settlement, "monotonic", lambda: snail.now)
+
+    visit = settlement.Settlement(mailbox, NoLease(mailbox.id), Event())
+    visit.run(snail)
+
+    assert max(snail.waiting) <= settlement.CONFIRM_SECONDS
+    assert visit.settled == MESSAGES
+    assert not Receipt.select().where(Receipt.settle).exists()
