@@ -332,6 +332,18 @@ def test_mailbox_from_add_to_delete(store: str, command: Command) -> None:
     assert command("mailbox", "delete", address, "--with-questions", "--yes").exit_code == 0
 
 
+def test_a_step_that_failed_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    from postroom.cli.mailbox_work import print_steps
+
+    detail = "No encrypted connection was possible: " + "wrong version number, " * 5
+    step = {"mailbox": "info@example.org", "direction": "in", "step": "tls", "outcome": "fail"}
+
+    with pytest.raises(SystemExit):
+        print_steps([step | {"detail": detail, "next_step": "Check the port."}], as_json=False)
+
+    assert f"info@example.org (in): {detail} Check the port." in capsys.readouterr().out
+
+
 def test_people_read_the_whole_of_what_is_wrong_and_the_next_step(
     mailbox: str, command: Command
 ) -> None:

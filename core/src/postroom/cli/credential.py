@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from postroom import credentials
 from postroom.cli.arguments import described
-from postroom.cli.output import json_option, print_one, print_rows, say
+from postroom.cli.output import json_option, print_one, print_rows, say, say_trouble
 from postroom.cli.session import open_store
 from postroom.errors import InputError
 from postroom.plugins import load as load_plugins
@@ -272,7 +272,7 @@ def check(name: str, purposes: Sequence[str], mailbox: str | None, as_json: bool
     wrong = [step for step in steps if step["outcome"] in ("fail", "warn") and step["next_step"]]
     if not as_json:
         for step in wrong:
-            say(f"{step['step']}: {step['next_step']}")
+            say_trouble(step["step"], step["detail"], step["next_step"])
     if any(step["outcome"] == "fail" for step in steps):
         sys.exit(1)
 

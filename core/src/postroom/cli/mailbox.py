@@ -10,7 +10,7 @@ import click
 from postroom import mailboxes, relocation
 from postroom.cli.arguments import address_argument, confirm, described, yes_option
 from postroom.cli.lazy import Lazy, LazyGroup
-from postroom.cli.output import json_option, print_one, print_rows, say
+from postroom.cli.output import json_option, print_one, print_rows, say, say_trouble
 from postroom.cli.session import open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,7 +187,8 @@ def errors(address: str, only_open: bool, as_json: bool) -> None:
     if not as_json:
         for row in rows:
             if row["cleared_at"] is None:
-                say(f"{row['code']} ({row['direction']}): {row['sentence']} {row['next_step']}")
+                place = f"{row['code']} ({row['direction']})"
+                say_trouble(place, row["sentence"], row["next_step"])
 
 
 @mailbox.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, print_one, print_rows, say
+from postroom.cli.output import json_option, print_json, print_one, print_rows, say_trouble
 from postroom.cli.session import open_store
 
 
@@ -73,7 +73,7 @@ def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
     if not as_json:
         for step in failed:
             place = f"{step['mailbox']} ({step['direction']})" if step["mailbox"] else step["step"]
-            say(f"{place}: {step['next_step']}")
+            say_trouble(place, step["detail"], step["next_step"])
     if failed:
         sys.exit(1)
 

@@ -47,6 +47,11 @@ def say(line: str) -> None:
     click.echo(clean(line))
 
 
+def say_trouble(place: str, sentence: str, next_step: str) -> None:
+    """Tell in full what is wrong, which a table shortens, and what to do about it."""
+    say(f"{place}: {sentence} {next_step}" if sentence else f"{place}: {next_step}")
+
+
 def warn(line: str) -> None:
     """Tell what a person should know, on standard error."""
     click.echo(f"Warning: {clean(line)}", err=True)
