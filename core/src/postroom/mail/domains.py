@@ -64,11 +64,6 @@ def address_key(address: str) -> str:
     return f"{local.lower()}@{domain}"
 
 
-def same_address(one: str, other: str) -> bool:
-    """Are these two spellings of one address?"""
-    return one == other or address_key(one) == address_key(other)
-
-
 def is_own(addresses: Iterable[Address | None], own: Collection[str]) -> bool:
     """Is any of these one of `own`, a set of `address_key`s?
 

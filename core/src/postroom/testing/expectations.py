@@ -74,12 +74,6 @@ def _escaped(error: BaseException) -> ContractBrokenError:
     )
 
 
-def in_time(seconds: float, call: Callable[[], Result]) -> Outcome[Result]:
-    """Make a call in another thread and fail if it takes longer."""
-    __tracebackhide__ = True
-    return _timed(seconds, call, lambda: None, lambda: None)
-
-
 def within(
     seconds: float,
     call: Callable[[], Result],

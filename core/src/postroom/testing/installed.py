@@ -39,7 +39,7 @@ from postroom.audit import Audit, audit
 from postroom.leases import Keeper, new_owner
 from postroom.side_settings import secret_fields, split
 from postroom.store import database, models, raws, schema
-from postroom.store.models import Mailbox, Message, Outbox, Question, Raw, Receipt, Side
+from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side
 from postroom.testing.context import ADDRESS
 from postroom.visits import claim_for_command, visit_incoming, visit_outgoing
 
@@ -374,10 +374,6 @@ class Installed:
     def questions(self) -> list[Question]:
         """Return the questions, the oldest first."""
         return list(Question.select().order_by(Question.id))
-
-    def raw_count(self) -> int:
-        """Count the raw messages of the database."""
-        return int(Raw.select().count())
 
 
 def strongest(able: Capability, folder: str) -> Disposition:
