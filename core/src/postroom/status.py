@@ -15,19 +15,7 @@ from postroom.store.models import Credential, Mailbox, Outbox, Question, Receipt
 
 def status() -> dict[str, Any]:
     """Return counts of mailboxes by state, questions, quarantine and outbox, and what is wrong."""
-    problems: list[dict[str, Any]] = []
-    states: dict[str, int] = dict.fromkeys(["ok", "failing", "attention", "never", "disabled"], 0)
-    for mailbox in Mailbox.select().order_by(Mailbox.address_key):
-        both = Side.direction.in_(["in", "out"])
-        for side in (
-            Side.select().where(both & (Side.mailbox == mailbox.id)).order_by(Side.direction)
-        ):
-            enabled = mailbox.enabled or side.direction == "out"
-            state = health.state_of(side, enabled=enabled)
-            if side.direction == "in":
-                states[state] += 1
-            if state in ("failing", "attention"):
-                problems.append(_problem(mailbox, side, state))
+    states, problems = _sides()
     quarantine = _counts(
         Receipt.select(Receipt.outcome, fn.COUNT(Receipt.id))
         .where(needs_person())
@@ -61,6 +49,22 @@ def status() -> dict[str, Any]:
             or any(one["state"] == "attention" or one["is_urgent"] for one in ending)
         ),
     }
+
+
+def _sides() -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Return how many incoming sides are in each state, and what is wrong with sides."""
+    problems: list[dict[str, Any]] = []
+    states: dict[str, int] = dict.fromkeys(["ok", "failing", "attention", "never", "disabled"], 0)
+    both = Side.direction.in_(["in", "out"])
+    for mailbox in Mailbox.select().order_by(Mailbox.address_key):
+        of_mailbox = Side.select().where(both & (Side.mailbox == mailbox.id))
+        for side in of_mailbox.order_by(Side.direction):
+            state = health.state_of(side, enabled=mailbox.enabled or side.direction == "out")
+            if side.direction == "in":
+                states[state] += 1
+            if state in ("failing", "attention"):
+                problems.append(_problem(mailbox, side, state))
+    return states, problems
 
 
 def _counts(query: Any) -> dict[str, int]:
