@@ -140,8 +140,9 @@ def test_runner_ends_soon_although_plugins_hang(desk: Desk, runner: subprocess.P
 
 
 def test_broken_plugins_stop_nothing_and_are_named_in_the_log(
-    desk: Desk, naughty: Path, tmp_path: Path
+    desk: Desk, naughty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("POSTROOM_DISABLE_PLUGINS", "naugthy")
     put(naughty, "postroom-bad", {"postroom_bad": "import sys; sys.exit(3)"})
     configure(desk, tmp_path)
 
@@ -150,6 +151,7 @@ def test_broken_plugins_stop_nothing_and_are_named_in_the_log(
     assert run.returncode == 0, run.stderr
     assert stored(desk, "good") == 2
     assert "Plugin bad (postroom-bad 1.0) is broken: SystemExit: 3" in run.stderr
+    assert "POSTROOM_DISABLE_PLUGINS names naugthy, which is not installed" in run.stderr
 
 
 def test_broken_plugins_are_listed_with_their_reasons(tmp_path: Path) -> None:

@@ -123,3 +123,15 @@ def test_installed_plugins_are_checked_and_what_is_broken_needs_a_person(
     assert (one.exit_code, one.stdout) == (0, "ok    off: switched off, not looked at\n")
     assert unknown.exit_code == 1
     assert "there are: bad, off" in unknown.stderr
+
+
+@pytest.mark.parametrize(("verb", "ends_with"), [("list", 0), ("check", 3)])
+def test_misspelt_name_in_the_environment_is_told(
+    command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, verb: str, ends_with: int
+) -> None:
+    monkeypatch.setenv("POSTROOM_PLUGINS", "no-such-plugin")
+
+    result = command("plugin", verb)
+
+    assert result.exit_code == ends_with
+    assert "Warning: POSTROOM_PLUGINS names no-such-plugin" in result.stderr

@@ -119,6 +119,25 @@ def test_environment_says_which_plugins_are_allowed(
     assert {name for name in ("a", "b", "builtin:filters") if permission(name)} == allowed
 
 
+@pytest.mark.parametrize(
+    ("variable", "name", "said"),
+    [
+        ("POSTROOM_PLUGINS", "gods", "did you mean good?"),
+        ("POSTROOM_PLUGINS", "filters", "there are: good"),
+        ("POSTROOM_DISABLE_PLUGINS", "filter", "did you mean filters?"),
+        ("POSTROOM_DISABLE_PLUGINS", "filters, good", ""),
+    ],
+)
+def test_name_in_the_environment_that_names_nothing_is_told(
+    install: Install, variable: str, name: str, said: str
+) -> None:
+    good = install("good", GOOD.format(name="good"))
+
+    told = " ".join(Plugins([good], chosen={variable: name}).unknown_names)
+
+    assert told == (f"{variable} names {name}, which is not installed; {said}" if said else "")
+
+
 def test_missing_transport_names_what_to_install() -> None:
     with pytest.raises(SettingsError) as caught:
         Plugins().transport("graph")

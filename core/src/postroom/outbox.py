@@ -112,7 +112,7 @@ class Dispatch:
         for row in list(Outbox.select().where(self._is_unknown() & due)):
             self._lease.check()
             found = sender.find_sent(row.internet_id, row.handle)
-            if isinstance(found, Sent):
+            if isinstance(found, Sent) and not _was_accepted_before(row):
                 self._learn(row, found.message_id)
                 note_evidence(row.id, row.generation, "found", "found on the server")
             elif found is NOT_SENT:
@@ -366,6 +366,12 @@ def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> No
                 sentence=None,
                 next_step=None,
             ).where((Outbox.id == row_id) & (Outbox.state == "unknown")).execute()
+
+
+def _was_accepted_before(row: Outbox) -> bool:
+    """Say whether an earlier attempt reached somebody: what is found then is that one, and proves
+    nothing about those whom it put off."""
+    return any(recipient["state"] == "accepted" for recipient in row.recipients)
 
 
 def _with_state(recipient: dict[str, Any], states: dict[str, tuple[str, str]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -58,6 +58,8 @@ DISTRIBUTIONS: Final = {
     "pipe": "postroom-local",
 }
 CREDENTIAL_DISTRIBUTIONS: Final = {"microsoft": "postroom-oauth", "google": "postroom-oauth"}
+_ALLOW: Final = "POSTROOM_PLUGINS"
+_DENY: Final = "POSTROOM_DISABLE_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _WHAT: Final[Mapping[type[Any], str]] = {
     Transport: "transport",
@@ -106,6 +108,7 @@ class Plugins:
         entry_points: Iterable[importlib.metadata.EntryPoint] = (),
         *,
         allowed: Callable[[str], bool] = lambda _: True,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -118,6 +121,8 @@ class Plugins:
         self._builtin: list[tuple[str, pluggy.HookImpl]] | None = None
         self._builtin_reports: list[str] = []
         self.installed = tuple(self._load(entry) for entry in entry_points)
+        self.unknown_names = tuple(self._unknown_names(chosen or {}))
+        """Sentences on names in POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS that name nothing."""
 
     @property
     def transports(self) -> Mapping[str, Transport]:
@@ -204,6 +209,15 @@ class Plugins:
         return f"The plugin of the transport {transport}"
 
     # ------------------------------------------------------------------------ loading
+
+    def _unknown_names(self, chosen: Mapping[str, str]) -> Iterator[str]:
+        installed = {one.name for one in self.installed}
+        for variable, text in chosen.items():
+            known = sorted(installed | (set(BUILT_IN) if variable == _DENY else set()))
+            for name in sorted(_names(text) - set(known)):
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+                yield f"{variable} names {name}, which is not installed; {hint}"
 
     def _load(self, entry: importlib.metadata.EntryPoint) -> InstalledPlugin:
         distribution = entry.dist
@@ -339,12 +353,10 @@ def load() -> Plugins:
     global _loaded
     if _replacement is not None:
         return _replacement
-    settings = (
-        os.environ.get("POSTROOM_PLUGINS", ""),
-        os.environ.get("POSTROOM_DISABLE_PLUGINS", ""),
-    )
+    settings = (os.environ.get(_ALLOW, ""), os.environ.get(_DENY, ""))
     if _loaded is None or _loaded[0] != settings:
-        _loaded = (settings, Plugins(_scan(), allowed=_permission(*settings)))
+        chosen = dict(zip((_ALLOW, _DENY), settings, strict=True))
+        _loaded = (settings, Plugins(_scan(), allowed=_permission(*settings), chosen=chosen))
     return _loaded[1]
 
 

@@ -130,6 +130,21 @@ def test_proof_that_it_was_not_sent_sends_it_again(
     assert [one.message_id for one in shelf.sent] == [row.internet_id]
 
 
+def test_earlier_attempt_that_is_found_proves_nothing_about_whom_it_put_off(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    busy = [{"address": "ann@example.net", "state": "accepted"}]
+    busy += [{"address": "eve@example.net", "state": "deferred"}]
+    Outbox.update(recipients=busy).execute()
+    lose_the_answer(shelf)
+    shelf.on_find = lambda _message_id: Sent()
+
+    assert visit(plugins, keeper)
+
+    assert shelf.sent[0].recipients == ("eve@example.net",)
+    assert Outbox.get_by_id(row.id).state == "unknown"
+
+
 def test_what_a_dead_runner_left_is_taken_up_though_nothing_else_is_due(
     row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
 ):

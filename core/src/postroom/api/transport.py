@@ -400,7 +400,9 @@ class Sender(Session):
     def prepare(self, outgoing: Outgoing) -> str | None:  # noqa: ARG002
         """Return a handle (a draft's id, say) that is stored before `send`, or None.
 
-        Sends nothing, so it never raises OutcomeUnknown; else it raises as `send` does.
+        Called before the first attempt only: later ones, for recipients that were deferred, say,
+        get the same handle, perhaps in another session. Where it is gone by then, `send` prepares
+        again. Sends nothing, so it never raises OutcomeUnknown; else it raises as `send` does.
         """
         return None
 
@@ -415,7 +417,12 @@ class Sender(Session):
         """
 
     def find_sent(self, message_id: str, handle: str | None) -> Lookup:  # noqa: ARG002
-        """Look for evidence on a message whose outcome is unknown."""
+        """Look for evidence on a message whose outcome is unknown.
+
+        :returns: `Sent` or NOT_SENT on proof only: not finding it proves nothing. `Sent` may be
+            about an earlier attempt that reached some recipients; the core knows that
+        :raises AuthError, SettingsError, TransientError: it could not look
+        """
         return CANNOT_TELL
 
 

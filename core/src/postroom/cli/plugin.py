@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, print_rows, say
+from postroom.cli.output import json_option, print_json, print_rows, say, warn
 from postroom.plugins import InstalledPlugin, load
 
 if TYPE_CHECKING:
@@ -32,8 +32,11 @@ def list_(as_json: bool) -> None:
     POSTROOM_PLUGINS (names, separated by commas) allows only those; POSTROOM_DISABLE_PLUGINS
     switches some off.
     """
-    installed = load().installed
+    plugins = load()
+    installed = plugins.installed
     print_rows(_rows(installed), as_json=as_json, columns=_COLUMNS)
+    for sentence in plugins.unknown_names:
+        warn(sentence)
     for one in () if as_json else installed:
         for transport, can in one.capabilities.items():
             say(f"{transport} can: {', '.join(can).replace('_', ' ') or 'the least'}")
@@ -59,7 +62,9 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
         else:
             subject = f" ({finding.subject})" if finding.subject else ""
             say(f"{finding.outcome:4}  {finding.plugin}{subject}: {finding.detail}")
-    if any(finding.outcome == "fail" for finding in findings):
+    for sentence in plugins.unknown_names:
+        warn(sentence)
+    if plugins.unknown_names or any(finding.outcome == "fail" for finding in findings):
         sys.exit(3)
 
 

@@ -105,6 +105,8 @@ def _log_to_stderr(level: str) -> None:
 
 def _tell_what_is_broken(installed: Any) -> None:
     """Log it at the start: a plugin without a mailbox would be missed by nobody."""
+    for sentence in installed.unknown_names:
+        logging.getLogger(__name__).warning("%s", sentence)
     for plugin in installed.installed:
         if plugin.broken is not None:
             name = f"{plugin.name} ({plugin.distribution} {plugin.version})"

@@ -75,7 +75,8 @@ class SessionCases(Conformance):
             and workplace.context.rejected[0] in workplace.context.lent,
             "a token that the server refuses is handed back with `rejected=`, once, and the work "
             "goes on with the new one.",
-            because="tokens live for an hour; without this every mailbox would need a person then.",
+            because="tokens live for an hour; without this every mailbox would need a person then. "
+            "(The harness's `token` has to give the same one until that is rejected.)",
             rejected=len(workplace.context.rejected),
         )
 
@@ -325,6 +326,12 @@ class SessionCases(Conformance):
         expect_no_secret(secrets, "the log", _logged(caplog))
         expect_no_secret(secrets, "what is printed", written.out + written.err)
         expect_no_secret(secrets, "the session's repr", shown)
+        expect(
+            not written.out,
+            "a session, and the server in the same process, prints nothing on standard output.",
+            because="`--json` promises programs one document there; use `context.logger`.",
+            printed=written.out,
+        )
 
     def test_no_secret_is_in_the_error_of_a_wrong_password(
         self,
@@ -368,6 +375,7 @@ class SessionCases(Conformance):
                 because="no traceback reaches a person for something they can fix.",
                 text=text,
             )
+        expect_no_secret(workplace.secrets(), "an error", everything_said(error))
 
 
 def _raised(outcome: Outcome[Any]) -> Any:

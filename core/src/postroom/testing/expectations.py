@@ -157,8 +157,8 @@ def expect_no_secret(secrets: Collection[str], where: str, text: str) -> None:
 
 
 def _codings(secret: str) -> set[str]:
-    """Return the secret in clear, in a URL, and as it stands inside of something in Base64."""
-    found = {secret, quote(secret, safe=""), quote_plus(secret)}
+    """Return the secret in clear, in a URL, as hexadecimal digits, and inside of Base64."""
+    found = {secret, quote(secret, safe=""), quote_plus(secret), secret.encode().hex()}
     for before in range(3):
         coded = base64.b64encode(b"\0" * before + secret.encode()).decode()
         found.add(coded[4 if before else 0 : -4])

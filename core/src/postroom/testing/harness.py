@@ -113,7 +113,8 @@ class Harness(ABC):
         self.lacks("cut_other_way")
 
     def token(self, purpose: str, rejected: Token | None) -> Token:
-        """Return an access token, as `Context.token` does: for settings that name a credential."""
+        """Return an access token, as `Context.token` does, for settings that name a credential: the
+        same one each time, until it comes back as `rejected`; then a new one."""
         self.lacks("token")
 
     def expire_token(self) -> None:
@@ -141,6 +142,9 @@ class ReceiverHarness(Harness):
     """A folder that does not exist yet, to move to."""
     lists_sizes: ClassVar[bool] = True
     """Whether the server tells sizes in its listing."""
+    largest_page: ClassVar[int] = 100
+    """How many messages the server lists at once, or takes in one request, at most. One case puts
+    twice as many and one more: set it where pages are larger."""
 
     @abstractmethod
     def put(self, raw: bytes, received_at: datetime | None = None) -> None:

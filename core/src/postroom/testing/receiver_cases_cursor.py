@@ -6,7 +6,7 @@ import pytest
 
 from postroom.api import Checkpoint, Fetched, Limits
 from postroom.testing.bench import ReceiverBench
-from postroom.testing.expectations import expect
+from postroom.testing.expectations import expect, expect_no_secret
 from postroom.testing.haul import Haul, nothing
 from postroom.testing.letters import letter
 from postroom.testing.standard import Conformance
@@ -46,6 +46,7 @@ class CursorCases(Conformance):
             because="it is stored with the mailbox, in SQLite and PostgreSQL.",
             cursors=haul.cursors,
         )
+        expect_no_secret(bench.secrets(), "a cursor or ref", " ".join([*haul.cursors, *haul.refs]))
 
     def test_checkpoint_is_the_last_item(self, bench: ReceiverBench) -> None:
         """Of a complete run."""

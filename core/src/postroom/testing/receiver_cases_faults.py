@@ -189,7 +189,7 @@ class FaultCases(Conformance):
         receiver.wait(0)
         bench.put(1)
 
-        outcome = within(15, lambda: receiver.wait(60), receiver)
+        outcome = within(15, lambda: receiver.wait(10), receiver)
 
         expect(
             outcome.result is True,
@@ -207,7 +207,7 @@ class FaultCases(Conformance):
         receiver.wait(0)
 
         outcome = within(
-            15, lambda: receiver.wait(60), receiver, meanwhile=lambda: _ignored(bench.put(1))
+            15, lambda: receiver.wait(10), receiver, meanwhile=lambda: _ignored(bench.put(1))
         )
 
         expect(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from postroom.api import Capability, Limits
+from postroom.api import Capability, Disposition, Limits, Settled
 from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import expect
 from postroom.testing.haul import nothing
@@ -43,6 +43,35 @@ class ListingCases(Conformance):
             because="nothing is skipped in silence (invariant 1).",
             put=len(raws),
             fetched=len(haul.raws),
+        )
+
+    def test_mailbox_of_several_pages_is_whole(self, bench: ReceiverBench) -> None:
+        """`Harness.largest_page`: listed, fetched and settled, the borders of pages included."""
+        raws = sorted(bench.put(2 * bench.harness.largest_page + 1))
+        chosen = next(iter(bench.dispositions()), Disposition("leave"))
+
+        listed = bench.refs()
+        haul = bench.fetch()
+        settled = {one.ref for one in bench.settle(haul.refs, chosen) if isinstance(one, Settled)}
+
+        expect(
+            len(set(listed)) == len(listed) == len(raws) and set(listed) == set(haul.raws),
+            "list_refs and fetch bring every message of a mailbox that takes several pages, once.",
+            because="the message at the border of two pages would be lost for good (invariant 1).",
+            put=len(raws),
+            listed=len(listed),
+            fetched=len(haul.raws),
+        )
+        left = len(raws) if chosen.action == "leave" else 0
+        undone = [held for held in bench.watched() if not (chosen.action == "seen" and held.seen)]
+        expect(
+            settled == set(listed) and len(undone) == left,
+            "every one of hundreds of refs is settled, and done on the server.",
+            because="the core hands over up to two thousand; one that is told and not done stays "
+            "as it is for ever.",
+            disposition=chosen,
+            told=len(settled),
+            not_done=len(undone),
         )
 
     def test_list_refs_is_complete_and_agrees_with_fetch(self, bench: ReceiverBench) -> None:

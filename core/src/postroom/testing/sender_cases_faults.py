@@ -25,6 +25,9 @@ _NEVER_AGAIN = (
     "TransientError means surely not sent: the core would send it again, and the customer would "
     "get it twice (invariant 7)."
 )
+_EITHER_WAY = pytest.mark.parametrize(
+    "other_way", [False, True], ids=["what-is-told", "what-is-said"]
+)
 _KEPT = pytest.mark.parametrize("kept", [True, False], ids=["taken", "not-taken"])
 
 
@@ -126,7 +129,7 @@ class SenderFaultCases(Conformance):
             arrived=len(bench.arrived(later)),
         )
 
-    @pytest.mark.parametrize("other_way", [False, True], ids=["what-is-told", "what-is-said"])
+    @_EITHER_WAY
     def test_connection_cut_anywhere_tells_the_truth(
         self,
         bench: SenderBench,
@@ -304,6 +307,51 @@ class SenderFaultCases(Conformance):
             because="people and rules delete sent mail; the core would send it again.",
             found=found,
         )
+
+    def test_evidence_is_about_the_message_asked_for(self, bench: SenderBench) -> None:
+        """Not about the one that the session sent before."""
+        bench.require(Capability.FIND_SENT)
+        sender, other = bench.open(), bench.outgoing()
+        bench.send(bench.outgoing(), sender)
+        handle = sender.prepare(other)
+
+        outcome = attempt(lambda: sender.find_sent(other.message_id, handle))
+
+        expect_well("find_sent", outcome.error)
+        expect(
+            not isinstance(outcome.result, Sent),
+            "find_sent speaks of the message with this Message-ID and this handle.",
+            because="on Sent nobody sends it again: an answer that never left would be lost.",
+            found=outcome.result,
+        )
+
+    @_EITHER_WAY
+    def test_evidence_that_could_not_be_read_proves_nothing(
+        self, bench: SenderBench, other_way: bool
+    ) -> None:
+        """The connection is cut at many points while it is looked for."""
+        bench.require(Capability.FIND_SENT)
+        outgoing = bench.outgoing()
+        handle = bench.open().prepare(outgoing)
+        expect_well("send", bench.try_send(bench.open(), outgoing, handle).error)
+        places = bench.cut_points(lambda: self._find(bench, outgoing, handle), other_way=other_way)
+
+        for place in places:
+            bench.cut(place, other_way=other_way)
+            sender = bench.open(impatient=True)
+            outcome = attempt(lambda: sender.find_sent(outgoing.message_id, handle))  # noqa: B023
+            sender.close()
+            bench.harness.heal()
+            expect(
+                outcome.result is not NOT_SENT
+                and (outcome.error is None or isinstance(outcome.error, TransientError)),
+                "find_sent never says NOT_SENT because it could not look: it raises "
+                "TransientError, or says CANNOT_TELL.",
+                because="on NOT_SENT the core sends the message again, and it was sent.",
+                cut_after_bytes=place,
+                found=outcome.result,
+                raised=outcome.error,
+            )
 
     @staticmethod
     def _find(bench: SenderBench, outgoing: Outgoing, handle: str | None) -> Any:

@@ -12,6 +12,7 @@ from postroom.testing.sender_bench import ANN, BOB, EVE, SenderBench
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import expect_well
 
+_WITH_CAPITALS = "Ann.Lee@customer.example"
 _NOT_THERE = "nobody@customer.example"
 
 
@@ -81,6 +82,20 @@ class SendingCases(Conformance):
             because="bounces go there.",
             given=bench.harness.ours,
             arrived=arrived.sender,
+        )
+
+    def test_addresses_are_told_as_they_were_given(self, bench: SenderBench) -> None:
+        """Capitals included: the part before the @ belongs to its server (RFC 5321 section 2.4)."""
+        outgoing = bench.outgoing(_WITH_CAPITALS, ANN)
+
+        bench.send(outgoing)  # which looks at the names in the result
+
+        told = [to for one in bench.arrived(outgoing) for to in one.recipients]
+        expect(
+            Capability.ENVELOPE not in bench.transport.capabilities or _WITH_CAPITALS in told,
+            "an address is passed on as it was given.",
+            because="only its own server knows whether Ann.Lee and ann.lee are one person.",
+            arrived=told,
         )
 
     def test_null_sender_is_honoured(self, bench: SenderBench) -> None:

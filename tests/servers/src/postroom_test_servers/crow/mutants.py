@@ -107,6 +107,37 @@ class ListsOnlyWhatIsNew(CrowReceiver):
         yield from (entry.listed for entry in self.since(_last_cursor, self.entries()))
 
 
+@found_by("test_mailbox_of_several_pages_is_whole")
+class DropsTheLastOfAPage(CrowReceiver):
+    def entries(self) -> list[Entry]:
+        return [one for place, one in enumerate(super().entries(), 1) if place % 50]
+
+
+@found_by("test_mailbox_of_several_pages_is_whole")
+class SettlesOnePage(CrowReceiver):
+    def settle(
+        self, refs: Sequence[str], disposition: Disposition
+    ) -> Iterator[Settled | Unsettled]:
+        yield from super().settle(refs[:100], disposition)
+        yield from map(Settled, refs[100:])
+
+
+@found_by("test_cursor_can_be_stored")
+class KeepsThePasswordInTheCursor(CrowReceiver):
+    def cursor(self, entries: list[Entry]) -> str:
+        return f"{super().cursor(entries)} {self.settings.password.get_secret_value()}"
+
+
+@found_by("test_errors_speak_to_an_administrator")
+class TellsThePasswordWhenTheNetworkFails(CrowReceiver):
+    def entries(self) -> list[Entry]:
+        try:
+            return super().entries()
+        except TransientError as error:
+            word = self.settings.password.get_secret_value()
+            raise TransientError(error.code, f"Logging in with {word} failed.") from error
+
+
 @found_by("test_listing_cut_anywhere_is_complete_or_transient")
 class ListsHalf(CrowReceiver):
     def entries(self) -> list[Entry]:
@@ -521,6 +552,41 @@ class ClaimsNotSentWithoutProof(CrowSender):
     def find_sent(self, message_id: str, handle: str | None) -> Lookup:
         found = super().find_sent(message_id, handle)
         return found if found is not None and hasattr(found, "sent_at") else NOT_SENT
+
+
+@found_by("test_evidence_that_could_not_be_read_proves_nothing")
+class TakesTroubleForProof(CrowSender):
+    def find_sent(self, message_id: str, handle: str | None) -> Lookup:
+        try:
+            return super().find_sent(message_id, handle)
+        except TransientError:
+            return NOT_SENT
+
+
+@found_by("test_evidence_is_about_the_message_asked_for")
+class FindsTheLastOneSent(CrowSender):
+    last: tuple[str, str | None] | None = None
+
+    def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:
+        self.last = outgoing.message_id, handle
+        return super().send(outgoing, handle)
+
+    def find_sent(self, message_id: str, handle: str | None) -> Lookup:
+        return super().find_sent(*(self.last or (message_id, handle)))
+
+
+@found_by("test_addresses_are_told_as_they_were_given")
+class WritesAddressesSmall(CrowSender):
+    def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:
+        small = tuple(address.lower() for address in outgoing.recipients)
+        return super().send(dataclasses.replace(outgoing, recipients=small), handle)
+
+
+@found_by("test_no_secret_is_logged_or_printed")
+class PrintsWhatItSends(CrowSender):
+    def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:
+        print("sending", outgoing.message_id)
+        return super().send(outgoing, handle)
 
 
 @found_by("test_loading_the_plugin_imports_no_library")
