@@ -158,7 +158,7 @@ def test_what_may_have_been_sent_is_unknown(
 
 
 @pytest.mark.parametrize(
-    "fault", [{"back_off": 5000}, {"status": 503}, {"code": "ErrorServerBusy"}]
+    "fault", [{"back_off": 15_000}, {"status": 503}, {"code": "ErrorServerBusy"}]
 )
 def test_busy_server_has_not_sent(
     box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender, fault: dict[str, Any]
@@ -172,6 +172,35 @@ def test_busy_server_has_not_sent(
     sender.send(outgoing(), handle)
 
     assert (len(exchange.sent), drafts(box)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"back_off": 50}, {"inner": "ErrorServerBusy", "back_off": 50},
+     {"status": 503, "headers": (("Retry-After", "0"),)}],
+)  # fmt: skip
+def test_short_time_is_waited_and_it_is_sent_once(
+    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender, fault: dict[str, Any]
+) -> None:
+    exchange.fail("SendItem", times=2, **fault)
+
+    open_sender().send(outgoing(), None)
+
+    assert (len(exchange.sent), drafts(box)) == (1, 0)
+    assert exchange.requests.count("SendItem") == 3
+
+
+def test_lost_answer_after_a_busy_one_is_not_asked_for_again(
+    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender
+) -> None:
+    exchange.fail("SendItem", back_off=50)
+    exchange.fail("SendItem", cut="after")
+
+    with pytest.raises(OutcomeUnknown):
+        open_sender().send(outgoing(), None)
+
+    assert len(exchange.sent) == 1
+    assert exchange.requests.count("SendItem") == 2
 
 
 def test_draft_that_somebody_changed_is_sent_with_its_new_key(

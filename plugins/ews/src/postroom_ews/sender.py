@@ -1,4 +1,4 @@
-"""The sender: a draft first, whose id is kept; then SendItem, which is never asked twice.
+"""The sender: a draft first, whose id is kept; then SendItem, which is asked again only if refused.
 
 After a lost answer the draft says what became of it: while it is a draft it was not sent.
 """
@@ -31,7 +31,7 @@ from postroom.api.transport import Lookup
 
 from postroom_ews.elements import NAMES, Element, M, T, fields, id_under, instant, is_true, text
 from postroom_ews.errors import GONE, UNCERTAIN, HttpRefused, code_of
-from postroom_ews.exchange import chain, failure, raise_failure
+from postroom_ews.exchange import MOST_WAITS, chain, failure, raise_failure
 from postroom_ews.folders import Folder
 from postroom_ews.session import EwsSession
 
@@ -117,12 +117,27 @@ class EwsSender(EwsSession, Sender):
                 return self._sent_before(outgoing)
             draft = touched
         try:
-            self._submit(draft, keeps=outgoing.save_to_sent)
-        except Exception as error:
-            if code_of(error) in GONE:
+            self._submit_patiently(draft, keeps=outgoing.save_to_sent)
+        except TransportError as error:
+            if error.__cause__ is not None and code_of(error.__cause__) in GONE:
                 return self._sent_before(outgoing)
-            raise self._judged(error) from error
+            raise
         return SendResult(accepted=outgoing.recipients, reply=f"sent by {exchange.explainer.where}")
+
+    def _submit_patiently(self, draft: _Draft, *, keeps: bool) -> None:
+        """Have it sent; a server that is too busy has refused, so it is asked again after the short
+        time that it names."""
+        for _ in range(MOST_WAITS):
+            try:
+                self._submit(draft, keeps=keeps)
+                return
+            except TransportError:
+                raise
+            except Exception as error:
+                judged, cause = self._judged(error), error
+            if self._was_interrupted or not self.exchange().has_waited(judged):
+                break
+        raise judged from cause
 
     def _submit(self, draft: _Draft, *, keeps: bool) -> None:
         """Ask to send, once; a key that is outdated was refused, so then once more."""
@@ -147,8 +162,6 @@ class EwsSender(EwsSession, Sender):
         """Return what an error of SendItem means: it may have been sent unless it was refused."""
         exchange = self.exchange() if not self._was_interrupted else None
         where = exchange.explainer.where if exchange else "the server"
-        if isinstance(error, TransportError):
-            return error
         if isinstance(error, HttpRefused):
             is_refusal = error.status < 500 or error.status == 503
         elif any(code_of(one) in UNCERTAIN for one in chain(error)):
