@@ -3,7 +3,6 @@ the oracle for when a run was killed in the middle of it."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,8 +37,8 @@ class Servers:
 @contextmanager
 def _database(servers: Servers, kind: str) -> Iterator[str]:
     servers.folder.mkdir(exist_ok=True)
-    with servers.databases.new(kind) as url, installation(url, servers.folder):
-        os.environ["POSTROOM_LOG_LEVEL"] = "error"
+    with servers.databases.new(kind) as url, installation(url, servers.folder) as environment:
+        environment.setenv("POSTROOM_LOG_LEVEL", "error")
         with opened(url):
             yield url
 
