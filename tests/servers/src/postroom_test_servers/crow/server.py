@@ -55,7 +55,8 @@ class CrowServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def heal(self) -> None:
         """Do as usual again."""
@@ -72,6 +73,7 @@ class CrowServer:
         """Stop listening, end every connection."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(5)  # else it might accept for whoever gets the number of the socket
         self._listener.close()
         self.drop()
         with self.changed:
