@@ -41,7 +41,7 @@ def test_a_cut_while_mail_is_taken(
             assert run_once() == 0
             check()
         length = _length(proxy, direction)
-        tried = list(points(length, stride=97 if direction == "received" else 47))
+        tried = list(points(length, stride=151 if direction == "received" else 67))
 
         for byte in tried:
             fault = ("cut", "reset")[byte % 2]

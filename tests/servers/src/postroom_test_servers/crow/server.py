@@ -112,7 +112,7 @@ class CrowServer:
 
     def _serve(self, client: socket.socket) -> None:
         stream: Any
-        with client, client.makefile("rwb") as stream, contextlib.suppress(OSError, _HangUp):
+        with contextlib.suppress(OSError, _HangUp), client, client.makefile("rwb") as stream:
             user = ""
             while (line := stream.readline()).endswith(b"\n"):  # half a request is none
                 verb, *words = line.decode().split()
