@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from postroom_test_servers.dovecot import Account, Dovecot, running_dovecot
@@ -34,6 +35,7 @@ _FEWEST_TIMES = {
 }
 _MOST_TIMES_DRAIN = {"small": 12, "mix": 7}
 _MB = 1_000_000
+_BEFORE = datetime.now(UTC) - timedelta(days=1)
 
 
 class Bench:
@@ -168,7 +170,8 @@ class Bench:
 
     def _add(self, account: Account, installation: Installation, first: int, count: int) -> float:
         """Put more messages into the mailbox; return the seconds it takes to retrieve them."""
-        account.append(*corpus.make("small", count, first=first))
+        mails = corpus.make("small", count, first=first)
+        account.append(*mails, received_at=_BEFORE)  # none of them is acknowledged
         drain(self._server.imap, account.name, account.password, first_uid=first + count)
         seconds = installation.retrieve().seconds
         _expect(installation.stored(), first + count)
