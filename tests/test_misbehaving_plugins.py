@@ -135,7 +135,7 @@ def test_runner_ends_soon_although_plugins_hang(desk: Desk, runner: subprocess.P
     runner.wait(30)
 
     assert runner.returncode == 0
-    assert time.monotonic() - begun < 20  # ten are promised; a busy machine takes longer
+    assert time.monotonic() - begun < 10
     assert errors(desk, "fetch-hang")["code"] == "PLUGIN-HANGS"
 
 

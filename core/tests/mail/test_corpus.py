@@ -34,5 +34,5 @@ def test_message_is_understood(name: str) -> None:
 
     seconds = time.perf_counter() - started
     assert corpus.problems(corpus.MESSAGES[name][1]["must"], got, seconds) == []
-    assert seconds < 20  # whatever hostile mail does, and however busy the machine is
+    assert seconds < 5
     assert not [problem for problem in got["problems"] if "could not be read" in problem]
