@@ -210,16 +210,22 @@ def test_a_bug_is_a_sentence_and_its_traceback_is_written_down(
     [
         ("KeyboardInterrupt()", 130),
         ("BusyError('held')", 75),
+        ("LeaseLostError('held by another')", 75),
+        ("TransientError(codes.HOST_UNKNOWN, 'no such host')", 75),
+        ("TransientError(codes.SERVER_BUSY, 'slow down', retry_after=60)", 75),
+        ("TransientError(codes.PLUGIN_BUG, 'it failed')", 1),
+        ("AuthError(codes.AUTH_REFUSED, 'no')", 1),
+        ("SettingsError(codes.FOLDER_MISSING, 'no')", 1),
         ("PermissionError(13, 'no', 'f')", 1),
     ],
 )
 def test_exit_codes(
     store: str, command: Command, monkeypatch: pytest.MonkeyPatch, error: str, code: int
 ) -> None:
-    from postroom.errors import BusyError
+    from postroom import api, errors
 
     def fail() -> None:
-        raise eval(error, {"BusyError": BusyError})
+        raise eval(error, vars(api) | vars(errors))
 
     monkeypatch.setattr("postroom.mailboxes.listed", fail)
 

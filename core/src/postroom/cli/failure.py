@@ -13,9 +13,10 @@ from typing import IO, Any
 
 import click
 
-from postroom.api.errors import TransportError
+from postroom.api import codes
+from postroom.api.errors import TransientError, TransportError
 from postroom.cli.output import clean
-from postroom.errors import BusyError, PostroomError
+from postroom.errors import BusyError, LeaseLostError, PostroomError
 
 TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -46,7 +47,7 @@ def explain(error: Exception) -> Failure | Exception:
             error.sentence,
             details=[str(problem) for problem in getattr(error, "problems", ())],
             next_step=error.next_step,
-            exit_code=TRY_LATER if isinstance(error, BusyError) else 1,
+            exit_code=TRY_LATER if _passes_by_itself(error) else 1,
         )
     if "peewee" in sys.modules and isinstance(error, _database_errors()):
         from postroom.store.database import explain as explain_database
@@ -57,6 +58,13 @@ def explain(error: Exception) -> Failure | Exception:
     if os.environ.get("POSTROOM_DEBUG"):
         return error
     return _explain_bug(error)
+
+
+def _passes_by_itself(error: PostroomError | TransportError) -> bool:
+    """Say whether the same command may well succeed later, with nothing done in between."""
+    if isinstance(error, TransientError):
+        return error.code not in (codes.PLUGIN_BUG, codes.PLUGIN_HANGS)
+    return isinstance(error, BusyError | LeaseLostError)
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
