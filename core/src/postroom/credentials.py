@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, secrets, token_memory
+from postroom import health, names, secrets, token_memory
 from postroom.api import codes
 from postroom.api.credential import CredentialKind
 from postroom.api.errors import Problem, SettingsError
@@ -16,7 +16,7 @@ from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import fit, secret_fields, split
 from postroom.store.database import now, transaction
-from postroom.store.models import Credential, CredentialToken, Mailbox, Side, Trouble
+from postroom.store.models import Credential, CredentialToken, Mailbox, Side
 
 if TYPE_CHECKING:
     from postroom.api.settings import CredentialSettings
@@ -350,16 +350,8 @@ def named_by(side: Side | None) -> str | None:
 
 
 def wake_sides(credential: Credential) -> None:
-    """Let mailboxes that wait because they were refused be tried at once; what a server asked for
-    by itself is not shortened."""
-    refused = Trouble.select(Trouble.side).where(
-        Trouble.cleared_at.is_null() & Trouble.kind.in_(["auth", "settings"])
-    )
-    ids = [side.id for side in sides_with(credential)]
-    for start in range(0, len(ids), 500):
-        Side.update(failures=0, next_try_at=0, paused_by_server=False).where(
-            Side.id.in_(ids[start : start + 500]) & Side.id.in_(refused)
-        ).execute()
+    """Let mailboxes that wait because they were refused be tried at once."""
+    health.end_pauses([side.id for side in sides_with(credential)])
 
 
 def _who(side: Side) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from postroom import sides
+from postroom import health, sides
 from postroom.api.errors import TransportError
 from postroom.api.transport import Capability, CheckStep, Fetched, Limits, Listed
 from postroom.context import SessionContext
@@ -43,15 +43,24 @@ def check_all(plugins: Plugins) -> Iterator[dict[str, Any]]:
 
 
 def check_mailbox(mailbox: Mailbox, plugins: Plugins) -> Iterator[dict[str, Any]]:
-    """Yield a row for each step of both sides; changes nothing."""
+    """Yield a row for each step of both sides.
+
+    Changes nothing on the server. A side that waits because it was refused is due at once when
+    all its steps went well: the administrator had the account unlocked, say.
+    """
     for direction in ("in", "out"):
         side = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == direction))
         if side is None:
             step = CheckStep("settings", "skip", "This side is not configured.")
             yield _row(mailbox.address, direction, step)
             continue
+        works = True
         for step in _check_side(mailbox, side, plugins):
+            works = works and step.outcome != "fail"
             yield _row(mailbox.address, direction, step)
+        if works and health.end_pauses([side.id]):
+            detail = "It was refused before and works now: it is tried at once."
+            yield _row(mailbox.address, direction, CheckStep("pause", "ok", detail))
 
 
 def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import traceback
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -90,6 +91,25 @@ def note_success(side: Side, next_try_at: datetime | None = None) -> Event | Non
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     logger.warning("%s (%s) works again.", mailbox.address, side.direction)
     return Event("mailbox-up", instant, mailbox.address, {"direction": side.direction})
+
+
+def end_pauses(side_ids: Collection[int]) -> int:
+    """Make those of the sides due that wait because they were refused, or because of a setting;
+    what a server asked for by itself is not shortened.
+
+    :returns: how many there are
+    """
+    refused = Trouble.select(Trouble.side).where(
+        Trouble.cleared_at.is_null() & Trouble.kind.in_(["auth", "settings"])
+    )
+    ids, ended = [*side_ids], 0
+    for start in range(0, len(ids), 500):
+        ended += (
+            Side.update(failures=0, next_try_at=0, paused_by_server=False)
+            .where(Side.id.in_(ids[start : start + 500]) & Side.id.in_(refused))
+            .execute()
+        )
+    return ended
 
 
 def needs_attention(kind: str, first_seen_at: datetime, instant: datetime) -> bool:

@@ -55,7 +55,10 @@ def audit(address: str, no_poll: bool, as_json: bool) -> None:
 @click.argument("address", metavar="ADDRESS")
 @json_option
 def test(address: str, as_json: bool) -> None:
-    """Try both sides of a mailbox step by step; changes nothing anywhere."""
+    """Try both sides of a mailbox step by step; changes nothing on the server.
+
+    A side that was refused before and works now is tried again at once, not after its pause.
+    """
     with open_store():
         from postroom import mailboxes, plugins
         from postroom.doctor import check_mailbox

@@ -305,11 +305,15 @@ class Dovecot:
     def new_user(self, name: str | None = None, *, password: str = "secret") -> Account:
         """Make a user with an empty INBOX."""
         name = name or f"user{next(self._numbers)}"
-        coded = base64.b64encode(password.encode()).decode()
-        (self.home / "users" / name).write_text(f"{name}:{{PLAIN.b64}}{coded}\n")
+        self.set_password(name, password)
         (self.home / "mail" / name).mkdir()
         self.own(self.home / "mail" / name)
         return Account(self, name, password)
+
+    def set_password(self, name: str, password: str) -> None:
+        """Let a user log in with this password, and with no other, from now on."""
+        coded = base64.b64encode(password.encode()).decode()
+        (self.home / "users" / name).write_text(f"{name}:{{PLAIN.b64}}{coded}\n")
 
     @property
     def log(self) -> str:
