@@ -147,7 +147,7 @@ def open_trouble(side: Side) -> Trouble | None:
 def _describe(who: str, error: BaseException) -> tuple[str, Code, str, str]:
     if isinstance(error, TransportError):
         kind = "transient"
-        if error.code is codes.PLUGIN_HANGS:
+        if error.code in (codes.PLUGIN_HANGS, codes.PLUGIN_BUG):
             kind = "bug"
         elif isinstance(error, SettingsError):
             kind = "settings"

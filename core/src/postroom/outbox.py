@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import Any
@@ -32,6 +31,7 @@ from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendR
 from postroom.leases import Lease
 from postroom.mail.threading import id_key
 from postroom.plugins import Plugins
+from postroom.recipients import PENDING, Told, reasons, with_states
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Attempt, Mailbox, MessageKey, Outbox, Side
@@ -112,7 +112,7 @@ class Dispatch:
         for row in list(Outbox.select().where(self._is_unknown() & due)):
             self._lease.check()
             found = sender.find_sent(row.internet_id, row.handle)
-            if isinstance(found, Sent) and not _was_accepted_before(row):
+            if isinstance(found, Sent) and not _is_known_of_some(row):
                 self._learn(row, found.message_id)
                 note_evidence(row.id, row.generation, "found", "found on the server")
             elif found is NOT_SENT:
@@ -159,7 +159,7 @@ class Dispatch:
             self._finish(row, "unknown", error=OutcomeUnknown(sentence))
             raise
         else:
-            self._record(row, result)
+            self._record(row, outgoing, result)
 
     def _prepare(self, sender: Sender, row: Outbox, outgoing: Outgoing) -> str | None:
         self._lease.check()
@@ -171,11 +171,10 @@ class Dispatch:
         return handle
 
     def _outgoing(self, row: Outbox) -> Outgoing:
-        pending = ("queued", "deferred")
         return Outgoing(
             message_id=row.internet_id,
             sender=row.sender,
-            recipients=tuple(r["address"] for r in row.recipients if r["state"] in pending),
+            recipients=tuple(r["address"] for r in row.recipients if r["state"] in PENDING),
             raw=raws.load(row.raw_id),
             from_address=self.side.send_as or self.mailbox.address,
             save_to_sent=self.side.save_to_sent,
@@ -203,32 +202,35 @@ class Dispatch:
 
     # ------------------------------------------------------------------ record
 
-    def _record(self, row: Outbox, result: SendResult) -> None:
-        states = dict.fromkeys(result.accepted, ("accepted", result.reply))
-        states |= {p.address: ("refused", p.reply) for p in result.refused}
-        states |= {p.address: ("deferred", p.reply) for p in result.deferred}
-        recipients = [_with_state(r, states) for r in row.recipients]
+    def _record(self, row: Outbox, outgoing: Outgoing, result: SendResult) -> None:
+        told = Told(outgoing.recipients, result)
+        recipients = told.applied(row.recipients)
         self._learn(row, result.message_id)
-        if result.accepted:
-            self._note(row.id, "accepted", result.reply, list(result.accepted))
+        if told.accepted:
+            self._note(row.id, "accepted", result.reply, told.accepted)
         refused = [r for r in recipients if r["state"] == "refused"]
         deferred = [r for r in recipients if r["state"] == "deferred"]
-        if deferred and not self._is_too_late(row):
-            reason = _reasons(deferred)
+        if told.unheard:
+            sentence = f"{self._lease.pulse.who} does not say what became of {told.unheard}."
+            self._finish(row, "unknown", error=OutcomeUnknown(sentence), recipients=recipients)
+        elif deferred and not self._is_too_late(row):
+            reason = reasons(deferred)
             self._postpone(row, codes.SERVER_BUSY, reason, recipients, result.retry_after)
         elif refused or deferred:
             code = codes.RECIPIENT_REFUSED if refused else codes.SERVER_BUSY
-            error = Rejected(code, _reasons(refused + deferred))
+            error = Rejected(code, reasons(refused + deferred))
             self._finish(row, "failed", error=error, recipients=recipients)
         else:
             self._finish(row, "sent", recipients=recipients)
+        if told.unheard or told.unasked:  # the next message would fare no better
+            raise told.bug(self._lease.pulse.who)
 
     def _failed(self, row: Outbox, error: TransportError) -> None:
         if isinstance(error, OutcomeUnknown):
             self._finish(row, "unknown", error=error)
         elif isinstance(error, Rejected):
             states = {address: ("refused", reply) for address, reply in error.recipients.items()}
-            recipients = [_with_state(r, states) for r in row.recipients]
+            recipients = with_states(row.recipients, states)
             self._finish(row, "failed", error=error, recipients=recipients)
         elif isinstance(error, AuthError | SettingsError):
             self._requeue(row, state="sending", due=None)
@@ -368,21 +370,7 @@ def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> No
             ).where((Outbox.id == row_id) & (Outbox.state == "unknown")).execute()
 
 
-def _was_accepted_before(row: Outbox) -> bool:
-    """Say whether an earlier attempt reached somebody: what is found then is that one, and proves
-    nothing about those whom it put off."""
-    return any(recipient["state"] == "accepted" for recipient in row.recipients)
-
-
-def _with_state(recipient: dict[str, Any], states: dict[str, tuple[str, str]]) -> dict[str, Any]:
-    if recipient["address"] not in states:
-        return recipient
-    state, reply = states[recipient["address"]]
-    return {**recipient, "state": state, "reply": reply}
-
-
-def _reasons(recipients: list[dict[str, Any]]) -> str:
-    said: Callable[[dict[str, Any]], str] = lambda r: f"{r['address']}: {r['reply']}"  # noqa: E731
-    shown = "; ".join(said(r) for r in recipients[:5])
-    more = f"; and {len(recipients) - 5} more" if len(recipients) > 5 else ""
-    return f"Not accepted for {shown}{more}"
+def _is_known_of_some(row: Outbox) -> bool:
+    """Say whether some recipients have accepted or refused it: what is found then may be just that,
+    and proves nothing about the others."""
+    return any(recipient["state"] in ("accepted", "refused") for recipient in row.recipients)

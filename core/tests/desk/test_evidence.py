@@ -1,4 +1,4 @@
-"""A message whose outcome is unknown is looked up by itself, as soon as it is and then again."""
+"""Whose outcome is unknown; a message with one is looked up by itself, at once and then again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from postroom.api import (
     Capability,
     OutcomeUnknown,
     Outgoing,
+    RecipientProblem,
     SendResult,
     Sent,
     hookimpl,
 )
 from postroom.outbox import LOOK_PAUSES
 from postroom.plugins import Plugins
-from postroom.store.models import MessageKey, Outbox, Side
+from postroom.store.models import MessageKey, Outbox, Side, Trouble
 from postroom.visits import visit_outgoing
 from postroom_test_servers.shelf import Shelf, ShelfTransport
 
@@ -174,3 +175,75 @@ def test_transport_that_can_prove_nothing_leaves_it_to_a_person(
 
     assert Outbox.get_by_id(row.id).state == "unknown"
     assert not visit(plugins, keeper)
+
+
+# ---------------------------------------------------------------------- what a result says
+
+ANN, EVE, BOB = "ann@example.net", "eve@example.net", "bob@example.net"
+
+
+def refused(address: str) -> RecipientProblem:
+    return RecipientProblem(address, "RECIPIENT-REFUSED", "550 no such user")
+
+
+@pytest.mark.parametrize(
+    ("result", "states"),
+    [
+        (SendResult(), ["queued", "queued"]),
+        (SendResult(accepted=(ANN,)), ["accepted", "queued"]),
+        (SendResult(refused=(refused(ANN),)), ["refused", "queued"]),
+        (SendResult(accepted=(ANN,), deferred=(refused(ANN),)), ["queued", "queued"]),
+        (SendResult(accepted=(ANN, "Eve@example.net")), ["accepted", "queued"]),
+    ],
+    ids=["nothing", "one accepted", "one refused", "one twice", "another's name"],
+)
+def test_recipient_that_a_plugin_leaves_out_is_not_taken_for_served(
+    row: Outbox,
+    shelf: Shelf,
+    plugins: Plugins,
+    keeper: leases.Keeper,
+    result: SendResult,
+    states: list[str],
+):
+    asked = [{"address": ANN, "state": "queued"}, {"address": EVE, "state": "queued"}]
+    Outbox.update(recipients=asked).execute()
+    shelf.on_send = lambda _: result
+
+    visit(plugins, keeper)
+
+    found = Outbox.get_by_id(row.id)
+    assert found.state == "unknown"
+    assert [recipient["state"] for recipient in found.recipients] == states
+    assert EVE in found.sentence
+    assert Trouble.get().code == "PLUGIN-BUG"
+    assert not visit(plugins, keeper)
+
+
+def test_message_that_is_found_was_not_sent_to_whoever_refused_it(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    told = [{"address": ANN, "state": "refused", "reply": "550 no such user"}]
+    Outbox.update(recipients=[*told, {"address": EVE, "state": "deferred"}]).execute()
+    lose_the_answer(shelf)
+    shelf.on_find = lambda _message_id: Sent()
+
+    visit(plugins, keeper)
+
+    assert shelf.sent[0].recipients == (EVE,)
+    assert Outbox.get_by_id(row.id).state == "unknown"
+
+
+def test_recipient_that_was_not_asked_for_is_the_plugins_fault(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    Outbox.update(recipients=[{"address": ANN, "state": "queued"}]).execute()
+    shelf.on_send = lambda _: SendResult(accepted=(ANN,), refused=(refused(BOB),))
+
+    visit(plugins, keeper)
+
+    found = Outbox.get_by_id(row.id)
+    assert found.state == "sent"
+    assert [recipient["address"] for recipient in found.recipients] == [ANN]
+    trouble = Trouble.get()
+    assert trouble.code == "PLUGIN-BUG"
+    assert BOB in trouble.sentence

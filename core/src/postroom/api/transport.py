@@ -361,7 +361,10 @@ class RecipientProblem:
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What became of each recipient; at least one was accepted, refused or deferred."""
+    """What became of each recipient that was given, by its address as it was given.
+
+    One that is left out, or named twice, counts as unknown; the visit then ends as after a bug.
+    """
 
     message_id: str | None = None
     """As the provider has it, where it rewrites ours."""
