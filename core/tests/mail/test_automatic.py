@@ -66,7 +66,9 @@ def test_daemon_is_a_machine_whatever_it_writes() -> None:
 def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:
     subject = "[desk.example #33575] AutoReply: My lamp"
 
-    assert seen(subject=subject, in_reply_to=("m1@customer.example",)).is_automatic
+    text = "This message has been automatically generated in response to your ticket."
+
+    assert seen(subject=subject, text=text, in_reply_to=("m1@customer.example",)).is_automatic
 
 
 @pytest.mark.parametrize(
@@ -225,17 +227,66 @@ def test_sender_that_cannot_be_answered(facts: dict[str, Any]) -> None:
     ],
 )
 def test_subject_of_an_auto_responder_with_evidence(subject: str) -> None:
-    answered = seen(subject=subject, in_reply_to=("out1@desk.example",))
+    about = {"subject": subject, "in_reply_to": ("out1@desk.example",)}
+    answered = seen(**about, text="I am away until Friday.")
+    received = seen(**about, text="We have received your message.")
+    by_a_person = seen(**about)
     words_alone = seen(subject=subject)
 
     assert (answered.is_automatic, answered.may_auto_reply) == (True, False)
+    assert (received.is_automatic, received.may_auto_reply) == (True, False)
+    assert (by_a_person.is_automatic, by_a_person.may_auto_reply) == (False, False)
     assert words_alone.is_automatic is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ich bin nicht da.",
+        "Je suis en congés jusqu'au 3 mars.",
+        "Estaré ausente hasta el viernes.",
+        "Sono in ferie fino a venerdì.",
+        "Ik ben op vakantie.",
+        "Jag är inte på kontoret.",
+        "Do piątku jestem na urlopie.",
+        "Я в отпуске до пятницы.",
+        "休暇中です。",
+        "Ihre Nachricht ist bei uns eingegangen.",
+    ],
+)
+def test_notice_of_an_auto_responder_makes_its_subject_count(text: str) -> None:
+    about = {"subject": "Automatic reply: Your repair", "in_reply_to": ("out1@desk.example",)}
+
+    assert seen(**about, text=text).is_automatic
+    assert not seen(
+        subject="Your repair", in_reply_to=("out1@desk.example",), text=text
+    ).is_automatic
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It still squeals. Please let a person look at it.",
+        "Your machine says that you have received my message. Does anyone read it?",
+        "I am away on holiday next week, can you do it before?",
+        "Das ist die dritte automatische Antwort. Wann kommt jemand?",
+        "Thank you for your answer. Friday suits me.",
+        "Do you not have people?",
+    ],
+)
+@pytest.mark.parametrize("subject", ["Auto-reply: Your repair", "Automatische Antwort: Bremse"])
+def test_person_who_answers_a_machine_under_its_subject_is_a_person(
+    subject: str, text: str
+) -> None:
+    found = seen(subject=subject, text=text, in_reply_to=("out1@desk.example",))
+
+    assert (found.is_automatic, found.is_bounce) == (False, False)
 
 
 @pytest.mark.parametrize(
     "facts",
     [
-        {"references": ("out1@desk.example",)},
+        {"references": ("out1@desk.example",), "text": "I shall be back on Friday."},
         {"return_path": ""},
         {"headers": (("X-Auto-Response-Suppress", "All"),)},
         {"text": "I am currently out of the office until Friday."},
@@ -357,6 +408,35 @@ def test_status_part_in_a_mail_of_a_person_is_no_bounce() -> None:
     )
 
     assert found == Recognition(False, False, True, ())
+
+
+POSTMASTER = Address("postmaster@other.example", "Eve Gray")
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_automatic", "is_bounce"),
+    [
+        ({"text": "Please send me the delivery report of parcel 12."}, False, False),
+        ({"text": "The message to ann@x.example was not delivered: user unknown"}, True, True),
+        ({"text": "Your message to ann@x.example was successfully delivered."}, True, False),
+        ({"text": "Some words.", "return_path": ""}, True, True),
+        ({"text": "Some words.", "report_parts": (HEADERS,)}, True, True),
+        ({"text": "It was delivered.", "from_": DAEMON}, True, False),
+        ({"text": "Some words.", "from_": DAEMON}, True, True),
+        ({"text": "Some words.", "subject": "Delivery status: failed"}, True, True),
+        ({"text": "When?", "from_": ANN}, False, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "subject", ["Delivery report", "Delivery Status Notification", "delivery status"]
+)
+def test_delivery_report_without_its_structure_is_what_its_text_says(
+    subject: str, facts: dict[str, Any], is_automatic: bool, is_bounce: bool
+) -> None:
+    found = seen(**{"subject": subject, "from_": POSTMASTER} | facts)
+
+    assert (found.is_automatic, found.is_bounce) == (is_automatic, is_bounce)
 
 
 BOUNCES = {

@@ -250,6 +250,22 @@ def test_letters_without_a_label_are_those_that_they_look_like(text: str, codec:
     assert decode_words(text.encode(codec).decode("latin-1")) == text
 
 
+@pytest.mark.parametrize("label", ["iso-8859-1", "windows-1252", "Latin1"])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("Schöne Grüße, 5 €".encode(), "Schöne Grüße, 5 €"),
+        ("Привет".encode(), "Привет"),
+        ("naïveté".encode("cp1252"), "naïveté"),
+        ("Grüße".encode() + "ü".encode("cp1252"), "GrÃ¼ÃŸeü"),
+        ("One ü alone".encode(), "One Ã¼ alone"),
+    ],
+    ids=["utf-8", "cyrillic", "as labelled", "mixed", "one alone"],
+)
+def test_latin1_that_is_utf8_throughout_is_utf8(label: str, data: bytes, text: str) -> None:
+    assert decode(data, label) == text
+
+
 def test_last_half_of_a_character_is_no_character() -> None:
     assert decode("hi".encode("utf-16") + b"\n", "utf-16") == "hi"
     assert decode("hi".encode("utf-16-le") + b"\n", "utf-16") == "hi"

@@ -79,6 +79,24 @@ def test_quote_without_marks_is_cut_below_a_line_that_only_programs_write(name: 
     assert strip_quotes(text) == "Friday suits me."
 
 
+@pytest.mark.parametrize("mark", ["\t", "    ", "| "], ids=repr)
+@pytest.mark.parametrize("name", ["english-thunderbird", "german-web-de", "english-gmail-wrapped"])
+def test_quote_that_is_set_apart_is_cut_below_any_attribution(name: str, mark: str) -> None:
+    quote = f"{mark}When can you come?\n\n{mark}Desk\n"
+
+    assert strip_quotes(f"Friday suits me.\n\n{ATTRIBUTIONS[name]}\n\n{quote}") == (
+        "Friday suits me."
+    )
+    answered = f"Friday.\n\n{ATTRIBUTIONS['english-thunderbird']}\n\n{quote}\nAnd the lamp?\n"
+    assert strip_quotes(answered) == answered
+
+
+def test_blank_lines_may_stand_between_an_attribution_and_its_quote() -> None:
+    line = ATTRIBUTIONS["english-thunderbird"]
+
+    assert strip_quotes(f"Friday suits me.\n\n{line}\n\n\n\n\n> When?\n") == "Friday suits me."
+
+
 @pytest.mark.parametrize(
     "block",
     [
@@ -125,6 +143,9 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
     [
         "On Friday I wrote:\nplease call me. That still holds.\n",
         "On 3 March 2026 at 9:15 your colleague wrote:\nWe come on Friday.\n\nNobody came.\n",
+        "Nobody came.\n\nOn 3.3.2026 10:15, Desk wrote:\n\nWe come on Friday.\n\nWhy?\n",
+        "I read on 3.3.2026 what your desk wrote:\n\n    We come on Friday.\n",
+        "These are broken:\n\n    lamp, since 3.3.2026\n    brake\n",
         "> When can you come?\nFriday.\n\n> Which bike?\nThe red one.\n",
         "Hello,\n\n> When can you come?\n\nFriday.\n",
         "I tried these:\n> ls\n> cat\n",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from postroom.mail import bounces
 from postroom.mail.phrases import (
     AUTO_REPLY_DECLARATION,
+    AUTO_REPLY_NOTICE,
     AUTO_REPLY_SUBJECT,
     AUTO_REPLY_TEXT,
     WORD_OF_PEOPLE_TOO,
@@ -48,11 +49,13 @@ def recognise(message: Recognisable) -> Recognition:
     """Say whether a machine wrote the message, and whether a machine may answer it."""
     marks = _marks(message.headers)
     report = bounces.read_report(message, marks)
-    is_automatic = report.is_report or _is_auto_reply(message, marks)
+    is_titled = _is_titled_as_auto_reply(message)
+    is_automatic = report.is_report or _is_auto_reply(message, marks, is_titled=is_titled)
+    is_doubtful = is_titled and _is_answer(message)
     return Recognition(
         is_automatic=is_automatic,
         is_bounce=report.is_bounce,
-        may_auto_reply=not is_automatic and not _is_unanswerable(message, marks),
+        may_auto_reply=not (is_automatic or is_doubtful or _is_unanswerable(message, marks)),
         reported_ids=report.ids or (_parent_ids(marks) if is_automatic else ()),
     )
 
@@ -104,11 +107,11 @@ def _keyword(value: str) -> str:
 _TELLING = frozenset(("auto-submitted", "precedence", *_AUTO_REPLY_HEADERS))
 
 
-def _is_auto_reply(message: Recognisable, marks: Marks) -> bool:
+def _is_auto_reply(message: Recognisable, marks: Marks, *, is_titled: bool) -> bool:
     """RFC 3834 section 5, what came before it, and what Outlook writes into the subject."""
     if not _TELLING.isdisjoint(marks) and _header_says_so(message, marks):
         return True
-    return bounces.is_from_daemon(message) or _subject_says_so(message, marks)
+    return bounces.is_from_daemon(message) or (is_titled and _deserves_its_title(message, marks))
 
 
 def _header_says_so(message: Recognisable, marks: Marks) -> bool:
@@ -127,25 +130,48 @@ def _is_bulk(marks: Marks) -> bool:
     return any(_keyword(value) in ("bulk", "junk") for value in marks.get("precedence", ()))
 
 
-def _subject_says_so(message: Recognisable, marks: Marks) -> bool:
-    """An auto-responder's subject, and something besides that a person's own mail lacks.
-
-    People write about automatic replies, and they quote what they answer.
-    """
+def _is_titled_as_auto_reply(message: Recognisable) -> bool:
+    """Is the subject an auto-responder's? Who quotes what they answer is a person."""
     if AUTO_REPLY_SUBJECT.match(message.subject[:200]) is None:
         return False
     text = message.text[:_TEXT_LOOKED_AT]
-    if text.startswith(">") or "\n>" in text:
-        return False
+    return not (text.startswith(">") or "\n>" in text)
+
+
+def _deserves_its_title(message: Recognisable, marks: Marks) -> bool:
+    """Has it, besides the subject of an auto-responder, what a person's own mail lacks?
+
+    People write about automatic replies, and answer them under the same subject. So that it
+    answers a mail is worth nothing by itself: the text has to be that of an auto-responder.
+    """
+    text = message.text[:_TEXT_LOOKED_AT]
     return bool(
-        message.in_reply_to
-        or message.references
-        or message.return_path == ""
+        message.return_path == ""
         or "x-auto-response-suppress" in marks
         or (_is_bulk(marks) and "list-" not in marks)
-        or (AUTO_REPLY_TEXT.search(text) and not WORD_OF_PEOPLE_TOO.match(message.subject[:200]))
         or AUTO_REPLY_DECLARATION.search(text)
+        or _gives_notice(message, text)
     )
+
+
+def _is_answer(message: Recognisable) -> bool:
+    return bool(message.in_reply_to or message.references)
+
+
+def _gives_notice(message: Recognisable, text: str) -> bool:
+    """Does it say that someone is away, or that mail has come in? Machines ask no questions.
+
+    If nothing says that it answers a mail, only words of absence count under a machine's subject.
+    """
+    if _QUESTION.search(text):
+        return False
+    if _is_answer(message):
+        return (AUTO_REPLY_TEXT.search(text) or AUTO_REPLY_NOTICE.search(text)) is not None
+    is_of_people_too = WORD_OF_PEOPLE_TOO.match(message.subject[:200]) is not None
+    return not is_of_people_too and AUTO_REPLY_TEXT.search(text) is not None
+
+
+_QUESTION = re.compile(r"[?？](?=[\s\"')]|$)|[？؟]")
 
 
 _NO_REPLY = re.compile(

@@ -12,7 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from postroom.mail.phrases import BOUNCE_OPENING, BOUNCE_REFUSAL, BOUNCE_SUBJECT, BOUNCE_TEXT
+from postroom.mail.phrases import (
+    BOUNCE_OPENING,
+    BOUNCE_REFUSAL,
+    BOUNCE_SUBJECT,
+    BOUNCE_SUBJECT_IS_OPEN,
+    BOUNCE_TEXT,
+    DELIVERED_TEXT,
+)
 from postroom.mail.recognisable import Marks, Recognisable
 
 MAX_IDS = 20
@@ -63,8 +70,8 @@ def read_report(message: Recognisable, marks: Marks) -> Report:
         is_bounce = _structured_is_bounce(message, kind)
     elif kind == "delivery-status" or (_has_status(message) and _is_from_machine(message)):
         is_bounce = _status_is_bounce(message)
-    elif _is_text_bounce(message, marks):
-        is_bounce = True
+    elif (verdict := _text_verdict(message, marks)) is not None:
+        is_bounce = verdict
     else:
         return _NO_REPORT
     return Report(True, is_bounce, _reported_ids(message, marks))
@@ -178,6 +185,22 @@ def _is_from_machine(message: Recognisable) -> bool:
         return True
     name = message.from_.name[:200] if message.from_ else ""
     return bool(_ROLE.match(_local_part(message)) or _ROLE_NAME.search(name))
+
+
+def _text_verdict(message: Recognisable, marks: Marks) -> bool | None:
+    """Return whether a report in free text is a bounce; None where it is no report."""
+    if not _is_text_bounce(message, marks):
+        return None
+    if BOUNCE_SUBJECT_IS_OPEN.match(message.subject[:300]) is None:
+        return True
+    text = message.text[:4_000]
+    if "x-failed-recipients" in marks or BOUNCE_TEXT.search(text):
+        return True
+    if DELIVERED_TEXT.search(text):
+        return False
+    # else perhaps a person who looks after mail, and asks about a delivery
+    is_doubtful = message.return_path != "" and not message.report_parts
+    return None if is_doubtful and message.from_ and _is_postmaster(message) else True
 
 
 def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:

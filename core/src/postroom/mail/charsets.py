@@ -2,6 +2,10 @@
 
 The ladder: what is declared (as browsers understand the label: Latin-1 is Windows-1252, GB2312 is
 GB18030, ASCII is UTF-8), then UTF-8, then what it looks like, then Windows-1252. It never raises.
+
+Latin-1 is also what programs declare that know nothing: any bytes decode as it. What is UTF-8
+throughout, with two characters or more beyond ASCII, is UTF-8 under that label as well: "Ã¼" is
+no word in any language.
 """
 
 from __future__ import annotations
@@ -163,6 +167,8 @@ def _ascii(data: bytes) -> str:
 
 
 def _declared(data: bytes, codec: str) -> str:
+    if codec == "cp1252" and (text := _plainly_utf8(data)) is not None:
+        return text
     for name in (codec, _SECOND_TRY.get(codec)):
         if name is not None:
             try:
@@ -173,6 +179,15 @@ def _declared(data: bytes, codec: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode(codec, "replace")
+
+
+def _plainly_utf8(data: bytes) -> str | None:
+    """Return the text if the bytes are UTF-8 with two characters or more beyond ASCII."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) - len(text.encode("ascii", "ignore")) >= 2 else None
 
 
 def _unlabelled(data: bytes, *, declared_utf8: bool = False) -> str:

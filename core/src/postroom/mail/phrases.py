@@ -118,6 +118,36 @@ AUTO_REPLY_TEXT = re.compile(
 )
 """What people say in the automatic replies they set up."""
 
+AUTO_REPLY_NOTICE = re.compile(
+    r"""(?ix)
+    \bi\s(?:am|will\sbe|shall\sbe)\s(?:\w+\s){0,3}(?:unavailable|back\b|travelling|traveling)
+    | \bi(?:\s(?:am|will)|['’]m|['’]ll)\s(?:\w+\s){0,3}(?:absent|on\s(?:\w+\s)?(?:leave|holidays?)
+        | not\s(?:available|in\sthe\soffice))
+    | \b(?:no|limited|without)\saccess\sto\s(?:my\s)?e-?mail
+    | \byour\s(?:e-?mail|message|request|enquiry|inquiry)\s(?:has\sbeen|was|is\sbeing)
+        \s(?:received|forwarded)
+    | \b(?:we|i)\s(?:have\s)?received\syour\s(?:e-?mail|message|request|enquiry|inquiry)
+    | \bich\sbin\s(?:\w+\s){0,6}(?:nicht\sda|nicht\serreichbar|unterwegs|außer\shaus|auf\sreisen)
+    | \b(?:has\sbeen|was|is)\sautomatically\s(?:generated|sent)
+    | \bich\s(?:\w+\s){0,6}nicht\serreichbar
+    | \bwir\shaben\sihre\s(?:e-?mail|nachricht|anfrage)\serhalten
+    | \bihre\s(?:e-?mail|nachricht|anfrage)\s(?:ist|wurde|wird)\s(?:\w+\s){0,4}
+        (?:eingegangen|erhalten|weitergeleitet|bearbeitet)
+    | \b(?:en|de)\s(?:congés?|vacances) | \bavons\s(?:bien\s)?reçu\svotre | \bde\sretour\sle
+    | \bestar[ée]\s(?:ausente|fuera) | \bestoy\s(?:ausente|de\svacaciones) | \bhemos\srecibido\ssu
+    | \bestou\s(?:ausente|fora|de\sférias) | \bestarei\s(?:ausente|fora) | \brecebemos\s(?:a\s)?sua
+    | \bsono\s(?:\w+\s){0,2}(?:in\sferie|fuori\ssede) | \babbiamo\sricevuto\sla\ssua
+    | \bop\svakantie | \bniet\sop\skantoor | \bhebben\suw\s(?:e-?mail|bericht)\sontvangen
+    | \binte\spå\skontoret | \bsemester\b | \bikke\spå\skontoret | \bferie\b | \bfraværende\b
+    | \bolen\s(?:poissa|lomalla) | \bnieobecn | \bna\surlopie | \bnepřítom | \bdovolen
+    | \bnem\svagyok\saz\sirod | \bszabadságo | \bconcediu\b | \bofis\sdışı | \bizindeyim
+    | \bотсутств | \bв\sотпуске | \bвідсутн | \bу\sвідпустці | \bв\sотпуск\b | \bεκτός\sγραφείου
+    | \bαπουσιάζ | 不在 | 休暇 | 休假 | 出差 | 부재 | 휴가 | 출장
+    """
+)
+"""What stands in automatic replies, and now and then in people's: that someone is away, or that
+mail has come in."""
+
 AUTO_REPLY_DECLARATION = re.compile(
     r"""(?ix) \bthis\s(?:e-?mail\s|message\s)?is\san\sautomat(?:ic|ed)\s(?:reply|response|message)
     | \bdies(?:es)?\sist\seine\sautomati | \bceci\sest\s(?:un|une)\s(?:message|réponse)\sautomatique
@@ -157,6 +187,22 @@ _SUBJECTS_OF_BOUNCES = (
 )
 BOUNCE_SUBJECT = re.compile(r"[\s*\[!]*(?:" + "|".join(_SUBJECTS_OF_BOUNCES) + ")", re.IGNORECASE)
 """How mail servers name their reports; at the beginning, for people answer and forward them."""
+
+BOUNCE_SUBJECT_IS_OPEN = re.compile(
+    r"[\s*\[!]*(?:mail |message )?delivery (?:status|report|notification)\b"
+    r"(?!.{0,40}(?:fail|delay|undeliver|error))",
+    re.IGNORECASE,
+)
+"""Those that do not say whether it was delivered; people write of delivery reports as well."""
+
+DELIVERED_TEXT = re.compile(
+    r"successfully (?:delivered|relayed)|(?:was|were|has been|have been) (?:delivered|relayed)"
+    r"|wurden? (?:erfolgreich )?zugestellt|a été (?:bien )?(?:remis|distribué|délivré)"
+    r"|(?:ha sido|fue) entregad|è stato (?:consegnato|recapitato)|foi entregue"
+    r"|is (?:afgeleverd|bezorgd)|доставлено",
+    re.IGNORECASE,
+)
+"""What servers write in reports of success."""
 
 BOUNCE_REFUSAL = re.compile(r"\s*(?:automatically )?rejected (?:mail|message)", re.IGNORECASE)
 """How servers name the receipt for a mail that a rule or a quota refused."""

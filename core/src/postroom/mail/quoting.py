@@ -44,8 +44,11 @@ MAX_MARK = 400
 
 _MAX_CANDIDATES = 1_000
 _MAX_BLOCK = 15
+_MOST_BLANK = 8
+"""Lines below an attribution among which its quote begins."""
 _EVEN_WITH_YOU = ("At ", "In message <", "In article <")
 """Attributions of Eudora, exmh and news readers: "At 09:15 3.3.2026 +0100, you wrote:"."""
+_SET_APART = ("\t", "  ", "|", " |")
 _SHORTEST_WRAPPED = 40
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
@@ -90,6 +93,8 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
             first = _attribution(lines, index, followed_by_quote=True)
             if first is not None:
                 announced.update(range(first, index + 1))
+    if candidates and end == len(lines):
+        end = _end_above_set_apart(lines, candidates)
     end = _without_signature(lines, end)
     if quoted:
         start, below = _own_range(lines, end, quoted, announced)
@@ -204,6 +209,19 @@ def _block(lines: Sequence[str], index: int) -> list[str]:
     return block
 
 
+def _end_above_set_apart(lines: Sequence[str], candidates: Sequence[int]) -> int:
+    """Return the end without a quote that is indented, or ruled with "|", from its attribution on
+    to the last line: then an attribution is believed also without an address."""
+    tail = _last_line(lines, len(lines))
+    while tail >= 0 and (lines[tail].startswith(_SET_APART) or not lines[tail].strip()):
+        tail -= 1
+    if tail not in candidates or tail == _last_line(lines, len(lines)):
+        return len(lines)
+    first, joined = _unwrap(lines, tail)
+    is_attribution = _has_verb(joined) and DATE.search(joined) and not _is_prose(joined)
+    return first if is_attribution and _may_cut_at(lines, first) else len(lines)
+
+
 def _marked_below(lines: Sequence[str], index: int) -> int | None:
     """Return the first line that `>` marks, if only the labels of a block stand before it."""
     for following in range(index + 1, min(index + _MAX_BLOCK, len(lines))):
@@ -288,7 +306,7 @@ def _has_verb(line: str) -> bool:
 
 
 def _quote_follows(lines: Sequence[str], index: int) -> bool:
-    for line in lines[index + 1 : index + 4]:
+    for line in lines[index + 1 : index + 1 + _MOST_BLANK]:
         if line and not line.isspace():
             return _is_quoted(line)
     return False
