@@ -18,6 +18,7 @@ from postroom.api import (
     hookspecs,
     network,
     settings,
+    throttling,
     transport,
     verdict,
 )
@@ -33,6 +34,7 @@ _API: Final = (
     ("Verdicts", verdict),
     ("Events", events),
     ("Help with networks", network),
+    ("Help with throttling", throttling),
 )
 _KIT: Final = (("Harnesses", harness), ("Relay", relay))
 _HIDDEN: Final = frozenset({"Heart", "lacks"})  # the core's, and the kit's own

@@ -33,12 +33,17 @@ from postroom.api import (
     codes,
 )
 from postroom.api.network import explain_network_error
+from postroom.api.throttling import InterruptedGateError, Passage, PausedError, borrow, give_back
+from postroom.api.throttling import retry_after as told_pause
 
-from postroom_graph import gate
 from postroom_graph.errors import GraphError, explain, parse_error
 from postroom_graph.settings import GraphSettings, is_loopback
 from postroom_graph.sockets import Sockets
 
+AT_ONCE: Final = 4
+"""Requests that Exchange Online allows an application for a mailbox; what is sent while it
+throttles counts too. See https://learn.microsoft.com/graph/throttling-limits.
+"""
 LONGEST_WAIT: Final = 30.0
 """Seconds; a longer pause is not waited out in the session."""
 LONGEST_PATIENCE: Final = 120.0
@@ -108,6 +113,8 @@ class Answer:
 
 Sink = Callable[[httpx.Response], bytes]
 """Reads a successful response's body."""
+Trace = Callable[[str, Mapping[str, Any]], None]
+"""See https://www.encode.io/httpcore/extensions/#trace."""
 
 
 class Client:
@@ -124,7 +131,7 @@ class Client:
         self.where = parts.netloc
         self.mailbox = settings.mailbox or context.mailbox
         self.user = f"/users/{quote(self.mailbox, safe='')}"
-        self._gate = gate.borrow(f"{self.base.lower()}|{self.mailbox.lower()}")
+        self._gate = borrow(f"{self.base.lower()}|{self.mailbox.lower()}", at_once=AT_ONCE)
         self._sockets = Sockets(encrypted=parts.scheme == "https")
         self.interrupted = self._sockets.interrupted
         self._http: httpx.Client | None = None
@@ -263,11 +270,11 @@ class Client:
         while True:
             token = self.token
             try:
-                with self._gate.passed(self.interrupted):
-                    return self._once(request, token, sink or _read_json, accept)
-            except gate.PausedError as paused:
+                with self._gate.passed(self.interrupted) as passage:
+                    return self._once(request, token, sink or _read_json, accept, passage)
+            except PausedError as paused:
                 patience.wait(paused.seconds, self._busy(paused.seconds))
-            except gate.InterruptedGateError:
+            except InterruptedGateError:
                 raise self.interruption(was_sent=False) from None
             except LostError as lost:
                 if not request.is_repeatable or not patience.repeats(lost):
@@ -287,15 +294,22 @@ class Client:
             raise error
         patience.wait(pause, error)
 
-    def _once(self, request: Request, token: Token, sink: Sink, accept: tuple[int, ...]) -> Answer:
+    def _once(
+        self,
+        request: Request,
+        token: Token,
+        sink: Sink,
+        accept: tuple[int, ...],
+        passage: Passage,
+    ) -> Answer:
         headers = dict(request.headers)
         if request.has_token:
             headers["Authorization"] = f"Bearer {token.value}"
             headers["client-request-id"] = str(uuid.uuid4())
             headers["Prefer"] = ", ".join([IMMUTABLE, *filter(None, [headers.get("Prefer")])])
-        with self._translated(), self._client().stream(
+        with self._translated(passage), self._client().stream(
             request.method, request.url, content=request.content, headers=headers,
-            extensions={"trace": self._sockets.trace},
+            extensions={"trace": self._traced(passage)},
         ) as response:  # fmt: skip
             if response.is_success and (not accept or response.status_code in accept):
                 return Answer(response.status_code, response.headers, sink(response))
@@ -304,33 +318,37 @@ class Client:
             raise TokenRefusedError(token, error)
         raise error
 
+    def _traced(self, passage: Passage) -> Trace:
+        """Return what hears of the connection's doings: the gate is asked again when it stands."""
+
+        def hear(event: str, info: Mapping[str, Any]) -> None:
+            self._sockets.trace(event, info)
+            if event == "http11.send_request_headers.started":
+                if info["request"].method != b"CONNECT":  # that is the proxy's
+                    passage.begin()
+            elif event == "http11.receive_response_body.complete":
+                passage.end()
+
+        return hear
+
     def _error_of(self, response: httpx.Response, token: Token) -> GraphError:
         """Read a refusal; the mailbox is closed before its body is read, for the others' sake."""
-        retry_after = self._retry_after(response.headers)
-        if retry_after is not None and response.status_code in _THROTTLING:
+        retry_after = told_pause(response.headers, self._context.now())
+        if retry_after is not None:
             self._gate.pause(retry_after)
+        try:
+            body = _read(response, _MOST_ERROR)
+        except httpx.HTTPError:
+            if response.status_code not in _THROTTLING:
+                raise
+            body = b""  # its status says all: nothing was done
         return parse_error(
             response.status_code,
-            _read(response, _MOST_ERROR),
+            body,
             request_id=response.headers.get("request-id", ""),
             retry_after=retry_after,
             secret=token.value,
         )
-
-    def _retry_after(self, headers: httpx.Headers) -> float | None:
-        """Return the seconds that the server asked for: a number, maybe decimal, or a date."""
-        value = headers.get("Retry-After", "").strip()
-        try:
-            seconds = float(value)
-        except ValueError:
-            moment = _date(value)
-            if moment is None:
-                return None
-            seconds = (moment - (_date(headers.get("Date", "")) or self._context.now()))\
-                .total_seconds()  # fmt: skip
-        if not 0 <= seconds < float("inf"):
-            return None
-        return min(seconds, gate.LONGEST_PAUSE)
 
     def interrupt(self) -> None:
         """End whatever waits, from any thread."""
@@ -344,7 +362,7 @@ class Client:
         if self._http is not None:
             self._http.close()
         self._sockets.close()
-        gate.give_back(self._gate)
+        give_back(self._gate)
 
     def _client(self) -> httpx.Client:
         with self._http_lock:
@@ -361,7 +379,7 @@ class Client:
             return self._http
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, passage: Passage) -> Iterator[None]:
         """Raise httpx's errors as the contract's."""
         try:
             yield
@@ -370,14 +388,11 @@ class Client:
             sentence = f"No request to {self.where} can be made with these settings."
             raise SettingsError(codes.SETTINGS_INVALID, sentence, problems=[problem]) from error
         except httpx.HTTPError as error:
-            raise self._lost(error) from error
+            raise self._lost(error, was_sent=passage.has_begun) from error
 
-    def _lost(self, error: httpx.HTTPError) -> TransportError:
+    def _lost(self, error: httpx.HTTPError, *, was_sent: bool) -> TransportError:
         if self.interrupted.is_set():
-            return self.interruption()
-        never_sent = isinstance(
-            error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout
-        )
+            return self.interruption(was_sent=was_sent)
         found = _os_error(error)
         if isinstance(error, httpx.TimeoutException):
             found = TimeoutError()
@@ -387,7 +402,7 @@ class Client:
         if not isinstance(explained, TransientError):
             return explained
         lost = LostError(explained.code, explained.sentence)
-        lost.may_have_arrived = not never_sent
+        lost.may_have_arrived = was_sent
         return lost
 
     def _host_and_port(self) -> str:
@@ -455,7 +470,7 @@ class _Patience:
         waited = time.monotonic() - self._begun
         if seconds > LONGEST_WAIT or waited + seconds > LONGEST_PATIENCE:
             raise error
-        if self._interrupted.wait(seconds + gate.MARGIN):
+        if self._interrupted.wait(seconds):
             sentence = f"The session with {self._where} was interrupted."
             raise LostError(codes.CONNECTION_LOST, sentence)
 

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -42,10 +43,6 @@ class _Rule:
     fault: Fault
     left: float
     is_after: bool
-
-
-UNDER_WAY: Final = 0.2
-"""Seconds; what comes so soon after a refusal had left before the client could know of it."""
 
 
 class GraphServer:
@@ -76,6 +73,8 @@ class GraphServer:
         self.most_at_once: Counter[str] = Counter()
         self.early: list[str] = []
         """Requests that came although the server had asked to wait."""
+        self.under_way = 0.2
+        """Seconds; what comes so soon after a refusal had left before the client could know."""
         self.without_immutable_ids: list[str] = []
         self.witness: Callable[[GraphRequest, Response], None] | None = None
         self._active: Counter[str] = Counter()
@@ -88,6 +87,8 @@ class GraphServer:
         self._api = Api(self)
         self._https = HttpsServer(tls, self._respond)
         self.port: int = self._https.port
+        self.handshakes = self._https.handshakes
+        """While it is not set, new connections wait for their TLS handshake."""
 
     @property
     def url(self) -> str:
@@ -216,7 +217,7 @@ class GraphServer:
     def _throttled(self, key: str, active: int, request: GraphRequest) -> GraphAnswer | None:
         left = self._closed_until.get(key, 0) - time.monotonic()
         if left > 0:
-            if time.monotonic() - self._closed_at.get(key, 0) > UNDER_WAY:
+            if time.monotonic() - self._closed_at.get(key, 0) > self.under_way:
                 self.early.append(f"{request.method} {request.path}, {left:.3f} s too early")
             return self._too_many("TooManyRequests", f"{left:.3f}")
         if active > AT_ONCE:
@@ -239,7 +240,7 @@ class GraphServer:
         told = answer.headers.get("Retry-After")
         if told is not None and answer.status in (429, 503, 504):
             with contextlib.suppress(ValueError), self._lock:
-                seconds = float(told)
+                seconds = _seconds(told)
                 self._close(key, seconds if math.isfinite(seconds) else 0.0)
         return answer
 
@@ -267,3 +268,10 @@ class GraphServer:
         except RefusedError as error:
             answer = refusal(error.status, error.code, error.message)
             return GraphAnswer(answer.status, answer.body, error.headers)
+
+
+def _seconds(told: str) -> float:
+    """Return how long it is to the end that a Retry-After names, by the clock on the wall."""
+    if told.endswith("GMT"):
+        return parsedate_to_datetime(told).timestamp() - time.time()
+    return float(told)

@@ -57,6 +57,8 @@ class HttpsServer:
         self._server.tls = context
         self.port = self._server.server_address[1]
         self.url = f"https://localhost:{self.port}"
+        self.handshakes = self._server.handshakes
+        """While it is not set, new connections wait for their TLS handshake."""
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> HttpsServer:
@@ -64,6 +66,7 @@ class HttpsServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.handshakes.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -72,6 +75,11 @@ class HttpsServer:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     tls: ssl.SSLContext
+
+    def __init__(self, *arguments: Any) -> None:
+        self.handshakes = threading.Event()
+        self.handshakes.set()
+        super().__init__(*arguments)
 
     def get_request(self) -> tuple[Any, Any]:
         connection, address = super().get_request()
@@ -90,6 +98,11 @@ def _handler(
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # head and body in one packet
+        server: _Server
+
+        def handle(self) -> None:
+            self.server.handshakes.wait(60)
+            super().handle()
 
         def _answer(self) -> None:
             parts = urlsplit(self.path)
@@ -108,7 +121,10 @@ def _handler(
             self.send_response(response.status)
             for name, value in response.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(response.body)))
+            if "Content-Length" in response.headers:  # a false one: the body breaks off
+                self.close_connection = True
+            else:
+                self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
             self.wfile.write(response.body)
 
