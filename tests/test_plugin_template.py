@@ -185,6 +185,32 @@ def test_what_is_there_is_not_overwritten(new: Callable[..., Result], tmp_path: 
     assert (tmp_path / "other" / "src" / "postroom_my_mail" / "plugin.py").exists()
 
 
+def test_a_transport_that_is_there_is_refused_with_what_to_do(
+    new: Callable[..., Result], tmp_path: Path
+) -> None:
+    found = new("imap")
+
+    assert found.exit_code == 1
+    assert "The transport imap is there already, in the plugin pop_imap" in found.stderr
+    assert "POSTROOM_DISABLE_PLUGINS=pop_imap" in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_transport_may_take_the_place_of_one_that_is_left_out(
+    new: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_DISABLE_PLUGINS", "pop_imap")
+
+    assert new("imap").exit_code == 0
+
+
+def test_a_package_that_would_replace_another_is_refused(new: Callable[..., Result]) -> None:
+    found = new("pop-imap")
+
+    assert found.exit_code == 1
+    assert "The package postroom-pop-imap is installed already" in found.stderr
+
+
 @pytest.mark.parametrize("name", ["", "My-Mail", "my_mail", "-mail", "mail-", "2mail", "m" * 32])
 def test_a_name_that_no_transport_can_have_is_refused(name: str) -> None:
     with pytest.raises(InputError):

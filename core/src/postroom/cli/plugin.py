@@ -83,6 +83,7 @@ def new(name: str, into: Path | None) -> None:
     from postroom import scaffold
 
     names = scaffold.Names(name)
+    scaffold.refuse_taken(names, load().installed)
     folder = into or Path(names.distribution)
     for path in scaffold.write(names, folder):
         say(f"{folder / path}")

@@ -7,12 +7,15 @@ names are replaced.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from postroom.errors import InputError
+
+if TYPE_CHECKING:
+    from postroom.plugins import InstalledPlugin
 
 TEMPLATE: Final = Path(__file__).parent / "template"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -61,6 +64,26 @@ class Names:
         ):
             text = text.replace(old, new)
         return text
+
+
+def refuse_taken(names: Names, installed: Iterable[InstalledPlugin]) -> None:
+    """See that the new plugin could be installed beside those that are.
+
+    :raises InputError: its transport is another plugin's, or its package would replace another
+    """
+    for one in installed:
+        if names.transport in one.transports:
+            raise InputError(
+                f"The transport {names.transport} is there already, in the plugin {one.name}; of "
+                "two with one name the second is broken.",
+                next_step="Choose another name; or leave that plugin out with "
+                f"POSTROOM_DISABLE_PLUGINS={one.name} if yours is to take its place.",
+            )
+        if one.distribution.replace("_", "-").lower() == names.distribution:
+            raise InputError(
+                f"The package {one.distribution} is installed already, with the plugin {one.name}.",
+                next_step="Choose another name.",
+            )
 
 
 def files(names: Names) -> Iterator[tuple[Path, str]]:
