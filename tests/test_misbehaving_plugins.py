@@ -95,6 +95,7 @@ def test_a_transport_that_hangs_harms_its_own_mailbox_only(desk: Desk, tmp_path:
 
     assert run.returncode == 3, run.stderr
     assert [stored(desk, name) for name in ("good", "settle-hang", "close-hang")] == [2, 5, 5]
+    assert [stored(desk, name) for name in ("fetch-hang", "fetch-spin")] == [3, 3]
     for name in names:
         assert_blamed(desk, run.stderr, name, "PLUGIN-HANGS")
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from postroom import crew, mailboxes, plugins, sides
-from postroom.api import Event, TransientError, codes
+from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, codes
+from postroom.api.transport import Wanted
 from postroom.crew import MOST_LEFT_BEHIND, Crew
 from postroom.errors import LeaseLostError
 from postroom.leases import Keeper, Lease, claim, new_owner
 from postroom.runner import Runner
-from postroom.store.models import Side, Trouble
+from postroom.store.models import Mailbox, Receipt, Side, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing
 
 
@@ -148,3 +149,67 @@ def test_what_was_left_behind_changes_nothing_when_it_wakes(hanging: Hanging) ->
     assert again.generation > lease.generation
     with pytest.raises(LeaseLostError):
         lease.hold()
+
+
+# ---------------------------------------------------------------------------- what came before
+
+
+class Stumbler(Sleeper):
+    """A session that hands two messages out, and hangs until `free` is set, whatever it is told.
+
+    :param ending: what it does then
+    """
+
+    def __init__(self, free: threading.Event, ending: Callable[[Wanted], Any]) -> None:
+        self._free, self._ending = free, ending
+
+    def fetch(self, cursor: str | None, *, wanted: Wanted, **_: Any) -> Iterator[Any]:
+        wanted([Listed(str(number)) for number in range(4)])
+        for number in range(2):
+            yield Fetched(str(number), b"Subject: %d\r\n\r\n%d\r\n" % (number, number))
+        self._free.wait(30)
+        yield from self._ending(wanted)
+
+    def interrupt(self) -> None:
+        pass
+
+
+def more_comes(wanted: Wanted) -> Any:
+    return [Fetched("2", b"Subject: 2\r\n\r\n2\r\n"), Checkpoint("2")]
+
+
+def asks_again(wanted: Wanted) -> Any:
+    wanted([Listed("3")])
+    return more_comes(wanted)
+
+
+def raises_late(wanted: Wanted) -> Any:
+    raise TransientError(codes.CONNECTION_LOST, "It was interrupted.")
+
+
+@pytest.mark.parametrize("ending", [more_comes, asks_again, raises_late])
+def test_what_came_before_a_plugin_hung_is_stored_once(
+    pigeon: SleepyPigeon, monkeypatch: pytest.MonkeyPatch, ending: Callable[[Wanted], Any]
+) -> None:
+    monkeypatch.setattr(crew, "END_SECONDS", 0.0)
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "1")
+    free = threading.Event()
+    monkeypatch.setattr(pigeon, "open_receiver", lambda *_: Stumbler(free, ending))
+    mailbox = mailboxes.add("all@example.org", start="all")
+    sides.save(mailbox, "in", "homing", {"host": "loft"})
+    Mailbox.update(enabled=False).where(Mailbox.id != mailbox.id).execute()
+    before = set(threading.enumerate())
+
+    Runner(plugins.load()).run_once()
+
+    refs = [receipt.ref for receipt in Receipt.select().order_by(Receipt.ref)]
+    assert refs == ["0", "1"]
+    assert {trouble.code for trouble in Trouble.select()} == {"PLUGIN-HANGS"}
+
+    visits = [one for one in set(threading.enumerate()) - before if one.name.startswith("visit")]
+    free.set()
+    for visit in visits:
+        visit.join(10)
+    assert [visit.is_alive() for visit in visits] == [False]
+    assert Receipt.select().count() == 2
+    assert not Mailbox.get_by_id(mailbox.id).cursor

@@ -143,6 +143,7 @@ class Crew:
     def _leave_behind(self, visit: Visit) -> None:
         self._working.remove(visit)
         self._left_behind.append(visit)
+        _rescue(visit.lease)
         visit.lease.lost = True
         pulse = visit.lease.pulse
         if silence := pulse.silence():  # else it is the core that takes its time
@@ -161,3 +162,12 @@ class Crew:
                 self._plugins.tell(event)
         except PostroomError as error:  # the lease ends by itself
             logger.error("%s %s", sentence, error.sentence)
+
+
+def _rescue(lease: Lease) -> None:
+    """Have stored what came before the plugin hung: the next visit may hang at the same message."""
+    try:
+        with connection():
+            lease.rescue()
+    except Exception:  # it is fetched again
+        logger.exception("What came before a plugin hung could not be stored")

@@ -119,6 +119,7 @@ class Retrieval:
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
+        self._batch = Batch()
         self._begun: deque[Batch] = deque()
         self.tally = Tally()
         self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
@@ -183,15 +184,14 @@ class Retrieval:
             not keep what was retrieved from being settled
         """
         cursor = None if self._has_due_unavailable() else self.mailbox.cursor or None
-        batch = Batch()
         trouble: SettingsError | None = None
         deliveries = self._deliveries(receiver, cursor)
+        self._lease.rescue = self._rescue
         try:
             for delivery in deliveries:
-                self._take(delivery, batch)
-                if batch.is_full():
-                    self._begin(batch)
-                    batch = Batch()
+                self._take(delivery, self._batch)
+                if self._batch.is_full():
+                    self._begin()
                     if self._is_asked_to_stop():
                         self._finish_begun()
                         return None
@@ -201,12 +201,13 @@ class Retrieval:
         except (PostroomError, OperationalError):
             raise
         except (Exception, SystemExit):
-            self._begin(batch)  # what came whole before the connection or the plugin broke
+            self._begin()  # what came whole before the connection or the plugin broke
             self._finish_begun()
             raise
         finally:
             deliveries.close()
-        self._begin(batch)
+            self._lease.rescue = lambda: None
+        self._begin()
         self._finish_begun()
         if self.tally.complete and self._entrance is None:
             self._finish_listing(was_complete=cursor is None)
@@ -287,9 +288,17 @@ class Retrieval:
 
     # ------------------------------------------------------------------ parse
 
-    def _begin(self, batch: Batch) -> None:
-        """Have a batch understood, and commit those before it that had their time: while one is
+    def _rescue(self) -> None:
+        """Commit what came whole before the plugin hung, in another thread than the visit's, which
+        is in the plugin; should it come back, it finds that it is no longer wanted."""
+        if self._lease.pulse.leave_alone():
+            self._begin()
+            self._finish_begun()
+
+    def _begin(self) -> None:
+        """Have the batch understood, and commit those before it that had their time: while one is
         written or fetched, others are understood. Batches are committed in their order."""
+        batch, self._batch = self._batch, Batch()
         batch.result = self._understand([fetched.raw for fetched in batch.fetched])
         self._begun.append(batch)
         while len(self._begun) > BATCHES_AHEAD or (

@@ -77,6 +77,9 @@ class Lease:
     deadline: float
     """When it ends, by this process's monotonic clock; early rather than late."""
     on_lost: Callable[[], None] = field(default=lambda: None)
+    rescue: Callable[[], None] = field(default=lambda: None)
+    """Stores what a plugin handed out before it hung; called by another thread than the holder's,
+    before the lease is taken from it."""
     lost: bool = False
     pulse: Pulse = field(default_factory=Pulse, repr=False)
     """Whether the plugin that its holder works with is alive."""

@@ -33,6 +33,7 @@ from postroom.api.transport import (
     Wanted,
     heart,
 )
+from postroom.errors import LeaseLostError
 from postroom.time_limit import patience
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Pulse:
         self._heard_at: float | None = None
         """By the monotonic clock; None while the plugin has nothing to do."""
         self._given_up: TransientError | None = None
+        self._lock = threading.Lock()
+        self._is_left_alone = False
 
     def adapt(self, settings: Any) -> None:
         """Be more patient where an administrator lets the server take its time."""
@@ -69,12 +72,28 @@ class Pulse:
         try:
             yield
         finally:
+            self._came_back()
+
+    def _came_back(self) -> None:
+        with self._lock:
             self._heard_at = None
+            if self._is_left_alone:
+                raise LeaseLostError(f"{self.who} came back after its session was given up.")
+
+    def leave_alone(self) -> bool:
+        """Part with a call that does not come back: if it does later, LeaseLostError is raised
+        there, and its thread touches nothing.
+
+        :returns: False if no call runs: the thread is at work
+        """
+        with self._lock:
+            self._is_left_alone = self._heard_at is not None
+            return self._is_left_alone
 
     @contextmanager
     def outside(self) -> Iterator[None]:
         """The plugin called the core: what that takes is not the plugin's time."""
-        self._heard_at = None
+        self._came_back()
         try:
             yield
         finally:
@@ -124,8 +143,10 @@ class Pulse:
         try:
             while True:
                 self._heard_at = time.monotonic()  # as `inside`, which costs more for each item
-                item = next(items, _END)
-                self._heard_at = None
+                try:
+                    item = next(items, _END)
+                finally:
+                    self._came_back()
                 if item is _END:
                     self.check()
                     return
