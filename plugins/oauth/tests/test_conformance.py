@@ -57,6 +57,9 @@ class MicrosoftHarness(CredentialHarness):
     def throttle(self, retry_after):
         self.login.always = Refusal(429, "temporarily_unavailable", 0, "Busy.", int(retry_after))
 
+    def cut_connection(self, after_bytes):
+        self.login.cut = True
+
     def be_silent(self):
         self.login.before_answer = lambda _: self._goes_on.wait(30)
 
@@ -65,6 +68,7 @@ class MicrosoftHarness(CredentialHarness):
         if self._kept:
             self.login.put_refresh_tokens(self._kept)
         self.login.always = None
+        self.login.cut = False
         self._goes_on.set()
         self.login.before_answer = lambda _: None
 
@@ -148,6 +152,9 @@ class GoogleHarness(CredentialHarness):
     def throttle(self, retry_after):
         self.login.status = 429
 
+    def cut_connection(self, after_bytes):
+        self.login.cut = True
+
     def be_silent(self):
         self.login.before_answer = lambda _: self._goes_on.wait(30)
 
@@ -155,6 +162,7 @@ class GoogleHarness(CredentialHarness):
         self._goes_on.set()
         self.login.before_answer = lambda _: None
         self.login.is_strict = False
+        self.login.cut = False
         self.login.status = 200
 
 

@@ -15,6 +15,7 @@ from postroom.api import Session, SpoolError, TransportError
 Result = TypeVar("Result")
 MARGIN_SECONDS = 4.0
 """What a slow machine may add."""
+_HIDDEN = "<THE SECRET>"
 
 
 class ContractBrokenError(AssertionError):
@@ -89,6 +90,12 @@ def within(
     return _timed(seconds, call, meanwhile or (lambda: None), session.interrupt)
 
 
+def in_time(seconds: float, call: Callable[[], Result]) -> Outcome[Result]:
+    """Do the same with what cannot be interrupted."""
+    __tracebackhide__ = True
+    return _timed(seconds, call, lambda: None, lambda: None)
+
+
 def _timed(
     seconds: float,
     call: Callable[[], Result],
@@ -146,14 +153,22 @@ def expect_error(outcome: Outcome[Any], kind: type[TransportError], *, when: str
 def expect_no_secret(secrets: Collection[str], where: str, text: str) -> None:
     """Fail if a secret stands in a text, as it is or coded as protocols code it."""
     __tracebackhide__ = True
-    for secret in secrets:
-        for coded in _codings(secret):
-            expect(
-                coded not in text,
-                f"no secret stands in {where}.",
-                because="logs and errors are shown, mailed and kept (invariant 11).",
-                text=text.replace(coded, "<THE SECRET>"),
-            )
+    expect_nowhere(
+        secrets,
+        text,
+        f"no secret stands in {where}.",
+        because="logs and errors are shown, mailed and kept (invariant 11).",
+    )
+
+
+def expect_nowhere(words: Collection[str], text: str, wants: str, *, because: str) -> None:
+    """Fail if one of the words stands in a text, as it is or coded as protocols code it."""
+    __tracebackhide__ = True
+    for word in words:
+        for coded in _codings(word):
+            hidden = text.replace(coded, _HIDDEN)
+            begin = max(hidden.find(_HIDDEN) - 200, 0)
+            expect(coded not in text, wants, because=because, text=hidden[begin : begin + 500])
 
 
 def _codings(secret: str) -> set[str]:

@@ -32,6 +32,7 @@ class GoogleLogin:
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._server = HttpsServer(tls, self._answer)
         self._lock = threading.RLock()
+        self._resets = 0
         self.token_uri = f"{self._server.url}/token"
         self.issued: list[str] = []
         """Every access token: what may stand nowhere in clear."""
@@ -40,6 +41,7 @@ class GoogleLogin:
     def reset(self) -> None:
         """Forget accounts and counts; between tests."""
         with self._lock:
+            self._resets += 1
             self._keys: dict[str, Any] = {}
             self.delegated: dict[str, set[str]] = {}
             """The scopes that a domain's administrator allowed, by service account."""
@@ -51,6 +53,8 @@ class GoogleLogin:
             self.subjects: Counter[str] = Counter()
             self.status = 200
             self.before_answer: Callable[[Request], object] = lambda _: None
+            self.cut = False
+            """Whether it hangs up instead of answering."""
             self.asked = 0
             """How many requests there were."""
             self.is_strict = False
@@ -107,11 +111,16 @@ class GoogleLogin:
         """Return whose mailbox a token opens, None if it opens none."""
         return self._tokens.get(token)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response | None:
+        began = self._resets
         self.before_answer(request)
         form = request.form()
         with self._lock:
+            if self._resets != began:
+                return None  # it waited beyond the end of its test
             self.asked += 1
+            if self.cut:
+                return None
             if self.is_strict:
                 return _refused(401, "unauthorized_client", "Unauthorized")
             if self.status != 200:

@@ -110,6 +110,7 @@ class MicrosoftLogin:
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._server = HttpsServer(tls, self._answer)
         self._lock = threading.RLock()
+        self._resets = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._apps: dict[tuple[str, str], App] = {}
         self._devices: dict[str, _Device] = {}
@@ -125,6 +126,7 @@ class MicrosoftLogin:
     def reset(self) -> None:
         """Forget apps, faults and counts; between tests."""
         with self._lock:
+            self._resets += 1
             self._apps.clear()
             self.tenants: set[str] = set()
             self.requests: Counter[str] = Counter()
@@ -213,9 +215,12 @@ class MicrosoftLogin:
     # ------------------------------------------------------------------------ answering
 
     def _answer(self, request: Request) -> Response | None:
+        began = self._resets
         self.before_answer(request)
         tenant, _, rest = request.path.strip("/").partition("/")
         with self._lock:
+            if self._resets != began:
+                return None  # it waited beyond the end of its test
             self.requests[rest.rpartition("/")[2]] += 1
             if self.cut:
                 return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,11 +36,21 @@ class Issuer:
     asked: int = 0
     refuses: bool = False
     retry_after: float | None = None
+    hangs_up: bool = False
+    is_silent: bool = False
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def coin(self, secret: str) -> str:
-        """Give a token out."""
+    def coin(self, secret: str, patience: float) -> str:
+        """Give a token out.
+
+        :param patience: seconds that are waited for an answer
+        """
         self.asked += 1
+        if self.hangs_up:
+            raise ConnectionResetError("hung up")
+        if self.is_silent:
+            threading.Event().wait(patience)
+            raise TimeoutError("nothing was said")
         if self.retry_after is not None:
             raise TransientError(
                 codes.SERVER_BUSY, "The mint is busy.", retry_after=self.retry_after
@@ -82,7 +93,11 @@ class Mint(CredentialKind):
         mailbox: str,
     ) -> tuple[Token, str | None]:
         """Have one coined."""
-        value = ISSUER.coin(settings.stamp.get_secret_value())
+        patience = settings.timeout_seconds
+        try:
+            value = ISSUER.coin(settings.stamp.get_secret_value(), patience)
+        except OSError as error:
+            raise TransientError(codes.CONNECTION_LOST, f"The mint is gone: {error}.") from error
         return Token(value, datetime.now(UTC) + timedelta(hours=1)), state
 
     def check(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final
 
 from postroom.api import AuthError, CheckStep, CredentialContext, Token, TransientError, codes
-from postroom.testing import CredentialHarness, without
+from postroom.testing import CredentialHarness
 
 from postroom_test_servers.mint import ISSUER, SECRET, Mint
 
@@ -15,11 +17,13 @@ from postroom_test_servers.mint import ISSUER, SECRET, Mint
 class MintHarness(CredentialHarness):
     """Plays the mint."""
 
-    unsupported = without("the mint is in memory and answers at once", "be_silent")
+    impatient: ClassVar[Mapping[str, Any]] = {"timeout_seconds": 0.1}
+    patience_seconds = 0.1
 
     def __init__(self) -> None:
         ISSUER.coined.clear()
-        ISSUER.asked, ISSUER.refuses, ISSUER.retry_after = 0, False, None
+        ISSUER.asked = 0
+        self.heal()
 
     def settings(self) -> dict[str, Any]:
         return {"stamp": SECRET}
@@ -39,8 +43,15 @@ class MintHarness(CredentialHarness):
     def throttle(self, retry_after: float) -> None:
         ISSUER.retry_after = retry_after
 
+    def cut_connection(self, after_bytes: int) -> None:
+        ISSUER.hangs_up = True
+
+    def be_silent(self) -> None:
+        ISSUER.is_silent = True
+
     def heal(self) -> None:
         ISSUER.refuses, ISSUER.retry_after = False, None
+        ISSUER.hangs_up = ISSUER.is_silent = False
 
 
 # ---------------------------------------------------------------------------- with a fault each
@@ -167,6 +178,84 @@ class Talkative(Mint):
         return token, state
 
 
+class Fragile(Mint):
+    """It lets its network's errors out."""
+
+    def fetch(self, *arguments: Any, **named: Any) -> tuple[Token, str | None]:
+        try:
+            return super().fetch(*arguments, **named)
+        except TransientError as error:
+            raise error.__cause__ or error from None
+
+
+class Alarmed(Mint):
+    """It takes a broken connection for a refusal."""
+
+    def fetch(self, *arguments: Any, **named: Any) -> tuple[Token, str | None]:
+        try:
+            return super().fetch(*arguments, **named)
+        except TransientError as error:
+            if error.retry_after is not None:
+                raise
+            raise AuthError(codes.AUTH_REFUSED, error.sentence) from None
+
+
+class Discouraged(Mint):
+    """It asks no more once the issuer has hung up."""
+
+    _lost: TransientError | None = None
+
+    def fetch(self, *arguments: Any, **named: Any) -> tuple[Token, str | None]:
+        if self._lost is not None:
+            raise self._lost
+        try:
+            return super().fetch(*arguments, **named)
+        except TransientError as error:
+            self._lost = error
+            raise
+
+
+class Patient(Mint):
+    """It has a time limit of its own."""
+
+    def fetch(self, settings: Any, *arguments: Any, **named: Any) -> tuple[Token, str | None]:
+        patient = settings.model_copy(update={"timeout_seconds": 5.0})
+        return super().fetch(patient, *arguments, **named)
+
+
+class Trusting(Mint):
+    """It believes every state."""
+
+    def fetch(
+        self, settings: Any, purpose: str, state: str | None, *arguments: Any, **named: Any
+    ) -> tuple[Token, str | None]:
+        json.loads(state or "{}")
+        return super().fetch(settings, purpose, state, *arguments, **named)
+
+
+class Local(Mint):
+    """The end of its secret has no zone."""
+
+    def expires_at(self, settings: Any) -> datetime | None:
+        return datetime(2027, 5, 1)  # noqa: DTZ001 - that is the fault
+
+
+class Gloomy(Mint):
+    """Its check finds fault with what is well."""
+
+    def check(self, *arguments: Any, **named: Any) -> Iterator[CheckStep]:
+        yield from super().check(*arguments, **named)
+        yield CheckStep("rights", "fail", "There are none.", "Ask for some.")
+
+
+class Wasteful(Mint):
+    """It fetches two tokens and throws one away."""
+
+    def fetch(self, *arguments: Any, **named: Any) -> tuple[Token, str | None]:
+        super().fetch(*arguments, **named)
+        return super().fetch(*arguments, **named)
+
+
 FAULTS: Final[dict[str, tuple[type[Mint], str]]] = {
     kind.__name__: (kind, case)
     for kind, case in {
@@ -183,6 +272,14 @@ FAULTS: Final[dict[str, tuple[type[Mint], str]]] = {
         Impatient: "test_a_busy_issuer_is_a_passing_trouble",
         Careless: "test_the_check_of_a_refused_one_fails_with_a_next_step",
         Talkative: "test_no_secret_is_said",
+        Fragile: "test_an_issuer_that_hangs_up_is_a_passing_trouble",
+        Alarmed: "test_an_issuer_that_hangs_up_is_a_passing_trouble",
+        Discouraged: "test_an_issuer_that_hangs_up_is_a_passing_trouble",
+        Patient: "test_a_silent_issuer_is_given_up",
+        Trusting: "test_a_damaged_state_is_an_error_of_the_contract",
+        Local: "test_the_end_of_the_secret_is_in_utc",
+        Gloomy: "test_the_check_of_a_good_one_has_no_failing_step",
+        Wasteful: "test_one_fetch_serves_all_who_wait",
     }.items()
 }
 """Name → the kind, and the case that has to find its fault."""
