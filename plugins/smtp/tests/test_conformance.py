@@ -20,6 +20,7 @@ class SmtpHarness(RelayedSender):
     impatient = {"timeout_seconds": 0.5, "data_timeout_seconds": 0.5}  # noqa: RUF012
     patience_seconds = 0.5
     tells_retry_after = False  # SMTP has no words for it
+    server_loggers = ("mail.log",)  # aiosmtpd's
     unsupported = without("the settings hold a password", "token", "expire_token")
 
     def __init__(self, server: SmtpServer, relay: Relay) -> None:

@@ -268,7 +268,8 @@ class Session(ABC):
     def interrupt(self) -> None:
         """Make a blocked call of another thread end at once with TransientError, or return.
 
-        Called from any thread, at any time, more than once. The session is only closed after it.
+        Called from any thread, at any time, more than once. It holds: a call that begins after it
+        ends in the same way and has done nothing. The session is only closed after it.
         """
 
     @abstractmethod

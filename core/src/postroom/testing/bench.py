@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from postroom.api import Capability, Disposition, Limits, Listed, Receiver, Sess
 from postroom.testing.expectations import Outcome, attempt
 from postroom.testing.harness import Held, ReceiverHarness
 from postroom.testing.haul import Choice, Haul, check_listed, everything
-from postroom.testing.letters import letter
+from postroom.testing.letters import confidential, letter
 from postroom.testing.workplace import Workplace, expect_well
 
 if TYPE_CHECKING:
@@ -43,8 +44,27 @@ class ReceiverBench(Workplace[ReceiverHarness]):
     def work(self, session: Session) -> Outcome[Any]:
         """Retrieve all."""
         assert isinstance(session, Receiver)  # noqa: S101 - it came from `new_session`
+        return attempt(lambda: self._retrieve(session))
+
+    @staticmethod
+    def _retrieve(receiver: Receiver) -> list[str]:
         haul = Haul()
-        return attempt(lambda: haul.take(iter(session.fetch(None, limits=LIMITS, wanted=haul.ask))))
+        haul.take(iter(receiver.fetch(None, limits=LIMITS, wanted=haul.ask)))
+        return haul.refs
+
+    def use(self, session: Session) -> None:
+        """Retrieve all, and get ready to wait where the transport can."""
+        self.work(session)
+        if Capability.PUSH in self.transport.capabilities:
+            assert isinstance(session, Receiver)  # noqa: S101 - it came from `new_session`
+            attempt(lambda: session.wait(0))
+
+    def stock(self) -> list[str]:
+        """Put two letters."""
+        words = [f"confidential-{uuid.uuid4().hex}" for _ in range(2)]
+        for word in words:
+            self.harness.put(confidential(word))
+        return words
 
     def put(self, count: int = 1, *, size: int = 0) -> list[bytes]:
         """Put new letters; return them."""

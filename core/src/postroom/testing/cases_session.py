@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -15,14 +16,18 @@ from postroom.testing.expectations import (
     expect,
     expect_error,
     expect_no_secret,
+    expect_nowhere,
     within,
 )
+from postroom.testing.leftovers import holdings, left_over
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import Workplace, expect_well
 
 _MANY_WAITS = 3
 """A session may wait for so many answers before it gives a silent server up."""
 _CLOSE_SECONDS = 5.0
+_MANY_SESSIONS = 4
+"""So many sessions that each leave something are told from a server's own coming and going."""
 
 
 class SessionCases(Conformance):
@@ -180,7 +185,8 @@ class SessionCases(Conformance):
         other.interrupt()
 
     def test_work_after_an_interrupt_ends_too(self, workplace: Workplace[Any]) -> None:
-        """An interrupt that comes before the call it was meant for."""
+        """An interrupt that comes before the call it was meant for: nothing is done any more."""
+        workplace.stock()
         session = workplace.new_session()
         session.interrupt()
 
@@ -191,6 +197,13 @@ class SessionCases(Conformance):
             "after interrupt a call ends with TransientError or returns.",
             because="interrupt comes from another thread, and may be early.",
             raised=outcome.error,
+        )
+        expect(
+            not outcome.result,
+            "an interrupt holds until the session is closed: what is called after it does nothing.",
+            because="a runner that lost its lease interrupts; its mailbox is another runner's from "
+            "then on, and a call that forgets the interrupt could send what the other one sends.",
+            done=outcome.result,
         )
 
     # -------------------------------------------------------------------------- closing
@@ -224,6 +237,28 @@ class SessionCases(Conformance):
             "close never raises.",
             because="it is called while other errors are on their way.",
             raised=outcome.error,
+        )
+
+    @pytest.mark.parametrize("end", ["well", "refused", "interrupted"])
+    def test_closing_leaves_nothing_open(self, workplace: Workplace[Any], end: str) -> None:
+        """No connection, no file, no thread, however the session ended."""
+        workplace.stock()
+        if end == "refused":
+            workplace.harness.refuse_password()
+        workplace.spend(interrupts=end == "interrupted")  # what the process keeps is there now
+        before = holdings()
+
+        for _ in range(_MANY_SESSIONS):
+            workplace.spend(interrupts=end == "interrupted")
+
+        left = left_over(before, fewer_than=_MANY_SESSIONS)
+        expect(
+            not left,
+            "after close there is nothing left of a session: no connection, no file, no thread.",
+            because="a runner opens a session for each visit, some thousands a day: it would run "
+            "out of them, or of what the server allows, and stop for all mailboxes.",
+            sessions=_MANY_SESSIONS,
+            **left,
         )
 
     def test_closing_after_the_connection_broke_is_harmless(
@@ -314,6 +349,7 @@ class SessionCases(Conformance):
         capfd: pytest.CaptureFixture[str],
     ) -> None:
         """At DEBUG, of all loggers; not in the session's repr either."""
+        workplace.stock()
         with caplog.at_level(logging.DEBUG):
             session = workplace.new_session()
             outcome = workplace.work(session)
@@ -332,6 +368,34 @@ class SessionCases(Conformance):
             because="`--json` promises programs one document there; use `context.logger`.",
             printed=written.out,
         )
+
+    def test_nothing_that_stands_in_mail_is_logged_or_printed(
+        self,
+        workplace: Workplace[Any],
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """At DEBUG, of all loggers, the library's included."""
+        words = workplace.stock()
+        with caplog.at_level(logging.DEBUG):
+            session = workplace.new_session()
+            outcome = workplace.work(session)
+            session.close()
+
+        expect_well("a session", outcome.error)
+        written = capfd.readouterr()
+        said = {
+            "the log": _logged(caplog, workplace.harness.server_loggers),
+            "what is printed": written.out + written.err,
+        }
+        for where, text in said.items():
+            expect_nowhere(
+                words,
+                text,
+                f"nothing of a message's body stands in {where}.",
+                because="mail is confidential: who may read logs must not read what customers "
+                "write, and logs are kept and mailed around.",
+            )
 
     def test_no_secret_is_in_the_error_of_a_wrong_password(
         self,
@@ -416,6 +480,8 @@ def _is_step(step: Any) -> bool:
     )
 
 
-def _logged(caplog: pytest.LogCaptureFixture) -> str:
-    extras = "\n".join(repr(vars(record)) for record in caplog.records)
-    return f"{caplog.text}\n{extras}"
+def _logged(caplog: pytest.LogCaptureFixture, but: Collection[str] = ()) -> str:
+    """Return what was logged, as a formatter may show it, but by the loggers of these names."""
+    records = [record for record in caplog.records if record.name not in but]
+    texts = [f"{caplog.handler.format(record)}\n{vars(record)!r}" for record in records]
+    return "\n".join(texts)

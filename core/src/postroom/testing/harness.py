@@ -8,7 +8,7 @@ empty mailbox behind it. Its own look at the server must not go through the tran
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn
@@ -63,6 +63,8 @@ class Harness(ABC):
     """Settings with which a session gives a silent server up after about a second."""
     patience_seconds: ClassVar[float] = 1.0
     """How long a session with `impatient` settings may wait for one answer."""
+    server_loggers: ClassVar[Collection[str]] = ()
+    """Loggers of a server that runs in the test's own process: what stands in mail may be there."""
     tells_retry_after: ClassVar[bool] = True
     """Whether the server, when it throttles, can name the time to come back."""
 

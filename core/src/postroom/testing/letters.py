@@ -37,6 +37,11 @@ def inquiry(sender: str, *, cc: str | None = None) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+def confidential(word: str) -> bytes:
+    """Return a new mail of a person, with a word that stands in its body only."""
+    return letter() + f"Between you and me: {word}\r\n".encode()
+
+
 def message_id(raw: bytes) -> str:
     """Return the Message-ID of a mail made here, without brackets."""
     return raw.partition(b"\r\nMessage-ID: <")[2].partition(b">")[0].decode()
@@ -84,6 +89,8 @@ def odd(kind: str) -> bytes:
     return kinds[kind]()
 
 
+SENT_TEXT: Final = "It is 12 euros."
+"""The body of a plain message that is sent."""
 SENT_KINDS: Final = (
     "plain",
     "dots",
@@ -101,7 +108,7 @@ def to_send(kind: str, *, sender: str, to: Sequence[str]) -> bytes:
     """Return a new message of one of `SENT_KINDS`, with a Message-ID of its own."""
     text = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit"
     kinds: Mapping[str, tuple[str, bytes]] = {
-        "plain": (text, b"It is 12 euros.\r\n"),
+        "plain": (text, f"{SENT_TEXT}\r\n".encode()),
         "dots": (text, b".\r\n..\r\n.a\r\n\r\n.\r\nafter the dot\r\n"),
         "long-lines": (text, (b"x" * 998 + b"\r\n") * 3),
         "eight-bit": (text, "Grüße, 你好\r\n".encode()),

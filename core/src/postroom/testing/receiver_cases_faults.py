@@ -233,6 +233,24 @@ class FaultCases(Conformance):
             raised=outcome.error,
         )
 
+    def test_waiting_without_news_is_quiet(self, bench: ReceiverBench) -> None:
+        """It takes its time, and wakes nobody."""
+        bench.require(Capability.PUSH)
+        receiver = bench.open()
+        receiver.wait(0)
+
+        waits = [within(2, lambda: receiver.wait(0.3), receiver) for _ in range(3)]
+
+        expect(
+            any(wait.result is False and wait.seconds > 0.2 for wait in waits),
+            "wait returns True for news only, and where there are none it takes the time given.",
+            because="each True is a visit, and after False the watcher waits again at once: both "
+            "would go on without a pause, day and night.",
+            returned=[wait.result for wait in waits],
+            seconds=[round(wait.seconds, 3) for wait in waits],
+            raised=[wait.error for wait in waits],
+        )
+
     def test_interrupt_ends_the_waiting(self, bench: ReceiverBench) -> None:
         """A runner that ends must not wait for mail."""
         bench.require(Capability.PUSH)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from postroom.api import Disposition, SettingsError, Settled, Unsettled
+from postroom.api import Disposition, SettingsError, Settled, TransientError, Unsettled
 from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import attempt, expect, expect_error
 from postroom.testing.haul import Haul
@@ -117,6 +117,35 @@ class SettlingCases(Conformance):
             because="a first visit brings thousands.",
             settled=len(_settled(results)),
             asked=len(haul.refs),
+        )
+
+    @_ACTIONS
+    def test_settling_after_an_interrupt_changes_nothing(
+        self, bench: ReceiverBench, action: str
+    ) -> None:
+        """An interrupt holds for whatever comes after it."""
+        disposition = bench.disposition(action)
+        bench.put(2)
+        receiver = bench.open()
+        haul = bench.fetch(receiver=receiver)
+        receiver.interrupt()
+
+        outcome = attempt(lambda: list(receiver.settle(haul.refs, disposition)))
+
+        touched = [raw for raw in haul.raws.values() if bench.is_done(raw, disposition)]
+        expect(
+            not touched and (outcome.error is None or isinstance(outcome.error, TransientError)),
+            "after interrupt settle changes nothing: it ends with TransientError or returns.",
+            because="a runner that lost its lease interrupts; its mailbox is another runner's from "
+            "then on.",
+            raised=outcome.error,
+            touched=len(touched),
+        )
+        expect(
+            not _settled(outcome.result or []),
+            "what was not done is not told as Settled.",
+            because="nobody would do it later.",
+            told=outcome.result,
         )
 
     @_ACTIONS

@@ -9,7 +9,7 @@ from postroom.api import Capability, Outgoing, Sender, SendResult, Session
 from postroom.mail import Address, parse
 from postroom.testing.expectations import Outcome, attempt, expect
 from postroom.testing.harness import Arrived, SenderHarness
-from postroom.testing.letters import message_id, to_send
+from postroom.testing.letters import SENT_TEXT, message_id, to_send
 from postroom.testing.workplace import Workplace, expect_well
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class SenderBench(Workplace[SenderHarness]):
         """Send a message."""
         assert isinstance(session, Sender)  # noqa: S101 - it came from `new_session`
         return self.try_send(session, self.outgoing())
+
+    def stock(self) -> list[str]:
+        """There is always something to send."""
+        return [SENT_TEXT]
 
     # -------------------------------------------------------------------------- sending
 

@@ -79,8 +79,25 @@ class Workplace(Generic[H]):
         return settings + [token.value for token in self.context.lent]
 
     def work(self, session: Session) -> Outcome[Any]:
-        """Do with a session what it is for: retrieve all, or send a message."""
+        """Do with a session what it is for: retrieve all, or send a message; the result is empty
+        if nothing came of it."""
         raise NotImplementedError
+
+    def use(self, session: Session) -> None:
+        """Do what makes a session open something, whether that works or not."""
+        self.work(session)
+
+    def stock(self) -> list[str]:
+        """See that there is something to work with; return what stands in the bodies only."""
+        raise NotImplementedError
+
+    def spend(self, *, interrupts: bool = False) -> None:
+        """Use a session up: open it, work, close it."""
+        session = self.new_session(impatient=True)
+        self.use(session)
+        if interrupts:
+            session.interrupt()
+        session.close()
 
     def wait_until_asked(self) -> None:
         """Wait until a session has said something to a server that is silent, but not for long:

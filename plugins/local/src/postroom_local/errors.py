@@ -56,6 +56,6 @@ def unreadable(error: OSError, name: str) -> TransportError:
     return TransportError(codes.MESSAGE_UNREADABLE, f"{name} cannot be read: {reason}.")
 
 
-def interruption(path: str) -> TransientError:
+def interruption(path: str, doing: str = "Reading") -> TransientError:
     """Return the error of a session that was told to end."""
-    return TransientError(codes.CONNECTION_LOST, f"Reading {path} was interrupted.")
+    return TransientError(codes.CONNECTION_LOST, f"{doing} {path} was interrupted.")

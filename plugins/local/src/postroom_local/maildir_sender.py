@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from postroom.api import (
 )
 from postroom.api.transport import Lookup
 
-from postroom_local.errors import explain, translated
+from postroom_local.errors import explain, interruption, translated
 
 if TYPE_CHECKING:
     from postroom_local.settings import MaildirSettings
@@ -35,9 +36,12 @@ class MaildirSender(Sender):
 
     def __init__(self, settings: MaildirSettings) -> None:
         self._path = Path(settings.path)
+        self._interrupted = threading.Event()
 
     def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:  # noqa: ARG002
         """Write the envelope, then the message; it is sent once it has its name in ``new``."""
+        if self._interrupted.is_set():
+            raise interruption(str(self._path), "Writing to")
         name = _name(outgoing)
         envelope = {"sender": outgoing.sender, "recipients": list(outgoing.recipients)}
         with translated(str(self._path)):
@@ -69,7 +73,8 @@ class MaildirSender(Sender):
             yield CheckStep("write", "fail", error.sentence, error.next_step)
 
     def interrupt(self) -> None:
-        """Nothing blocks."""
+        """Write nothing more."""
+        self._interrupted.set()
 
     def close(self) -> None:
         """Nothing stays open."""

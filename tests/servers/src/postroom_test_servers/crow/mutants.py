@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -367,6 +370,24 @@ class HearsNoInterrupt(CrowReceiver):
         pass
 
 
+@found_by("test_work_after_an_interrupt_ends_too")
+class ForgetsAnInterruptWhenItFetches(CrowReceiver):
+    def fetch(self, cursor: str | None, *, limits: Limits, wanted: Wanted) -> Iterator[Delivery]:
+        self.wire.is_interrupted = False
+        yield from super().fetch(cursor, limits=limits, wanted=wanted)
+
+
+@found_by("test_settling_after_an_interrupt_changes_nothing")
+class ForgetsAnInterruptWhenItSettles(CrowReceiver):
+    def settle(
+        self, refs: Sequence[str], disposition: Disposition
+    ) -> Iterator[Settled | Unsettled]:
+        if self.wire.is_interrupted:
+            self.wire.drop()
+            self.wire.is_interrupted = False
+        yield from super().settle(refs, disposition)
+
+
 @found_by("test_wrong_password_is_an_auth_error")
 class TriesAWrongPasswordAgain(CrowReceiver):
     def entries(self) -> list[Entry]:
@@ -411,6 +432,57 @@ class LogsThePassword(CrowReceiver):
         return super().entries()
 
 
+@found_by("test_no_secret_is_logged_or_printed")
+class PrintsWhatItFetches(CrowReceiver):
+    def deliver(self, entry: Entry, limits: Limits) -> Iterator[Delivery]:
+        print("fetching", entry.ref)
+        yield from super().deliver(entry, limits)
+
+
+@found_by("test_nothing_that_stands_in_mail_is_logged_or_printed")
+class LogsMail(CrowReceiver):
+    def packed(self, raw: bytes, limits: Limits) -> bytes | Spool:
+        self.context.logger.debug("got %r", raw)
+        return super().packed(raw, limits)
+
+
+@found_by("test_nothing_that_stands_in_mail_is_logged_or_printed")
+class WritesMailToStandardError(CrowReceiver):
+    def packed(self, raw: bytes, limits: Limits) -> bytes | Spool:
+        print(base64.b64encode(raw), file=sys.stderr)
+        return super().packed(raw, limits)
+
+
+@found_by("test_closing_leaves_nothing_open")
+class LeavesItsConnectionOpen(CrowReceiver):
+    def close(self) -> None:
+        pass
+
+
+@found_by("test_closing_leaves_nothing_open")
+class LeavesAConnectionOpenWhenItIsRefused(CrowReceiver):
+    def close(self) -> None:
+        if not self.was_refused:
+            super().close()
+
+    was_refused = False
+
+    def entries(self) -> list[Entry]:
+        try:
+            return super().entries()
+        except AuthError:
+            self.was_refused = True
+            raise
+
+
+@found_by("test_closing_leaves_nothing_open")
+class LeavesAThreadRunning(CrowReceiver):
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self.ended = threading.Event()
+        threading.Thread(target=self.ended.wait, args=(5,), daemon=True).start()
+
+
 @found_by("test_closing_twice_is_harmless")
 class ClosesOnlyOnce(CrowReceiver):
     is_closed = False
@@ -445,7 +517,37 @@ class OverlooksNews(CrowReceiver):
         return False
 
 
+@found_by("test_waiting_without_news_is_quiet")
+class WakesForNothing(CrowReceiver):
+    def wait(self, timeout: float) -> bool:
+        return True
+
+
+@found_by("test_waiting_without_news_is_quiet")
+class DoesNotWait(CrowReceiver):
+    def wait(self, timeout: float) -> bool:
+        return super().wait(0 if timeout < 1 else timeout)
+
+
 # ---------------------------------------------------------------------------- sending
+
+
+@found_by("test_work_after_an_interrupt_ends_too")
+class SendsAfterAnInterrupt(CrowSender):
+    def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:
+        self.wire.is_interrupted = False
+        return super().send(outgoing, handle)
+
+    def prepare(self, outgoing: Outgoing) -> str | None:
+        self.wire.is_interrupted = False
+        return super().prepare(outgoing)
+
+
+@found_by("test_nothing_that_stands_in_mail_is_logged_or_printed")
+class LogsWhatItSends(CrowSender):
+    def send(self, outgoing: Outgoing, handle: str | None) -> SendResult:
+        self.context.logger.debug("sending %s", outgoing.raw.decode())
+        return super().send(outgoing, handle)
 
 
 @found_by("test_message_arrives_as_it_is")
