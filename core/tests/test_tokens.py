@@ -297,6 +297,8 @@ def test_the_issuers_wish_is_honoured_by_all(
         with pytest.raises(TransientError) as caught:
             token()
     assert caught.value.retry_after == pytest.approx(60, abs=10)
+    with pytest.raises(TransientError):  # nor does a check ask
+        tokens.new_token("loft", "smtp", "info@example.org")
     assert len(whistle.asked) == 1
     whistle.answer = lambda _: None
     later(timedelta(seconds=61))

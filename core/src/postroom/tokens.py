@@ -73,6 +73,7 @@ def token(name: str, purpose: str, mailbox: str, *, rejected: Token | None = Non
 
 def new_token(name: str, purpose: str, mailbox: str) -> Token:
     """Fetch a token now, whatever is there and whatever was refused; for checks and sign-ins.
+    A pause that the issuer named is kept.
 
     :raises SettingsError, AuthError, TransientError: as `token`
     """
@@ -297,7 +298,8 @@ def _tell_again(
     if credential.failed_at is None:
         return
     paused = credential.next_try_at is not None and instant < credential.next_try_at
-    if credential.failed_at < began and (insists or not paused):
+    is_issuers = credential.error_kind == "transient"
+    if credential.failed_at < began and not (paused and (is_issuers or not insists)):
         return
     kind = _ERRORS.get(credential.error_kind or "", TransientError)
     code = codes.CATALOGUE.get(credential.code or "", codes.AUTH_REFUSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -161,14 +162,17 @@ def test_what_may_have_been_sent_is_unknown(
     "fault", [{"back_off": 15_000}, {"status": 503}, {"code": "ErrorServerBusy"}]
 )
 def test_busy_server_has_not_sent(
-    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender, fault: dict[str, Any]
-) -> None:
+    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender, fault: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     exchange.fail("SendItem", **fault)
     sender = open_sender()
     handle = sender.prepare(outgoing())
 
     with pytest.raises(TransientError):
         sender.send(outgoing(), handle)
+    later = time.monotonic() + 16
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     sender.send(outgoing(), handle)
 
     assert (len(exchange.sent), drafts(box)) == (1, 0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from exchangelib import errors as ews
 from postroom.api import (
@@ -18,6 +17,7 @@ from postroom.api import (
 )
 from postroom.api.codes import Code
 from postroom.api.network import explain_network_error
+from postroom.api.throttling import retry_after
 
 from postroom_ews import retirement
 
@@ -172,7 +172,7 @@ class Explainer:
         if network := _network_cause(error):
             return explain_network_error(network, self.where)
         if isinstance(error, ews.ErrorServerBusy):
-            return self._busy(doing, error.back_off or None)
+            return self.busy(doing, error.back_off or None)
         return self._explain_code(error, doing)
 
     def _explain_code(self, error: BaseException, doing: str) -> TransportError:
@@ -189,7 +189,8 @@ class Explainer:
         sentence = f"{self.where} does not answer as EWS does: {said or code}"
         return TransientError(codes.PROTOCOL, sentence)
 
-    def _busy(self, doing: str, seconds: float | None) -> TransientError:
+    def busy(self, doing: str, seconds: float | None) -> TransientError:
+        """Return the error for a server that is to be asked later."""
         sentence = f"{self.where} is too busy to {doing} of {self.mailbox}."
         return TransientError(codes.SERVER_BUSY, sentence, retry_after=seconds)
 
@@ -205,7 +206,7 @@ class Explainer:
             sentence = f"{self.where} takes no request as large as this one (HTTP {status})."
             return Rejected(codes.MESSAGE_TOO_LARGE, sentence)
         if status in (429, 503) or b"ErrorServerBusy" in error.content:
-            return self._busy(doing, retry_after(error.headers, now))
+            return self.busy(doing, retry_after(error.headers, now))
         if status in (301, 302, 307, 308):
             return self._redirected(error)
         if status in (404, 405):
@@ -264,17 +265,6 @@ class Explainer:
             f"{self.where} sends us on to {target or 'nowhere'} (HTTP {error.status}).",
             next_step="Set url to the address of EWS itself, not of the web page.",
         )
-
-
-def retry_after(headers: Any, now: datetime) -> float | None:
-    """Return the seconds of Retry-After (RFC 9110 section 10.2.3), None without a usable one."""
-    value = str(headers.get("Retry-After", "")).strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _is_too_long(error: HttpRefused) -> bool:

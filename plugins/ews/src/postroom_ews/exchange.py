@@ -22,6 +22,7 @@ from exchangelib.services.common import EWSAccountService
 from exchangelib.transport import DEFAULT_HEADERS
 from exchangelib.util import to_xml
 from postroom.api import Context, Token, TransientError, TransportError, codes
+from postroom.api.throttling import MARGIN, Gate, PausedError, borrow
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from postroom_ews import __version__
@@ -180,6 +181,7 @@ class Exchange:
         """Close what is open. Never raises."""
         with contextlib.suppress(Exception):
             self.protocol.close()
+        self.link.let_go()
 
     @property
     def can_suppress_receipts(self) -> bool:
@@ -231,20 +233,26 @@ class Exchange:
 
     def has_waited(self, error: TransportError) -> bool:
         """Wait for the short time that a busy server named; False where there is none to wait."""
-        pause = getattr(error, "retry_after", None)
-        if pause is None or pause > _LONGEST_WAIT:
+        named = getattr(error, "retry_after", None)
+        if named is None:
             return False
-        return not self.link.interrupted.wait(pause)
+        pause = max(named, self.link.paused_for())
+        return pause <= _LONGEST_WAIT + MARGIN and not self.link.interrupted.wait(pause)
 
     def explain(self, error: BaseException, doing: str) -> TransportError:
-        """Return the contract's error."""
+        """Return the contract's error; a pause that it names is one for all sessions."""
         if self.link.interrupted.is_set():
             sentence = f"The connection with {self.explainer.where} was interrupted."
             return TransientError(codes.CONNECTION_LOST, sentence)
         if is_caused_by(error, NoSlotError):
             sentence = f"Too many connections with {self.explainer.where} are in use."
             return TransientError(codes.SERVER_BUSY, sentence)
-        return self.explainer.explain(error, doing, self.context.now())
+        if isinstance(error, PausedError):
+            return self.explainer.busy(doing, error.seconds)
+        explained = self.explainer.explain(error, doing, self.context.now())
+        if isinstance(explained, TransientError) and explained.retry_after is not None:
+            self.link.pause(explained.retry_after)
+        return explained
 
     def read(self, operation: str, payload: Element, read: Callable[[Any], A], doing: str) -> A:
         """Have an answer read piece by piece; `read` gets the response, and may be called again.
@@ -335,11 +343,23 @@ def new_explainer(settings: EwsSettings, context: Context, url: str) -> Explaine
     )  # fmt: skip
 
 
-def new_link(url: str, timeout: float) -> Link:
+def new_link(url: str, timeout: float, pause: Gate | None = None) -> Link:
     """Return the link for an endpoint."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Link(parts.hostname or "", port, timeout)
+    return Link(parts.hostname or "", port, timeout, pause)
+
+
+def pause_of(settings: EwsSettings, context: Context, url: str) -> Gate:
+    """Return what keeps the pauses of the account that Exchange charges: with impersonation and
+    OAuth the mailbox's, else that of the user who logs in.
+
+    See https://learn.microsoft.com/exchange/client-developer/exchange-web-services/ews-throttling-in-exchange.
+    """
+    mailbox = settings.mailbox or context.mailbox
+    is_mailboxs = settings.impersonates or settings.method == "oauth"
+    account = mailbox if is_mailboxs else settings.username or mailbox
+    return borrow(f"{url.lower()}|{account.lower()}")
 
 
 # ---------------------------------------------------------------------------- response messages

@@ -11,14 +11,19 @@ import os
 import socket
 import ssl
 import threading
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
 
 import requests
+from postroom.api.throttling import Gate as Pause
+from postroom.api.throttling import give_back, retry_after
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from postroom_ews.gate import Gate, gate_of
+
+_BUSY: Final = (429, 503)
 
 
 class NoSlotError(OSError):
@@ -29,10 +34,12 @@ class Link:
     """Owns what is open, so that another thread can break it while one waits in it.
 
     :param timeout: seconds that connecting, and each wait for bytes, may take
+    :param pause: what all sessions of the account keep where the server asks for a pause
     """
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    def __init__(self, host: str, port: int, timeout: float, pause: Pause | None = None) -> None:
         self.host, self.port, self.timeout = host, port, timeout
+        self._pause = pause
         self.interrupted = threading.Event()
         self.has_asked = False
         """Whether the last request was handed to the network, its body included."""
@@ -70,6 +77,29 @@ class Link:
             self._open.pop(id(twin), None)
         _shut(twin)
         twin.close()
+
+    def begin(self) -> None:
+        """Say that a request is written now, on a connection that stands.
+
+        :raises PausedError: the server asked for a pause meanwhile, of any session
+        """
+        if self._pause is not None:
+            self._pause.check()
+
+    def pause(self, seconds: float) -> None:
+        """Let no session of the account ask for so long."""
+        if self._pause is not None:
+            self._pause.pause(seconds)
+
+    def paused_for(self) -> float:
+        """Return for how many seconds no session may ask."""
+        return self._pause.remaining() if self._pause is not None else 0.0
+
+    def let_go(self) -> None:
+        """Leave the pause to the other sessions."""
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            give_back(pause)
 
     def set_timeout(self, connection: Any, seconds: float) -> None:
         """Let the next wait for bytes take so long at most."""
@@ -124,6 +154,9 @@ class _Linked:
     def request(self, *args: Any, **more: Any) -> Any:
         """Send a request; whoever asks later knows whether its body was handed over."""
         self.link.has_asked = False
+        if self.sock is None:
+            self.connect()  # type: ignore[attr-defined]
+        self.link.begin()
         return super().request(*args, **more)  # type: ignore[misc]
 
     def endheaders(self, *args: Any, **more: Any) -> Any:
@@ -143,6 +176,9 @@ class _Linked:
             raise
         finally:
             self._hands_over = False
+        seconds = retry_after(response.headers, datetime.now(UTC))
+        if seconds is not None and response.status in _BUSY:
+            self.link.pause(seconds)
         return response
 
     def close(self) -> None:

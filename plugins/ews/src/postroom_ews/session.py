@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from postroom.api import CheckStep, Context, TransientError, codes
 
 from postroom_ews.autodiscover import find_url
-from postroom_ews.exchange import Exchange, new_link
+from postroom_ews.exchange import Exchange, new_link, pause_of
 from postroom_ews.folders import Folders
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class EwsSession:
             raise TransientError(codes.CONNECTION_LOST, "The session was interrupted.")
         if self._exchange is None:
             url = find_url(self._settings, self._context, self._links)
-            link = new_link(url, self._settings.timeout_seconds)
+            pause = pause_of(self._settings, self._context, url)
+            link = new_link(url, self._settings.timeout_seconds, pause)
             self._links.append(link)
             self._exchange = Exchange(self._settings, self._context, url, link)
             self._found = Folders(self._exchange)

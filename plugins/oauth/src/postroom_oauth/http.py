@@ -7,11 +7,9 @@ a secret goes to the address that was configured, or nowhere.
 
 from __future__ import annotations
 
-import email.utils
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
@@ -20,6 +18,7 @@ from postroom.api import CredentialContext, SettingsError, TransientError, Trans
 from postroom.api.codes import CONNECTION_LOST, SERVER_BUSY
 from postroom.api.network import explain_network_error
 from postroom.api.settings import CredentialSettings
+from postroom.api.throttling import retry_after
 from requests.adapters import HTTPAdapter
 
 from postroom_oauth import codes
@@ -84,7 +83,7 @@ class IssuerHttp:
             raise TransientError(
                 SERVER_BUSY,
                 f"{where} is busy (HTTP {response.status_code}).",
-                retry_after=_retry_after(response, self._context.now()),
+                retry_after=retry_after(response.headers, self._context.now()),
             )
         if response.status_code >= 400:
             _scrub(response, known.get("data"))
@@ -187,17 +186,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         reason = getattr(one, "reason", None)
         queue += [*inside, reason if isinstance(reason, BaseException) else None]
         queue += [one.__cause__, one.__context__]
-
-
-def _retry_after(response: requests.Response, instant: datetime) -> float | None:
-    """Return the seconds of Retry-After (RFC 9110 section 10.2.3), None without a usable one."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - instant).total_seconds())
