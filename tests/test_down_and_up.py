@@ -30,7 +30,7 @@ def test_a_server_that_is_not_there_is_a_reason_to_try_later(desk: Desk, argumen
 
 
 def test_a_refused_password_is_not_a_reason_to_try_later(desk: Desk, account: Account) -> None:
-    account.server.set_password(account.name, "another")
+    account.change_password("another")
     configure(desk, port=account.server.imap, username=account.name)
 
     assert desk.run("mailbox", "poll", INFO).exit_code == 1
@@ -43,11 +43,11 @@ def test_a_mailbox_that_was_refused_is_tried_at_once_when_a_test_of_it_goes_well
     other = account.server.new_user(password="another")
     configure(desk, port=account.server.imap, username=other.name, address=SALES)
     configure(desk, port=account.server.imap, username=account.name)
-    account.server.set_password(account.name, "another")
+    account.change_password("another")
     desk.do("run", "--once", exit_code=3)
     desk.do("mailbox", "test", INFO, exit_code=1)
 
-    account.server.set_password(account.name, PASSWORD)
+    account.change_password(PASSWORD)
     desk.do("run", "--once", exit_code=3)
     assert not desk.questions()  # the pause holds
     tested = desk.json("mailbox", "test", INFO)

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postroom.store.models import Side
 from postroom_test_servers.desk import PASSWORD, Desk, mail, toml
-from postroom_test_servers.naughty import PLACES, install, put
+from postroom_test_servers.naughty import MARK_VARIABLE, PLACES, install, put
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -107,6 +108,76 @@ def assert_blamed(desk: Desk, log: str, name: str, code: str) -> None:
     assert f"postroom-naughty 1.0 (transport {name})" in str(trouble["sentence"])
     assert f"transport {name})" in log
     assert PASSWORD not in str(trouble)
+
+
+only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@only_sqlite
+@pytest.mark.usefixtures("naughty")
+@pytest.mark.parametrize(
+    ("command", "place"), [("poll", "fetch"), ("test", "check"), ("audit", "list")]
+)
+def test_a_command_ends_although_its_plugin_hangs(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, place: str
+) -> None:
+    configure(desk, tmp_path, f"{place}-hang")
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "1")
+
+    done = desk.process("mailbox", command, f"{place}-hang@example.org", timeout=60)
+
+    assert done.returncode == 1
+    who = f"postroom-naughty 1.0 (transport {place}-hang) did not come back from"
+    assert who in " ".join((done.stdout + done.stderr).split())
+    if command == "poll":
+        assert errors(desk, f"{place}-hang")["code"] == "PLUGIN-HANGS"
+    assert not Side.select().where(Side.lease_owner.is_null(False)).exists()
+
+
+@only_sqlite
+@pytest.mark.usefixtures("naughty")
+@pytest.mark.parametrize(
+    ("command", "way"), [("poll", "raise"), ("poll", "exit"), ("test", "exit")]
+)
+def test_a_command_tells_whose_bug_it_is(
+    desk: Desk, tmp_path: Path, command: str, way: str
+) -> None:
+    name = f"open-{way}"
+    configure(desk, tmp_path, name)
+
+    done = desk.process("mailbox", command, f"{name}@example.org", timeout=60)
+
+    assert done.returncode == 1
+    assert f"postroom-naughty 1.0 (transport {name}) failed" in done.stdout + done.stderr
+    assert "An error in postroom itself" not in done.stderr
+
+
+@only_sqlite
+@pytest.mark.usefixtures("naughty")
+@pytest.mark.parametrize(("command", "place"), [("poll", "fetch"), ("test", "check")])
+def test_a_person_can_end_a_command_whose_plugin_hangs(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, place: str
+) -> None:
+    configure(desk, tmp_path, f"{place}-hang")
+    mark = tmp_path / "hangs"
+    monkeypatch.setenv(MARK_VARIABLE, str(mark))
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "600")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "postroom", "mailbox", command, f"{place}-hang@example.org"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not mark.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert said.strip() == ""
+    if command == "poll":
+        assert desk.json("mailbox", "errors", f"{place}-hang@example.org") == []
 
 
 @pytest.fixture

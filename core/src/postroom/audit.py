@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from postroom import ledger, sides
+from postroom import ledger, sessions
 from postroom.api.transport import Listed
-from postroom.context import SessionContext
-from postroom.leases import Keeper, new_owner
+from postroom.foreground import attend
+from postroom.leases import NoLease
 from postroom.plugins import Plugins
 from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Receipt, Side
-from postroom.visits import claim_for_command, incoming_side, visit_incoming
+from postroom.visits import incoming_side
+from postroom.visits import poll as retrieve
 
 _PAGE = 500
 OUTCOMES = ("stored", "duplicate", "ignored", "quarantined", "refused")
@@ -55,7 +56,7 @@ def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
     begun = now()
     listing = _listing(mailbox, side, plugins)
     if poll:
-        _poll(side, plugins)
+        retrieve(side, plugins)
     result = Audit(mailbox.address, on_server=len(listing))
     for i in range(0, len(listing), _PAGE):
         _compare(mailbox, listing[i : i + _PAGE], begun, result)
@@ -69,22 +70,14 @@ def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
 
 
 def _listing(mailbox: Mailbox, side: Side, plugins: Plugins) -> list[Listed]:
-    transport = plugins.transport(side.transport)
-    settings = sides.load(side, plugins)
-    context = SessionContext(mailbox.address, transport.name, settings)
-    with transport.open_receiver(settings, context) as receiver:
-        return list(receiver.list_refs())
+    look = NoLease(mailbox.id, side.id)
 
+    def listed() -> list[Listed]:
+        with sessions.open_receiver(look, mailbox, plugins) as receiver:
+            look.on_lost = receiver.interrupt
+            return list(receiver.list_refs())
 
-def _poll(side: Side, plugins: Plugins) -> None:
-    keeper = Keeper()
-    try:
-        lease = claim_for_command(new_owner(), side.id)
-        result = visit_incoming(lease, plugins, keeper)
-        if isinstance(result, BaseException):
-            raise result
-    finally:
-        keeper.close()
+    return attend(look, listed)
 
 
 def _compare(mailbox: Mailbox, page: list[Listed], begun: datetime, result: Audit) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from postroom import recognition, sides
-from postroom.api.transport import CheckStep, Transport
-from postroom.context import SessionContext
+from postroom import recognition, sessions, sides
+from postroom.api.transport import CheckStep, Receiver, Transport
 from postroom.errors import InputError
+from postroom.foreground import attend
 from postroom.leases import Keeper, Lease, new_owner
 from postroom.plugins import Plugins
 from postroom.store.database import now, transaction
@@ -106,12 +106,13 @@ def migrate(
         lease = claim_for_command(new_owner(), side.id)
         keeper.keep(lease)
         try:
-            context = SessionContext(mailbox.address, transport.name, settings)
-            with transport.open_receiver(settings, context) as receiver:
-                lease.on_lost = receiver.interrupt
-                _try_out(mailbox, receiver.check())
-                found = recognition.survey(receiver, mailbox, understand, progress=progress)
-                assert found is not None  # noqa: S101 - nobody can ask it to stop
+            found = attend(
+                lease,
+                lambda: _read_through(
+                    sessions.open_target(lease, mailbox, transport, settings, plugins),
+                    lease, mailbox, understand, progress,
+                ),
+            )  # fmt: skip
             recognised = recognition.recognise(mailbox, found, since=None)
             if not dry_run:
                 _switch(mailbox, lease, target, recognised)
@@ -129,6 +130,21 @@ def _check_disposition(mailbox: Mailbox, transport: Transport, settings: Transpo
     problems = sides.check_disposition(transport, wanted, watched)
     if problems:
         raise InputError("The disposition does not go with the new incoming side.", problems)
+
+
+def _read_through(
+    receiver: Receiver,
+    lease: Lease,
+    mailbox: Mailbox,
+    understand: Understand,
+    progress: Callable[[int], None],
+) -> recognition.Survey:
+    with receiver:
+        lease.on_lost = receiver.interrupt
+        _try_out(mailbox, receiver.check())
+        found = recognition.survey(receiver, mailbox, understand, progress=progress)
+    assert found is not None  # noqa: S101 - nobody can ask it to stop
+    return found
 
 
 def _try_out(mailbox: Mailbox, steps: Iterable[CheckStep]) -> None:

@@ -20,6 +20,7 @@ from postroom.api.errors import TransientError
 from postroom.errors import PostroomError
 from postroom.leases import Keeper, Lease
 from postroom.plugins import Plugins
+from postroom.pulse import Pulse
 from postroom.store.database import connection
 from postroom.store.models import Side
 
@@ -39,11 +40,17 @@ class HangsError(TransientError):
     def __init__(self, sentence: str) -> None:
         super().__init__(codes.PLUGIN_HANGS, sentence)
 
+    @classmethod
+    def of(cls, pulse: Pulse) -> HangsError:
+        """Return the error of a plugin that hangs at this moment."""
+        sentence = f"{pulse.who} did not come back from {pulse.call} for {pulse.silence():.0f} s"
+        return cls(f"{sentence}, nor when it was interrupted.")
+
 
 class Visit:
     """One visit to one side of a mailbox, in a thread of its own."""
 
-    def __init__(self, lease: Lease, transport: str, work: Callable[[], None]) -> None:
+    def __init__(self, lease: Lease, work: Callable[[], None], transport: str = "") -> None:
         self.lease = lease
         self.transport = transport
         self.interrupted_at: float | None = None
@@ -54,6 +61,20 @@ class Visit:
     def is_over(self) -> bool:
         """Say whether the thread has ended."""
         return not self._thread.is_alive()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end, not for longer; say whether it has ended."""
+        self._thread.join(seconds)
+        return self.is_over()
+
+    def tend(self) -> bool:
+        """Interrupt it if its plugin stalls; False if it does not end by that."""
+        if self.ignores_interruption():
+            return False
+        if self.interrupted_at is None and self.lease.pulse.stalls():
+            self.lease.pulse.give_up()
+            self.interrupt()
+        return True
 
     def interrupt(self) -> None:
         """Ask the session to end; returns at once."""
@@ -101,7 +122,8 @@ class Crew:
         hanging = sum(visit.transport == side.transport for visit in self._left_behind)
         if hanging >= MOST_LEFT_BEHIND:
             who = self._plugins.who_offers(side.transport)
-            self._give_back(lease, f"{who} is not asked any more: {hanging} of its sessions hang.")
+            sentence = f"{who} is not asked any more: {hanging} of its sessions hang."
+            give_back(lease, HangsError(sentence), self._plugins, self._keeper)
             return
 
         def work_and_tell() -> None:
@@ -110,18 +132,15 @@ class Crew:
             finally:
                 self._wake.set()
 
-        self._working.append(Visit(lease, side.transport, work_and_tell))
+        self._working.append(Visit(lease, work_and_tell, side.transport))
 
     def tend(self) -> None:
         """Forget what ended, interrupt what stalls, leave behind what does not end."""
         self._working = [visit for visit in self._working if not visit.is_over()]
         self._left_behind = [visit for visit in self._left_behind if not visit.is_over()]
         for visit in list(self._working):
-            if visit.ignores_interruption():
+            if not visit.tend():
                 self._leave_behind(visit)
-            elif visit.interrupted_at is None and visit.lease.pulse.stalls():
-                visit.lease.pulse.give_up()
-                visit.interrupt()
 
     def end(self) -> None:
         """Wait for what is in flight; interrupt what takes too long, leave behind what then still
@@ -143,31 +162,31 @@ class Crew:
     def _leave_behind(self, visit: Visit) -> None:
         self._working.remove(visit)
         self._left_behind.append(visit)
-        _rescue(visit.lease)
+        rescue(visit.lease)
         visit.lease.lost = True
-        pulse = visit.lease.pulse
-        if silence := pulse.silence():  # else it is the core that takes its time
-            sentence = f"{pulse.who} did not come back from {pulse.call} for {silence:.0f} s"
-            self._give_back(visit.lease, f"{sentence}, nor when it was interrupted.")
-
-    def _give_back(self, lease: Lease, sentence: str) -> None:
-        """Record what happened and let others have the mailbox, whatever the thread still does."""
-        self._keeper.drop(lease)
-        lease.on_lost = lambda: None
-        try:
-            with connection():
-                event = health.note_failure(Side.get_by_id(lease.side_id), HangsError(sentence))
-                lease.release()
-            if event is not None:
-                self._plugins.tell(event)
-        except PostroomError as error:  # the lease ends by itself
-            logger.error("%s %s", sentence, error.sentence)
+        if visit.lease.pulse.silence():  # else it is the core that takes its time
+            error = HangsError.of(visit.lease.pulse)
+            give_back(visit.lease, error, self._plugins, self._keeper)
 
 
-def _rescue(lease: Lease) -> None:
+def rescue(lease: Lease) -> None:
     """Have stored what came before the plugin hung: the next visit may hang at the same message."""
     try:
         with connection():
             lease.rescue()
     except Exception:  # it is fetched again
         logger.exception("What came before a plugin hung could not be stored")
+
+
+def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper) -> None:
+    """Record what happened and let others have the mailbox, whatever the thread still does."""
+    keeper.drop(lease)
+    lease.on_lost = lambda: None
+    try:
+        with connection():
+            event = health.note_failure(Side.get_by_id(lease.side_id), error)
+            lease.release()
+        if event is not None:
+            plugins.tell(event)
+    except PostroomError as trouble:  # the lease ends by itself
+        logger.error("%s %s", error.sentence, trouble.sentence)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from postroom import health, sides
+from postroom import health, sessions
 from postroom.api.errors import TransportError
 from postroom.api.transport import Capability, CheckStep, Fetched, Limits, Listed
-from postroom.context import SessionContext
 from postroom.credential_check import check as check_credential
+from postroom.crew import HangsError
 from postroom.errors import PostroomError
+from postroom.foreground import attend
+from postroom.leases import NoLease
 from postroom.ledger import live_receipts, ref_key
 from postroom.mail.large import understand
 from postroom.plugins import Plugins
@@ -64,25 +67,30 @@ def check_mailbox(mailbox: Mailbox, plugins: Plugins) -> Iterator[dict[str, Any]
 
 
 def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:
+    look = NoLease(mailbox.id, side.id)
+    steps: list[CheckStep] = []
     try:
-        transport = plugins.transport(side.transport)
-        settings = sides.load(side, plugins)
-        context = SessionContext(mailbox.address, transport.name, settings)
-        if side.direction == "in":
-            needed = _NEEDED.get(mailbox.disposition, Capability.NONE)
-            if needed not in transport.capabilities:
-                detail = f"{transport.title} cannot do what the disposition asks for."
-                yield CheckStep("disposition", "fail", detail, "Choose another disposition.")
-            with transport.open_receiver(settings, context) as receiver:
-                yield from receiver.check()
-        else:
-            with transport.open_sender(settings, context) as sender:
-                yield from sender.check()
+        attend(look, lambda: steps.extend(_steps(look, mailbox, side, plugins)))
+    except HangsError as error:
+        steps = [*steps, CheckStep("plugin", "fail", error.sentence, error.next_step)]
     except (TransportError, PostroomError) as error:
-        yield CheckStep("settings", "fail", error.sentence, error.next_step)
+        steps.append(CheckStep("settings", "fail", error.sentence, error.next_step))
     except (Exception, SystemExit) as error:
         detail = f"{plugins.who_offers(side.transport)} failed: {type(error).__name__}."
-        yield CheckStep("plugin", "fail", detail, "Report it to the plugin's author.")
+        steps.append(CheckStep("plugin", "fail", detail, "Report it to the plugin's author."))
+    yield from steps
+
+
+def _steps(look: NoLease, mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:
+    transport = plugins.transport(side.transport)
+    needed = _NEEDED.get(mailbox.disposition, Capability.NONE)
+    if side.direction == "in" and needed not in transport.capabilities:
+        detail = f"{transport.title} cannot do what the disposition asks for."
+        yield CheckStep("disposition", "fail", detail, "Choose another disposition.")
+    open_session = sessions.open_receiver if side.direction == "in" else sessions.open_sender
+    with open_session(look, mailbox, plugins) as session:
+        look.on_lost = session.interrupt
+        yield from session.check()
 
 
 def _row(address: str, direction: str, step: CheckStep) -> dict[str, Any]:
@@ -96,18 +104,20 @@ def _row(address: str, direction: str, step: CheckStep) -> dict[str, Any]:
     }
 
 
-def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> Iterator[dict[str, Any]]:
-    """Yield what would be retrieved, parsed and classified, without storing or changing anything.
+def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> list[dict[str, Any]]:
+    """Return what would be retrieved, parsed and classified, without storing or changing anything.
 
     Looks at the first messages that have no receipt yet, also at those before the start.
     """
-    from postroom.views import view
     from postroom.visits import incoming_side
 
-    side = incoming_side(mailbox)
-    transport = plugins.transport(side.transport)
-    settings = sides.load(side, plugins)
-    context = SessionContext(mailbox.address, transport.name, settings)
+    look = NoLease(mailbox.id, incoming_side(mailbox).id)
+    return attend(look, lambda: [*islice(_previewed(look, mailbox, plugins, limit), limit)])
+
+
+def _previewed(
+    look: NoLease, mailbox: Mailbox, plugins: Plugins, limit: int
+) -> Iterator[dict[str, Any]]:
     chosen: set[str] = set()
 
     def wanted(page: Sequence[Listed]) -> Collection[str]:
@@ -118,25 +128,31 @@ def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> Iterator[dict[
         return {item.ref for item in page if item.ref in chosen}
 
     limits = Limits(max_message_bytes=mailbox.max_message_bytes, batch_count=limit)
-    with transport.open_receiver(settings, context) as receiver:
+    with sessions.open_receiver(look, mailbox, plugins) as receiver:
+        look.on_lost = receiver.interrupt
         for delivery in receiver.fetch(None, limits=limits, wanted=wanted):
-            if not isinstance(delivery, Fetched):
-                continue
-            parsed, _ = understand(delivery.raw)
-            verdict, _ = plugins.classify(parsed, view(mailbox))
-            before = mailbox.start_at is not None and (
-                delivery.received_at is None or delivery.received_at < mailbox.start_at
-            )
-            yield {
-                "ref": delivery.ref,
-                "received_at": delivery.received_at,
-                "from": str(parsed.from_) if parsed.from_ else None,
-                "subject": parsed.subject,
-                "size": len(delivery.raw),
-                "is_automatic": parsed.is_automatic,
-                "before_start": before,
-                "ignore": verdict.ignore,
-                "topic": verdict.topic,
-            }
-            if not isinstance(delivery.raw, bytes):
-                delivery.raw.close()
+            if isinstance(delivery, Fetched):
+                yield _read(delivery, mailbox, plugins)
+                if not isinstance(delivery.raw, bytes):
+                    delivery.raw.close()
+
+
+def _read(delivery: Fetched, mailbox: Mailbox, plugins: Plugins) -> dict[str, Any]:
+    from postroom.views import view
+
+    parsed, _ = understand(delivery.raw)
+    verdict, _ = plugins.classify(parsed, view(mailbox))
+    before = mailbox.start_at is not None and (
+        delivery.received_at is None or delivery.received_at < mailbox.start_at
+    )
+    return {
+        "ref": delivery.ref,
+        "received_at": delivery.received_at,
+        "from": str(parsed.from_) if parsed.from_ else None,
+        "subject": parsed.subject,
+        "size": len(delivery.raw),
+        "is_automatic": parsed.is_automatic,
+        "before_start": before,
+        "ignore": verdict.ignore,
+        "topic": verdict.topic,
+    }

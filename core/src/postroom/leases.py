@@ -151,11 +151,12 @@ class Lease:
 
 
 class NoLease(Lease):
-    """For a single commit that nobody else could do in our place, and that reads nothing it would
-    be wrong to find changed: one message from a pipe. It never ends, and keeps nobody away."""
+    """For a look at a server that writes nothing; and for a single commit that nobody else could do
+    in our place, and that reads nothing it would be wrong to find changed: one message from a pipe.
+    It never ends, and keeps nobody away."""
 
-    def __init__(self, mailbox_id: int) -> None:
-        super().__init__(0, mailbox_id, 0, "", math.inf)
+    def __init__(self, mailbox_id: int, side_id: int = 0) -> None:
+        super().__init__(side_id, mailbox_id, 0, "", math.inf)
 
     def hold(self) -> None:
         """Let the transaction go on."""

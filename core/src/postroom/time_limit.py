@@ -48,7 +48,7 @@ class TimeLimit:
         """
         if self._late >= _LEFT_BEHIND:
             raise LateError(was_called=False)
-        call = _Call(function)
+        call = Call(function)
         thread = threading.Thread(target=self._work, args=(call,), name="postroom-plugin")
         thread.daemon = True  # else one that hangs would keep the process from ending
         thread.start()
@@ -60,14 +60,16 @@ class TimeLimit:
                     raise LateError(was_called=True, is_last=self._late >= _LEFT_BEHIND)
         return call.result()
 
-    def _work(self, call: _Call[T]) -> None:
+    def _work(self, call: Call[T]) -> None:
         call.run()
         with self._lock:
             call.done.set()
             self._late -= call.is_late
 
 
-class _Call(Generic[T]):
+class Call(Generic[T]):
+    """A call of a function in another thread, and what came of it."""
+
     def __init__(self, function: Callable[[], T]) -> None:
         self.done = threading.Event()
         self.is_late = False
@@ -76,12 +78,14 @@ class _Call(Generic[T]):
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        """Call it."""
         try:
             self._value.append(self._function())
         except BaseException as error:  # raised again in the caller's thread
             self._error = error
 
     def result(self) -> T:
+        """Return what the function returned, or raise what it raised."""
         if self._error is not None:
             raise self._error
         return self._value[0]

@@ -11,9 +11,20 @@ from threading import Event as Flag
 from typing import TypeVar
 
 from postroom import health
-from postroom.errors import BusyError, InputError, KeyUnusableError, LeaseLostError, StoreError
+from postroom.api import codes
+from postroom.api.errors import TransientError, TransportError
+from postroom.crew import HangsError, give_back
+from postroom.errors import (
+    BusyError,
+    InputError,
+    KeyUnusableError,
+    LeaseLostError,
+    PostroomError,
+    StoreError,
+)
+from postroom.foreground import attend
 from postroom.intake import Retrieval
-from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
+from postroom.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
 from postroom.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.store.database import database_errors, now
@@ -123,6 +134,39 @@ def _release(lease: Lease) -> None:
         lease.release()
     except Exception:  # the database is gone; the lease ends by itself
         logger.debug("A lease could not be released", exc_info=True)
+
+
+def poll(side: Side, plugins: Plugins) -> Tally:
+    """Retrieve from a side for a command that waits, also from a mailbox that is disabled.
+
+    :raises TransportError, PostroomError: what ended it, which was recorded
+    :raises BusyError: its holder did not give way in time
+    """
+    keeper, stop = Keeper(), Flag()
+    try:
+        lease = claim_for_command(new_owner(), side.id)
+        try:
+            result = attend(
+                lease, lambda: visit_incoming(lease, plugins, keeper, stop=stop), stop=stop
+            )
+        except HangsError as error:
+            give_back(lease, error, plugins, keeper)
+            raise
+    finally:
+        keeper.close()
+    if isinstance(result, BaseException):
+        raise _as_recorded(side, result)
+    return result
+
+
+def _as_recorded(side: Side, error: BaseException) -> BaseException:
+    """Return what is told of an error; one that the contract does not know is the plugin's bug."""
+    trouble = health.open_trouble(side)
+    if isinstance(error, TransportError | PostroomError) or trouble is None:
+        return error
+    told = TransientError(codes.PLUGIN_BUG, trouble.sentence)
+    told.__cause__ = error
+    return told
 
 
 def incoming_side(mailbox: Mailbox) -> Side:

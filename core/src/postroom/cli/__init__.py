@@ -94,5 +94,21 @@ def cli(database: str | None) -> None:
 def main() -> NoReturn:
     """Run the command line of this process."""
     gc.set_threshold(50_000)  # a start and a batch make much that stays: look through it less often
-    cli(prog_name="postroom")
+    try:
+        cli(prog_name="postroom")
+    except SystemExit as end:
+        _leave_threads_behind(end)
+        raise
     sys.exit(0)
+
+
+def _leave_threads_behind(end: SystemExit) -> None:
+    """End at once where threads of a plugin hang: it may have made some that Python would wait for.
+    All that is ours is committed."""
+    foreground = sys.modules.get("postroom.foreground")
+    if foreground is not None and foreground.has_left_behind():
+        import os
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)

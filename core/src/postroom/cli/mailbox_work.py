@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from typing import Any
 
@@ -19,20 +18,12 @@ def poll(address: str, as_json: bool) -> None:
     """Retrieve from a mailbox now, also from a disabled one."""
     with open_store():
         from postroom import mailboxes, plugins
-        from postroom.leases import Keeper, new_owner
-        from postroom.visits import claim_for_command, incoming_side, visit_incoming
+        from postroom.visits import incoming_side
+        from postroom.visits import poll as retrieve
 
-        side = incoming_side(mailboxes.find(address))
-        keeper = Keeper()
-        try:
-            lease = claim_for_command(new_owner(), side.id)
-            result = visit_incoming(lease, plugins.load(), keeper)
-        finally:
-            keeper.close()
-        if isinstance(result, BaseException):
-            raise result
+        tally = retrieve(incoming_side(mailboxes.find(address)), plugins.load())
         names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
-        print_one({name: getattr(result, name) for name in names}, as_json=as_json)
+        print_one({name: getattr(tally, name) for name in names}, as_json=as_json)
 
 
 @click.command(epilog="Example: postroom mailbox audit info@example.org --json")
@@ -97,7 +88,7 @@ def preview(address: str, limit: int, as_json: bool) -> None:
         from postroom import mailboxes, plugins
         from postroom.doctor import preview as look
 
-        rows = itertools.islice(look(mailboxes.find(address), plugins.load(), limit=limit), limit)
+        rows = look(mailboxes.find(address), plugins.load(), limit=limit)
         if as_json:
             for row in rows:
                 print_json(row)

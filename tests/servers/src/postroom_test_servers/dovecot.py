@@ -190,6 +190,18 @@ class Account:
             client.login(self.name, self.password)
             yield client
 
+    def change_password(self, password: str) -> None:
+        """Let the user log in with this password, and with no other, from now on."""
+        self.password = password
+        self.server._write_password(self.name, password)
+        while True:  # Dovecot looks at the file again when the clock shows another second
+            try:
+                with self.imap():
+                    return
+            except imaplib.IMAP4.error as error:
+                if "AUTHENTICATIONFAILED" not in str(error):
+                    raise
+
     def messages(self, folder: str = "INBOX") -> list[Stored]:
         """Return what the folder holds, as IMAP shows it; [] if there is no such folder."""
         with self.imap() as client:
@@ -305,13 +317,12 @@ class Dovecot:
     def new_user(self, name: str | None = None, *, password: str = "secret") -> Account:
         """Make a user with an empty INBOX."""
         name = name or f"user{next(self._numbers)}"
-        self.set_password(name, password)
+        self._write_password(name, password)
         (self.home / "mail" / name).mkdir()
         self.own(self.home / "mail" / name)
         return Account(self, name, password)
 
-    def set_password(self, name: str, password: str) -> None:
-        """Let a user log in with this password, and with no other, from now on."""
+    def _write_password(self, name: str, password: str) -> None:
         coded = base64.b64encode(password.encode()).decode()
         (self.home / "users" / name).write_text(f"{name}:{{PLAIN.b64}}{coded}\n")
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 PLACES = ("settings", "open", "fetch", "settle", "close")
+"""Where a visit of the runner comes by; commands also come by `check` and `list`."""
+MARK_VARIABLE = "POSTROOM_NAUGHTY_MARK"
+"""Names a file that is made when a plugin is about to hang."""
 
 _SOURCE = """
-import sys, threading
+import os, pathlib, sys, threading
 from postroom.api import (
-    Capability, Checkpoint, Fetched, Listed, Receiver, Settled, Transport, hookimpl
+    Capability, Checkpoint, CheckStep, Fetched, Listed, Receiver, Settled, Transport, hookimpl
 )
 
 def misbehave(way):
@@ -18,6 +21,8 @@ def misbehave(way):
         raise RuntimeError("Kanarienvogel-7f3a9c")
     if way == "exit":
         sys.exit("leave")
+    if mark := os.environ.get("POSTROOM_NAUGHTY_MARK"):
+        pathlib.Path(mark).touch()
     while way == "hang":
         threading.Event().wait()
     while way == "spin":
@@ -51,10 +56,12 @@ class NaughtyReceiver(Receiver):
         yield from map(Settled, refs)
 
     def list_refs(self):
+        self.at("list")
         return iter(())
 
     def check(self):
-        return iter(())
+        yield CheckStep("before", "ok")
+        self.at("check")
 
     def interrupt(self):
         misbehave("hang")
@@ -83,7 +90,7 @@ class NaughtyTransport(Transport):
 
 @hookimpl
 def postroom_transports():
-    places = ("settings", "open", "fetch", "settle", "close")
+    places = ("settings", "open", "fetch", "settle", "close", "check", "list")
     ways = ("raise", "exit", "hang", "spin")
     return [NaughtyTransport(place, way) for place in places for way in ways]
 """
