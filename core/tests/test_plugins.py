@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 from postroom import plugins
-from postroom.api import Event, MailboxView, SettingsError, Verdict, codes
+from postroom.api import Event, FilterRule, MailboxView, SettingsError, Verdict, codes
+from postroom.classification import BUILT_IN
 from postroom.mail import parse
 from postroom.plugins import Plugins
 from postroom.time_limit import TimeLimit
@@ -105,10 +107,10 @@ def test_only_allowed_plugins_are_imported(install: Install) -> None:
 @pytest.mark.parametrize(
     ("allow", "deny", "allowed"),
     [
-        ("", "", {"a", "b", "builtin:filters"}),
-        ("a", "", {"a", "builtin:filters"}),
+        ("", "", {"a", "b"}),
+        ("a", "", {"a"}),
         ("", "a, filters", {"b"}),
-        ("a,b", "b", {"a", "builtin:filters"}),
+        ("a,b", "b", {"a"}),
     ],
 )
 def test_environment_says_which_plugins_are_allowed(
@@ -116,7 +118,7 @@ def test_environment_says_which_plugins_are_allowed(
 ) -> None:
     permission = plugins._permission(allow, deny)
 
-    assert {name for name in ("a", "b", "builtin:filters") if permission(name)} == allowed
+    assert {name for name in ("a", "b") if permission(name)} == allowed
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, ModuleType], Any]:
 
 @pytest.fixture
 def _no_builtins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "BUILT_IN", {})
+    monkeypatch.setenv("POSTROOM_DISABLE_PLUGINS", ",".join(BUILT_IN))
 
 
 @pytest.mark.usefixtures("_no_builtins")
@@ -226,8 +228,21 @@ def test_plugin_that_hangs_is_skipped(
     assert "in time" in reports[0]
 
 
+@pytest.mark.parametrize(("allow", "deny", "said"), [("a", "", "A"), ("", "filters", None)])
+def test_built_in_filters_can_only_be_denied(
+    allow: str, deny: str, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_PLUGINS", allow)
+    monkeypatch.setenv("POSTROOM_DISABLE_PLUGINS", deny)
+    rule = FilterRule("all", "subject", "hello", topic="A")
+
+    verdict, _ = Plugins().classify(MESSAGE, replace(VIEW, filters=(rule,)))
+
+    assert verdict.topic == said
+
+
 def test_builtin_that_cannot_be_loaded_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "BUILT_IN", {"filters": "postroom.builtin.no_such_module"})
+    monkeypatch.setitem(BUILT_IN, "filters", "postroom.builtin.no_such_module")
 
     verdict, reports = Plugins().classify(MESSAGE, VIEW)
 

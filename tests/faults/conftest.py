@@ -35,12 +35,12 @@ def run_once() -> Callable[[], int]:
     """Do what ``run --once`` does in this process; returns its exit code."""
     from postroom import plugins
     from postroom.runner import Runner
-    from postroom.understanding.understood import understand_here
+    from postroom.understanding.understood import IN_PLACE
 
     def run() -> int:
         with kept_logging():
             runner = Runner(plugins.load(), workers=1)
-            runner._understand = understand_here
+            runner._understanding = IN_PLACE
             return runner.run_once().exit_code
 
     return run

@@ -39,14 +39,14 @@ def test_a_parser_that_raises_keeps_nobody_away(
     store: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raws = [mail(f"m{i}") for i in range(10)]
-    real = large.understand
+    real = large.fingerprint
 
-    def understand(raw: bytes) -> object:
+    def fingerprint(raw: bytes) -> str:
         if raw == raws[0]:
             raise error
         return real(raw)
 
-    monkeypatch.setattr(large, "understand", understand)
+    monkeypatch.setattr(large, "fingerprint", fingerprint)
     with shelf_mailbox(disposition="delete") as (shelf, runner):
         shelf.put(*raws)
 

@@ -19,7 +19,7 @@ from postroom.leases import Keeper, Lease, new_owner
 from postroom.plugins import Plugins
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
-from postroom.understanding.understood import Understand, understand_here
+from postroom.understanding.understood import IN_PLACE, Understanding
 from postroom.visits import claim_for_command, incoming_side
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def migrate(
     plugins: Plugins,
     *,
     dry_run: bool = False,
-    understand: Understand = understand_here,
+    understanding: Understanding = IN_PLACE,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Test the new side, recognise what is known there, and switch over in one transaction.
@@ -110,7 +110,7 @@ def migrate(
                 lease,
                 lambda: _read_through(
                     sessions.open_target(lease, mailbox, transport, settings, plugins),
-                    lease, mailbox, understand, progress,
+                    lease, mailbox, understanding, progress,
                 ),
             )  # fmt: skip
             recognised = recognition.recognise(mailbox, found, since=None)
@@ -136,13 +136,13 @@ def _read_through(
     receiver: Receiver,
     lease: Lease,
     mailbox: Mailbox,
-    understand: Understand,
+    understanding: Understanding,
     progress: Callable[[int], None],
 ) -> recognition.Survey:
     with receiver:
         lease.on_lost = receiver.interrupt
         _try_out(mailbox, receiver.check())
-        found = recognition.survey(receiver, mailbox, understand, progress=progress)
+        found = recognition.survey(receiver, mailbox, understanding, progress=progress)
     assert found is not None  # noqa: S101 - nobody can ask it to stop
     return found
 

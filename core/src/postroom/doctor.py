@@ -16,7 +16,7 @@ from postroom.errors import PostroomError
 from postroom.foreground import attend
 from postroom.leases import NoLease
 from postroom.ledger import live_receipts, ref_key
-from postroom.mail.large import understand
+from postroom.mail.large import parse
 from postroom.plugins import Plugins
 from postroom.secrets import installation_secret
 from postroom.store.models import Credential, Mailbox, Side
@@ -140,7 +140,7 @@ def _previewed(
 def _read(delivery: Fetched, mailbox: Mailbox, plugins: Plugins) -> dict[str, Any]:
     from postroom.views import view
 
-    parsed, _ = understand(delivery.raw)
+    parsed = parse(delivery.raw)
     verdict, _ = plugins.classify(parsed, view(mailbox))
     before = mailbox.start_at is not None and (
         delivery.received_at is None or delivery.received_at < mailbox.start_at

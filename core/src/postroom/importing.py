@@ -22,7 +22,7 @@ from postroom.plugins import Plugins
 from postroom.side_settings import validate
 from postroom.store.models import Mailbox, Side
 from postroom.tally import Tally
-from postroom.understanding.pool import Pool
+from postroom.understanding.pool import Pool, in_workers
 from postroom.visits import claim_for_command
 
 
@@ -69,7 +69,7 @@ class Source:
                         lease,
                         plugins,
                         stop=stop,
-                        understand=pool.understand,
+                        understanding=in_workers(plugins, pool),
                         entrance=self._entrance(passed),
                     )
                     tally.add(visit.run())

@@ -45,13 +45,15 @@ from postroom.store import raws
 from postroom.store.database import explain, now, transaction
 from postroom.store.models import Mailbox, Receipt
 from postroom.tally import Tally
-from postroom.understanding.understood import Result, Understand, Understood, understand_here
+from postroom.understanding.understood import IN_PLACE, Result, Understanding, Understood
 from postroom.unstored import Unstored
 from postroom.views import view
 
 logger = logging.getLogger(__name__)
 
-BATCH_COUNT = 200
+BATCH_COUNT = 256
+FIRST_COUNT = 32
+"""Batches begin small and double, so that there is soon something to understand and to write."""
 BATCH_BYTES = 3 << 20
 BATCH_SECONDS = 2.0
 """What a slow server hands out is committed in smaller batches: a runner that is killed again and
@@ -62,8 +64,9 @@ BATCHES_AHEAD = 2
 
 @dataclass(slots=True)
 class Batch:
-    """What is committed together."""
+    """What is committed together, `most` messages at the most."""
 
+    most: int = BATCH_COUNT
     fetched: list[Fetched] = field(default_factory=list)
     unavailable: list[Unavailable] = field(default_factory=list)
     oversized: list[Oversized] = field(default_factory=list)
@@ -77,7 +80,7 @@ class Batch:
     def is_full(self) -> bool:
         """Say whether it is time to commit."""
         return (
-            len(self.fetched) >= BATCH_COUNT
+            len(self.fetched) >= self.most
             or self.bytes >= BATCH_BYTES
             or self.age() >= BATCH_SECONDS
         )
@@ -92,8 +95,7 @@ class Retrieval:
 
     :param stop: when set, the batch in flight is finished and the visit ends
     :param progress: told the number of messages after each batch
-    :param understand: how batches are understood: in place, or beside, on another core
-    :param expect: called when there will be a batch to understand
+    :param understanding: how batches are understood: in place, or beside, on other cores
     :param entrance: another way into the mailbox than its incoming side
     """
 
@@ -104,11 +106,10 @@ class Retrieval:
         *,
         stop: Flag | None = None,
         progress: Callable[[int], None] = lambda _: None,
-        understand: Understand = understand_here,
-        expect: Callable[[], None] = lambda: None,
+        understanding: Understanding = IN_PLACE,
         entrance: Entrance | None = None,
     ) -> None:
-        self._understand, self._expect = understand, expect
+        self._understanding = understanding
         self._entrance = entrance
         self._lease = lease
         self._plugins = plugins
@@ -119,7 +120,7 @@ class Retrieval:
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
-        self._batch = Batch()
+        self._batch = Batch(min(FIRST_COUNT, BATCH_COUNT))
         self._begun: deque[Batch] = deque()
         self.tally = Tally()
         self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
@@ -139,6 +140,8 @@ class Retrieval:
         :raises StoreError: the database or the disk is; nothing was settled
         :raises LeaseLostError: another runner took over; nothing was settled
         """
+        if self.mailbox.baseline_at is None:  # never retrieved: there will be much to understand
+            self._understanding.expect(BATCH_COUNT)
         with self._open() as receiver:
             self._lease.on_lost = receiver.interrupt
             if self.mailbox.is_to_be_recognised and self._entrance is None:
@@ -166,7 +169,7 @@ class Retrieval:
 
     def _recognise(self, receiver: Receiver) -> None:
         """The mailbox leads to another account: see first what that one holds of what is known."""
-        found = recognition.survey(receiver, self.mailbox, self._understand, stop=self._stop)
+        found = recognition.survey(receiver, self.mailbox, self._understanding, stop=self._stop)
         if found is None:
             return  # asked to stop: the next visit begins anew
         recognised = recognition.recognise(self.mailbox, found, since=self.mailbox.account_since)
@@ -238,7 +241,7 @@ class Retrieval:
         try:
             wanted = self._ledger.wanted(page)
             if wanted:
-                self._expect()
+                self._understanding.expect(len(wanted))
             return wanted
         except PostroomError as error:
             self._core_error = error
@@ -298,8 +301,10 @@ class Retrieval:
     def _begin(self) -> None:
         """Have the batch understood, and commit those before it that had their time: while one is
         written or fetched, others are understood. Batches are committed in their order."""
-        batch, self._batch = self._batch, Batch()
-        batch.result = self._understand([fetched.raw for fetched in batch.fetched])
+        batch, self._batch = self._batch, Batch(min(2 * self._batch.most, BATCH_COUNT))
+        batch.result = self._understanding.understand(
+            [fetched.raw for fetched in batch.fetched], self.view
+        )
         self._begun.append(batch)
         while len(self._begun) > BATCHES_AHEAD or (
             self._begun and self._begun[0].age() >= 2 * BATCH_SECONDS
@@ -312,13 +317,14 @@ class Retrieval:
             self._commit(self._begun.popleft())
 
     def prepare(self, fetched: Fetched, result: Understood | Exception) -> Prepared:
-        """Classify a message that was understood; nothing in here touches the database."""
+        """Classify a message that was understood, unless that was done with it; nothing in here
+        touches the database."""
         key = ref_key(fetched.ref)
         listed = self._ledger.listings.pop(key, Listed(fetched.ref))
         if isinstance(result, Understood):
             try:
                 parsed, fingerprint = result.parsed, result.fingerprint
-                verdict, complaints = self._plugins.classify(parsed, self.view)
+                verdict, complaints = result.classified or self._plugins.classify(parsed, self.view)
                 incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
                 return Prepared(fetched, listed, key, result.packed, incoming, complaints)
             except Exception as error:  # one bad message never stops a mailbox (invariant 5)

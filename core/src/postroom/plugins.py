@@ -14,9 +14,8 @@ import importlib.metadata
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,7 +26,17 @@ from postroom.api.credential import CredentialKind
 from postroom.api.errors import SettingsError
 from postroom.api.events import Event
 from postroom.api.transport import API_VERSION, Capability, Transport
-from postroom.api.verdict import MailboxView, Verdict
+from postroom.api.verdict import MailboxView
+from postroom.classification import (
+    BUILT_IN,
+    DENY,
+    NOTHING,
+    BuiltIn,
+    Classified,
+    merge,
+    names,
+    report_failure,
+)
 from postroom.time_limit import LateError, TimeLimit, patience
 
 if TYPE_CHECKING:
@@ -37,11 +46,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GROUP: Final = "postroom"
-BUILT_IN: Final = {
-    "filters": "postroom.builtin.filters",
-    "acknowledgement": "postroom.builtin.acknowledgement",
-    "loops": "postroom.builtin.loops",
-}
 CLASSIFY_SECONDS: Final = 5.0
 EVENT_SECONDS: Final = 5.0
 LOAD_SECONDS: Final = 10.0
@@ -59,7 +63,6 @@ DISTRIBUTIONS: Final = {
 }
 CREDENTIAL_DISTRIBUTIONS: Final = {"microsoft": "postroom-oauth", "google": "postroom-oauth"}
 _ALLOW: Final = "POSTROOM_PLUGINS"
-_DENY: Final = "POSTROOM_DISABLE_PLUGINS"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _WHAT: Final[Mapping[type[Any], str]] = {
     Transport: "transport",
@@ -113,13 +116,11 @@ class Plugins:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._allowed = allowed
-        self._lock = threading.Lock()
         self._transports: dict[str, Transport] = {}
         self._kinds: dict[str, CredentialKind] = {}
         self._classifiers: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
         self._listeners: list[tuple[str, pluggy.HookImpl, TimeLimit]] = []
-        self._builtin: list[tuple[str, pluggy.HookImpl]] | None = None
-        self._builtin_reports: list[str] = []
+        self._built_in = BuiltIn()
         self.installed = tuple(self._load(entry) for entry in entry_points)
         self.unknown_names = tuple(self._unknown_names(chosen or {}))
         """Sentences on names in POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS that name nothing."""
@@ -157,27 +158,19 @@ class Plugins:
             distribution = CREDENTIAL_DISTRIBUTIONS.get(name)
             raise self._missing(what, distribution, self._kinds) from None
 
-    def classify(self, message: ParsedMessage, mailbox: MailboxView) -> tuple[Verdict, list[str]]:
-        """Ask every plugin what to do with a message.
-
-        :returns: for each field the first that was set, and a sentence for each plugin that failed
-        """
-        builtin = self._builtin_classifiers()
-        reports = list(self._builtin_reports)
-        verdict = _NOTHING
+    def classify(self, message: ParsedMessage, mailbox: MailboxView) -> Classified:
+        """Ask every plugin what to do with a message, what is built in last."""
+        reports: list[str] = []
+        verdict = NOTHING
         arguments = {"message": message, "mailbox": mailbox}
         for name, impl, limit in self._classifiers:
             try:
                 said = limit.call(lambda impl=impl: _call(impl, arguments))  # type: ignore[misc]
-                verdict = _merge(verdict, said)
+                verdict = merge(verdict, said)
             except BaseException as error:
                 reports.append(_report(name, error))
-        for name, impl in builtin:
-            try:
-                verdict = _merge(verdict, _call(impl, arguments))
-            except Exception as error:
-                reports.append(_report(name, error))
-        return verdict, reports
+        verdict, more = self._built_in.classify(message, mailbox, verdict)
+        return verdict, reports + more
 
     def tell(self, event: Event) -> None:
         """Tell every plugin what happened; their failures are logged, nothing else."""
@@ -213,8 +206,8 @@ class Plugins:
     def _unknown_names(self, chosen: Mapping[str, str]) -> Iterator[str]:
         installed = {one.name for one in self.installed}
         for variable, text in chosen.items():
-            known = sorted(installed | (set(BUILT_IN) if variable == _DENY else set()))
-            for name in sorted(_names(text) - set(known)):
+            known = sorted(installed | (set(BUILT_IN) if variable == DENY else set()))
+            for name in sorted(names(text) - set(known)):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
                 yield f"{variable} names {name}, which is not installed; {hint}"
@@ -296,28 +289,6 @@ class Plugins:
         package = type(known[name]).__module__.partition(".")[0] if name in known else ""
         return f", from {package}" if package else ""
 
-    def _builtin_classifiers(self) -> list[tuple[str, pluggy.HookImpl]]:
-        """Load what is built in; only when the first message is classified."""
-        if self._builtin is None:
-            loaded: list[tuple[str, pluggy.HookImpl]] = []
-            for name, path in BUILT_IN.items():
-                if self._allowed(f"builtin:{name}"):
-                    impls = self._load_builtin(name, path)
-                    loaded += [(name, impl) for impl in impls]
-            self._builtin = loaded
-        return self._builtin
-
-    def _load_builtin(self, name: str, path: str) -> list[pluggy.HookImpl]:
-        try:
-            module = importlib.import_module(path)
-        except ImportError as error:
-            self._builtin_reports.append(_report(name, error))
-            return []
-        with self._lock:
-            if not self._manager.is_registered(module):
-                self._manager.register(module, f"builtin:{name}")
-        return _impls_of(self._manager, "postroom_classify", module)
-
     def _missing(
         self, what: str, distribution: str | None, known: Mapping[str, object]
     ) -> SettingsError:
@@ -353,9 +324,9 @@ def load() -> Plugins:
     global _loaded
     if _replacement is not None:
         return _replacement
-    settings = (os.environ.get(_ALLOW, ""), os.environ.get(_DENY, ""))
+    settings = (os.environ.get(_ALLOW, ""), os.environ.get(DENY, ""))
     if _loaded is None or _loaded[0] != settings:
-        chosen = dict(zip((_ALLOW, _DENY), settings, strict=True))
+        chosen = dict(zip((_ALLOW, DENY), settings, strict=True))
         _loaded = (settings, Plugins(_scan(), allowed=_permission(*settings), chosen=chosen))
     return _loaded[1]
 
@@ -372,18 +343,12 @@ def _scan() -> list[importlib.metadata.EntryPoint]:
 
 
 def _permission(allow: str, deny: str) -> Callable[[str], bool]:
-    allowed, denied = _names(allow), _names(deny)
+    allowed, denied = names(allow), names(deny)
 
     def is_allowed(name: str) -> bool:
-        if name.startswith("builtin:"):  # the allow list is about what was installed
-            return name.removeprefix("builtin:") not in denied
         return name not in denied and (not allowed or name in allowed)
 
     return is_allowed
-
-
-def _names(text: str) -> set[str]:
-    return {name.strip() for name in text.split(",") if name.strip()}
 
 
 # ---------------------------------------------------------------------------- containment
@@ -452,26 +417,6 @@ def _call(impl: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
     return impl.function(*(arguments[name] for name in impl.argnames))
 
 
-_FIELDS = tuple(one.name for one in fields(Verdict))
-_NOTHING: Final = Verdict()
-
-
-def _merge(verdict: Verdict, said: object) -> Verdict:
-    """Fill in the fields that nobody set yet."""
-    if said is None:
-        return verdict
-    if not isinstance(said, Verdict):
-        raise TypeError(f"postroom_classify returned {type(said).__name__}")
-    if verdict is _NOTHING:
-        return said
-    news = {
-        name: value
-        for name in _FIELDS
-        if getattr(verdict, name) is None and (value := getattr(said, name)) is not None
-    }
-    return replace(verdict, **news) if news else verdict
-
-
 def _log_late(name: str, error: LateError, what: str) -> None:
     """Say so while it is called; not each time that it is passed over."""
     if not error.was_called:
@@ -488,5 +433,4 @@ def _report(name: str, error: BaseException) -> str:
     if isinstance(error, LateError):
         _log_late(name, error, "a message")
         return f"The plugin {name} did not say in time what to do with a message."
-    logger.error("Plugin %s failed on a message", name, exc_info=error, extra={"plugin": name})
-    return f"The plugin {name} failed on a message: {type(error).__name__}."
+    return report_failure(name, error)

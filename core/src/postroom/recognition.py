@@ -23,7 +23,7 @@ from postroom.records import ReceiptRow, insert_receipts
 from postroom.store import raws
 from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Receipt
-from postroom.understanding.understood import Understand, Understood
+from postroom.understanding.understood import Understanding, Understood
 
 _BATCH_COUNT = 200
 _BATCH_BYTES = 4 << 20
@@ -73,7 +73,7 @@ class Recognised:
 def survey(
     receiver: Receiver,
     mailbox: Mailbox,
-    understand: Understand,
+    understanding: Understanding,
     *,
     stop: Flag | None = None,
     progress: Callable[[int], None] = lambda _: None,
@@ -94,7 +94,7 @@ def survey(
     limits = Limits(max_message_bytes=mailbox.max_message_bytes)
     for batch in _batches(receiver.fetch(None, limits=limits, wanted=wanted)):
         try:
-            results = understand([one.raw for one in batch])()
+            results = understanding.understand([one.raw for one in batch])()
             for fetched, result in zip(batch, results, strict=True):
                 listed = listings.pop(fetched.ref, Listed(fetched.ref))
                 found.seen.append(_seen(fetched, listed, result))

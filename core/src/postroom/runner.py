@@ -24,8 +24,7 @@ from postroom.plugins import Plugins
 from postroom.store.database import connection, explain, now
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
 from postroom.tally import Tally
-from postroom.understanding.pool import Pool
-from postroom.understanding.understood import Understand, understand_here
+from postroom.understanding.pool import Pool, in_workers
 from postroom.visits import visit_incoming, visit_outgoing
 from postroom.watch import Watchers
 
@@ -74,10 +73,7 @@ class Runner:
         self._progress = progress
         self._owner = new_owner()
         self._pool = Pool()
-        # A plugin from elsewhere may look into attachments, which stay in the worker.
-        beside = not plugins.classifies_elsewhere()
-        self._understand: Understand = self._pool.understand if beside else understand_here
-        self._expect: Callable[[], None] = self._pool.warm if beside else lambda: None
+        self._understanding = in_workers(plugins, self._pool)
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._keeper = Keeper()
@@ -327,8 +323,7 @@ class Runner:
             self._keeper,
             stop=self._stop,
             progress=lambda count: self._progress(address, count),
-            understand=self._understand,
-            expect=self._expect,
+            understanding=self._understanding,
         )
         if isinstance(result, Tally):
             self.outcome.tallies.setdefault(address, Tally()).add(result)

@@ -30,7 +30,7 @@ from postroom.plugins import Plugins
 from postroom.store.database import database_errors, now
 from postroom.store.models import Mailbox, Side
 from postroom.tally import Tally
-from postroom.understanding.understood import Understand, understand_here
+from postroom.understanding.understood import IN_PLACE, Understanding
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -43,8 +43,7 @@ def visit_incoming(
     *,
     stop: Flag | None = None,
     progress: Callable[[int], None] = lambda _: None,
-    understand: Understand = understand_here,
-    expect: Callable[[], None] = lambda: None,
+    understanding: Understanding = IN_PLACE,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
@@ -55,7 +54,7 @@ def visit_incoming(
 
     def work() -> Tally:
         return Retrieval(
-            lease, plugins, stop=stop, progress=progress, understand=understand, expect=expect
+            lease, plugins, stop=stop, progress=progress, understanding=understanding
         ).run()
 
     def next_visit(tally: Tally) -> datetime:

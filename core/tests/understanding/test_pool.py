@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from postroom.api.transport import Spool
+from postroom.api.verdict import FilterRule, MailboxView, Verdict
 from postroom.understanding.pool import COMMAND, Pool
 from postroom.understanding.understood import Understood, understand_one
 
@@ -23,12 +24,15 @@ MAIL = (
 POISONED = """
 import os, time
 from postroom.understanding import understood, worker
-honest = understood.understand_one
-def understand(raw):
-    if b"CRASH" in raw: os._exit(1)
-    if b"HANG" in raw: time.sleep(60)
-    return honest(raw)
-worker.understand_one = understand
+honest = understood.understand_all
+def understand(batch):
+    batch = list(batch)
+    for raw in batch:
+        text = raw if isinstance(raw, bytes) else raw.map()[:]
+        if b"CRASH" in text: os._exit(1)
+        if b"HANG" in text: time.sleep(60)
+    return honest(batch)
+worker.understand_all = understand
 worker.main()
 """
 
@@ -56,6 +60,12 @@ def _same(one: Understood | Exception, other: Understood | Exception) -> bool:
     )
 
 
+def _spooled(raw: bytes) -> Spool:
+    spool = Spool()
+    spool.write(raw)
+    return spool
+
+
 def test_a_worker_understands_what_this_process_understands(pool: Pool) -> None:
     batch = [MAIL % (n, n) for n in range(20)] + [b"", b"\x00\xff\xfe not a mail", b"\r\n" * 100]
 
@@ -65,8 +75,7 @@ def test_a_worker_understands_what_this_process_understands(pool: Pool) -> None:
 
 
 def test_large_messages_are_understood_in_their_place_among_others(pool: Pool) -> None:
-    spool = Spool()
-    spool.write(MAIL % (7, 7))
+    spool = _spooled(MAIL % (7, 7))
 
     first, middle, last = pool.understand([MAIL % (1, 1), spool, MAIL % (2, 2)])()
 
@@ -75,18 +84,61 @@ def test_large_messages_are_understood_in_their_place_among_others(pool: Pool) -
     spool.close()
 
 
+@pytest.mark.parametrize("is_large", [False, True], ids=["", "large"])
 @pytest.mark.parametrize("poison", [b"CRASH", b"HANG"], ids=["crashes", "hangs"])
-def test_a_message_that_makes_the_parser_fail_is_the_only_one_set_aside(poison: bytes) -> None:
+def test_a_message_that_makes_the_parser_fail_is_the_only_one_set_aside(
+    poison: bytes, is_large: bool
+) -> None:
     pool = Pool(1, command=[sys.executable, "-c", POISONED], batch_seconds=2, message_seconds=2)
-    batch = [MAIL % (1, 1), MAIL % (2, 2) + poison, MAIL % (3, 3)]
+    bad_one = MAIL % (2, 2) + poison
+    spool = _spooled(bad_one)
     try:
-        good, bad, other = pool.understand(batch)()
+        good, bad, other = pool.understand(
+            [MAIL % (1, 1), spool if is_large else bad_one, MAIL % (3, 3)]
+        )()
     finally:
         pool.close()
+        spool.close()
 
     assert isinstance(bad, Exception)
-    assert _same(good, understand_one(batch[0]))
-    assert _same(other, understand_one(batch[2]))
+    assert _same(good, understand_one(MAIL % (1, 1)))
+    assert _same(other, understand_one(MAIL % (3, 3)))
+
+
+def test_messages_are_classified_where_they_are_understood(pool: Pool) -> None:
+    rule = FilterRule("squeals", "body", "squeals", topic="Brakes")
+    view = MailboxView("info@desk.example", "", "", frozenset(), filters=(rule,))
+
+    spool = _spooled(MAIL % (2, 2))
+
+    small, large = pool.understand([MAIL % (1, 1), spool], view)()
+    spool.close()
+
+    for result in (small, large):
+        assert isinstance(result, Understood)
+        assert result.classified == (Verdict(topic="Brakes", because="squeals"), [])
+        assert result.parsed.header("content-type") == 'multipart/mixed; boundary="x"'
+
+
+def test_without_a_view_nothing_is_classified_and_all_headers_come(pool: Pool) -> None:
+    (result,) = pool.understand([MAIL % (1, 1)])()
+
+    assert isinstance(result, Understood)
+    assert result.classified is None
+    assert result.parsed.header("references") == "<a@b> <c@d>"
+
+
+def test_what_a_worker_logs_is_logged_by_the_runner(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = FilterRule("bad", "body", "(", topic="Brakes")
+    view = MailboxView("info@desk.example", "", "", frozenset(), filters=(rule,))
+
+    pool.understand([MAIL % (1, 1)], view)()
+
+    (record,) = caplog.records
+    assert record.name == "postroom.builtin.filters"
+    assert "The filter bad is no pattern" in record.getMessage()
 
 
 @pytest.mark.parametrize(

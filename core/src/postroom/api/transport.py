@@ -74,7 +74,7 @@ class Limits:
     batch_count: int = 200
     batch_bytes: int = 8 << 20
     """Messages asked for at once: at most that many, and that many bytes together."""
-    spool_above: int = 4 << 20
+    spool_above: int = 1 << 18
     """A message larger than this, in bytes, is yielded as a `Spool`."""
     max_message_bytes: int = 100 << 20
     """A message larger than this is not downloaded: yield `Oversized`."""
@@ -154,6 +154,10 @@ class Spool:
         """Hex digest of what was written."""
         return self._digest.hexdigest()
 
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self._file.fileno()
+
     def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
         """Yield the bytes from the start, in pieces of `size` bytes."""
         self._file.seek(0)
@@ -163,7 +167,7 @@ class Spool:
     def map(self) -> mmap.mmap:
         """Return the bytes as a read-only map, valid until `close`."""
         if self._map is None:
-            self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(self.fileno(), 0, access=mmap.ACCESS_READ)
         return self._map
 
     def close(self) -> None:

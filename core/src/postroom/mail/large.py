@@ -1,4 +1,4 @@
-"""Understands a message whatever its size.
+"""Reads a message whatever its size.
 
 A large message is read from its file, never held whole. What makes it large is nearly always a file
 in base 64: the reader gets a copy of the message in which most of each such run is replaced by one
@@ -16,14 +16,10 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from postroom.mail.identity import fingerprint
+from postroom.mail import identity, parsing
 from postroom.mail.message import Attachment, ParsedMessage
-from postroom.mail.parsing import parse
-
-if TYPE_CHECKING:
-    from postroom.api.transport import Spool
 
 CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut."""
@@ -41,17 +37,29 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _FIRST_LINE = re.compile(rb"([A-Za-z0-9+/]{4,1000})(\r?\n)")
 
 
-def understand(raw: bytes | Spool) -> tuple[ParsedMessage, str]:
-    """Return what the message says and its fingerprint.
+class OnDisk(Protocol):
+    """A message that is a file, as a `Spool` is; see there."""
 
-    Of a `Spool`, large attachments have size and digest, and no content.
-    """
+    @property
+    def sha256(self) -> str: ...
+    def __len__(self) -> int: ...
+    def map(self) -> mmap.mmap: ...
+    def pieces(self, size: int = ..., /) -> Iterator[bytes]: ...
+
+
+def parse(raw: bytes | OnDisk) -> ParsedMessage:
+    """Return what the message says; of one on disk, large attachments have no content."""
     if isinstance(raw, bytes):
-        return parse(raw), fingerprint(raw)
+        return parsing.parse(raw)
     pages = _Pages(raw.map())
     cuts = list(_cuts(pages, raw.sha256))
     parsed = _parsed_abridged(pages, cuts) if cuts else None
-    return parsed or parse(pages[:]), fingerprint(pages)
+    return parsed or parsing.parse(pages[:])
+
+
+def fingerprint(raw: bytes | OnDisk) -> str:
+    """Return the key of the message's content, see `identity`."""
+    return identity.fingerprint(raw if isinstance(raw, bytes) else _Pages(raw.map()))
 
 
 class _Pages:
@@ -164,7 +172,9 @@ def _parsed_abridged(pages: _Pages, cuts: Sequence[_Cut]) -> ParsedMessage | Non
     edges = [0, *(edge for cut in cuts for edge in (cut.start, cut.end)), len(pages)]
     kept = [pages[start:end] for start, end in list(pairwise(edges))[::2]]
     marks = [cut.mark for cut in cuts] + [b""]
-    parsed = parse(b"".join(part for pair in zip(kept, marks, strict=True) for part in pair))
+    parsed = parsing.parse(
+        b"".join(part for pair in zip(kept, marks, strict=True) for part in pair)
+    )
     left = list(cuts)
     attachments = [_restored(attachment, left, pages) for attachment in parsed.attachments]
     if left or None in attachments:
@@ -212,7 +222,7 @@ def unreadable() -> ParsedMessage:
     """Return a stand-in for a message that cannot be understood: its raw bytes are kept."""
     text = "This message could not be converted. Its raw bytes are kept as they came."
     return replace(
-        parse(b""),
+        parsing.parse(b""),
         subject="A message that could not be converted",
         text=text,
         reply_text=text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from postroom.mail import automatic
@@ -34,28 +35,20 @@ _ENVELOPE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
 
 def parse(raw: bytes) -> ParsedMessage:
     """Return what the message says. Never raises: what cannot be read is told in `problems`."""
-    raw = bytes(raw)
-    try:
-        return _parse(raw)
-    except Exception as error:  # the last line of defence: a message must never stop a mailbox
-        return _unreadable(raw, error)
+    return parse_all([raw])[0]
 
 
-def _parse(raw: bytes) -> ParsedMessage:
-    problems: list[str] = []
-    source, start = _begin(raw)
-    fields, body_at = read_fields(source, start, len(source))
-    if fields.left_out:
-        problems.append("The header has too many lines; some are left out here.")
-    if not raw.strip():
-        problems.append("The message is empty.")
-    head = _Head(fields, problems)
-    root = Part(source, body_at, len(source), fields, head.type)
-    if root.is_multipart:
-        Splitter(problems).split(root)
-        head.hint = head.hint or _text_charset(root)
-    body = Reader(root, problems).read()
-    return head.message(root, body)
+def parse_all(raws: Sequence[bytes]) -> list[ParsedMessage]:
+    """Return what each of the messages says, as `parse` does.
+
+    Step by step for all of them: message by message takes a fifth longer, because the code of one
+    step drives that of the others out of the processor's cache.
+    """
+    readings = [_Reading(bytes(raw)) for raw in raws]
+    for step in _STEPS:
+        for reading in readings:
+            reading.take(step)
+    return [reading.result() for reading in readings]
 
 
 def _begin(raw: bytes) -> tuple[bytes, int]:
@@ -70,14 +63,101 @@ def _begin(raw: bytes) -> tuple[bytes, int]:
     return raw, envelope.end() if envelope else start
 
 
-class _Head:
-    """What the header says."""
+class _Reading:
+    """A message on its way from bytes to what it says; each step finds what the next one needs."""
 
-    def __init__(self, fields: Fields, problems: list[str]) -> None:
-        self.fields = fields
-        self.problems = problems
-        self.type = content_type(fields.first("content-type"))
-        self.hint = self.type.get("charset") or None
+    __slots__ = (
+        *("body", "error", "facts", "fields", "found", "hint", "problems", "raw", "reply", "root"),
+    )
+
+    fields: Fields
+    root: Part
+    hint: str | None
+    """The character set that raw bytes in the header are likely in."""
+    body: Body
+    facts: Recognisable
+    found: automatic.Recognition
+    reply: str
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.problems: list[str] = []
+        self.error: Exception | None = None
+
+    def take(self, step: Callable[[_Reading], None]) -> None:
+        """Take a step, unless one failed before."""
+        if self.error is None:
+            try:
+                step(self)
+            except Exception as error:  # the last line of defence: mail must never stop a mailbox
+                self.error = error
+
+    def result(self) -> ParsedMessage:
+        """Return what was read."""
+        try:
+            return self._message() if self.error is None else _unreadable(self.raw, self.error)
+        except Exception as error:
+            return _unreadable(self.raw, error)
+
+    # ------------------------------------------------------------------ steps
+
+    def split(self) -> None:
+        """Find the header and the parts."""
+        source, start = _begin(self.raw)
+        self.fields, body_at = read_fields(source, start, len(source))
+        if self.fields.left_out:
+            self.problems.append("The header has too many lines; some are left out here.")
+        if not self.raw.strip():
+            self.problems.append("The message is empty.")
+        kind = content_type(self.fields.first("content-type"))
+        self.hint = kind.get("charset") or None
+        self.root = Part(source, body_at, len(source), self.fields, kind)
+        if self.root.is_multipart:
+            Splitter(self.problems).split(self.root)
+            self.hint = self.hint or _text_charset(self.root)
+
+    def read_body(self) -> None:
+        """Read the parts."""
+        self.body = Reader(self.root, self.problems).read()
+
+    def read_head(self) -> None:
+        """Read what of the header tells who wrote it, and why."""
+        subject = self.fields.first("subject")
+        self.facts = Recognisable(
+            headers=self._headers(),
+            from_=self._from(),
+            subject=one_line(decode_words(subject, self.hint), LONGEST_SUBJECT),
+            text=self.body.text,
+            to=self._addresses("to"),
+            cc=self._addresses("cc"),
+            reply_to=self._addresses("reply-to"),
+            content_type=self.root.type.value,
+            content_type_parameters=self.root.type.raw,
+            in_reply_to=message_ids(self.fields.first("in-reply-to")),
+            references=message_ids(self.fields.first("references")),
+            return_path=self._return_path(),
+            report_parts=_report_parts(self.root),
+        )
+
+    def recognise(self) -> None:
+        """Recognise machines; where that fails, the message is read and no machine answers it."""
+        try:
+            self.found = automatic.recognise(self.facts)
+        except Exception as error:
+            self.problems.append(f"What kind of mail it is was not found ({_kind(error)}).")
+            self.found = automatic.UNKNOWN
+
+    def strip_quotes(self) -> None:
+        """Tell what is new in it from what it quotes."""
+        facts = self.facts
+        is_reply = bool(facts.in_reply_to or facts.references)
+        try:
+            self.reply = strip_quotes(facts.text, subject=facts.subject, is_reply=is_reply)
+        except Exception as error:
+            self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
+            self.reply = facts.text
+
+    # ------------------------------------------------------------------ the header
 
     def _addresses(self, name: str) -> tuple[Address, ...]:
         values = self.fields.all(name)
@@ -111,51 +191,33 @@ class _Head:
         headers: list[tuple[str, str]] = []
         for field in self.fields:
             name, value = field
-            if "\t" in value and "\t\t" not in value:  # most often a folded line's
-                value = value.replace("\t", " ")
-            is_plain = value.isascii() and value.isprintable() and len(value) < _LONGEST_VALUE
-            if not is_plain or "=?" in value:  # few are; what follows costs more
-                value = self._shown(field[1])
-            headers.append(field if value is field[1] else (name, value))
+            is_plain = value.isprintable() and value.isascii() and "=?" not in value
+            if is_plain and len(value) < _LONGEST_VALUE:  # most are; what follows costs more
+                headers.append(field)
+            else:
+                headers.append((name, self._shown(value)))
         return tuple(headers)
 
     def _shown(self, value: str) -> str:
         return one_line(decode_words(value[:_LONGEST_VALUE], self.hint), _LONGEST_VALUE)
 
-    def message(self, root: Part, body: Body) -> ParsedMessage:
+    # ------------------------------------------------------------------ the result
+
+    def _message(self) -> ParsedMessage:
         """Put header, body and what is recognised of machines together."""
-        references = message_ids(self.fields.first("references"))
-        in_reply_to = message_ids(self.fields.first("in-reply-to"))
-        subject = self.fields.first("subject")
-        subject = one_line(decode_words(subject, self.hint), LONGEST_SUBJECT)
-        facts = Recognisable(
-            headers=self._headers(),
-            from_=self._from(),
-            subject=subject,
-            text=body.text,
-            to=self._addresses("to"),
-            cc=self._addresses("cc"),
-            reply_to=self._addresses("reply-to"),
-            content_type=self.type.value,
-            content_type_parameters=self.type.raw,
-            in_reply_to=in_reply_to,
-            references=references,
-            return_path=self._return_path(),
-            report_parts=_report_parts(root),
-        )
-        found = self._recognise(facts)
+        facts, body, found = self.facts, self.body, self.found
         return ParsedMessage(
             from_=facts.from_,
             to=facts.to,
             cc=facts.cc,
             reply_to=facts.reply_to,
-            subject=subject,
+            subject=facts.subject,
             date=parse_date(self.fields.first("date")),
             message_id=message_id(self.fields.first("message-id")),
-            in_reply_to=in_reply_to,
-            references=references,
+            in_reply_to=facts.in_reply_to,
+            references=facts.references,
             text=body.text,
-            reply_text=self._reply(body.text, subject, bool(in_reply_to or references)),
+            reply_text=self.reply,
             html_original=body.html,
             is_automatic=found.is_automatic,
             is_bounce=found.is_bounce,
@@ -168,20 +230,14 @@ class _Head:
             problems=tuple(self.problems),
         )
 
-    def _recognise(self, facts: Recognisable) -> automatic.Recognition:
-        """Recognise machines; where that fails, the message is read and no machine answers it."""
-        try:
-            return automatic.recognise(facts)
-        except Exception as error:
-            self.problems.append(f"What kind of mail it is was not found ({_kind(error)}).")
-            return automatic.UNKNOWN
 
-    def _reply(self, text: str, subject: str, has_parent: bool) -> str:
-        try:
-            return strip_quotes(text, subject=subject, is_reply=has_parent)
-        except Exception as error:
-            self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
-            return text
+_STEPS = (
+    _Reading.split,
+    _Reading.read_body,
+    _Reading.read_head,
+    _Reading.recognise,
+    _Reading.strip_quotes,
+)
 
 
 def _kind(error: Exception) -> str:

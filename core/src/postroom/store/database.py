@@ -23,7 +23,7 @@ _SQLITE_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": "full",  # a commit must survive a power cut: side effects follow it
     "foreign_keys": 1,
-    "cache_size": -32_000,
+    "cache_size": -24_000,
     "temp_store": "memory",
     "wal_autocheckpoint": 2_000,
 }

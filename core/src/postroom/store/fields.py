@@ -16,7 +16,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def to_micros(instant: datetime) -> int:
     """Return microseconds since 1970 (UTC); exact, where floats are not."""
-    return (instant - _EPOCH) // _MICROSECOND
+    since = instant - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:

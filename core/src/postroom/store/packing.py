@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 if TYPE_CHECKING:
-    from postroom.api.transport import Spool
+    from postroom.mail.large import OnDisk
 
 CHUNK_BYTES = 1 << 20
 _local = threading.local()
@@ -26,8 +26,8 @@ class Packed:
     chunks: Iterable[bytes]
 
 
-def pack(raw: bytes | Spool) -> Packed:
-    """Compress; a spool is compressed piece by piece while it is stored."""
+def pack(raw: bytes | OnDisk) -> Packed:
+    """Compress; what is on disk is compressed piece by piece while it is stored."""
     if not isinstance(raw, bytes):
         return Packed(len(raw), raw.sha256, _pack_pieces(raw.pieces(CHUNK_BYTES)))
     pieces = (raw[i : i + CHUNK_BYTES] for i in range(0, len(raw), CHUNK_BYTES))

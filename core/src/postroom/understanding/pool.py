@@ -1,7 +1,7 @@
 """Workers that understand messages beside the runner, on other cores.
 
 A batch that takes too long, or makes a worker die, is understood again message by message, so that
-only the one that does it is set aside.
+only the one that does it is set aside. Large messages are handed over as the files that they are.
 """
 
 from __future__ import annotations
@@ -9,15 +9,29 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from postroom.api.transport import Spool
-from postroom.understanding.understood import NotUnderstoodError, Result, understand_one
+from postroom.api.verdict import MailboxView
+from postroom.store.packing import pack
+from postroom.understanding.understood import (
+    IN_PLACE,
+    NotUnderstoodError,
+    Result,
+    Understanding,
+    Understood,
+    understand_one,
+)
+
+if TYPE_CHECKING:
+    from postroom.plugins import Plugins
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +41,26 @@ BATCH_SECONDS = 120.0
 START_SECONDS = 60.0
 """So long a worker may take to start: on a busy machine that is no message's fault."""
 COMMAND = (sys.executable, "-m", "postroom.understanding.worker")
+FEW = 100
+"""So many messages are left to one worker: starting another takes as long as they do."""
 IDLE_SECONDS = 120.0
 """A worker without work ends after that time, and is started again when there is some."""
 
 
+Batch = Sequence[bytes | Spool]
+
+
 @dataclass(slots=True)
 class _Job:
-    batch: list[bytes]
+    batch: Batch
+    view: MailboxView | None = None
     done: Future[Result] = field(default_factory=Future)
 
 
 class Pool:
     """A number of workers, started when there is work. Thread-safe.
 
-    :param count: how many; by default one for each other core, four at most
+    :param count: how many; by default one for each core, four at most
     :param command: what a worker is started with
     :param message_seconds: how long one message may take
     """
@@ -57,28 +77,24 @@ class Pool:
         self._batch_seconds = batch_seconds
         self._message_seconds = message_seconds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._count = count or max(1, min(4, (os.cpu_count() or 2) - 1))
+        self._count = count or max(1, min(4, os.cpu_count() or 2))
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
-    def warm(self) -> None:
-        """Have a worker started before the first batch is there, which saves the time it takes."""
+    def expect(self, messages: int) -> None:
+        """Have workers started before the first batch is there, which saves the time it takes."""
         self._start()
-        self._jobs.put(_Job([]))
+        for _ in range(self._count if messages > FEW else 1):
+            self._jobs.put(_Job([]))
 
-    def understand(self, batch: Sequence[bytes | Spool]) -> Callable[[], Result]:
-        """Begin to understand a batch; large messages, which are on disk, are done in place."""
-        job = _Job([raw for raw in batch if isinstance(raw, bytes)])
-        if not job.batch:  # a look that finds nothing new starts no process
-            return lambda: [understand_one(raw) for raw in batch]
+    def understand(self, batch: Batch, view: MailboxView | None = None) -> Callable[[], Result]:
+        """Begin to understand a batch, and to classify it where there is a view of its mailbox."""
+        job = _Job(batch, view)
+        if not batch:  # a look that finds nothing new starts no process
+            return list
         self._start()
         self._jobs.put(job)
-
-        def result() -> Result:
-            small = iter(job.done.result())
-            return [next(small) if isinstance(raw, bytes) else understand_one(raw) for raw in batch]
-
-        return result
+        return job.done.result
 
     def close(self) -> None:
         """End the workers."""
@@ -117,27 +133,33 @@ class Pool:
     def _do(self, job: _Job, worker: Worker | None) -> Worker | None:
         try:
             worker = worker or Worker(self._command)
-            job.done.set_result(worker.understand(job.batch, self._batch_seconds))
+            job.done.set_result(worker.understand(job.batch, job.view, self._batch_seconds))
             return worker
         except Exception as error:
             logger.warning("A batch is understood message by message: %s", error)
             _end(worker)
         try:
-            job.done.set_result([result for raw in job.batch for result in self._alone(raw)])
+            job.done.set_result([self._alone(raw, job.view) for raw in job.batch])
         except OSError as error:  # no worker can be started: done in place, mail comes first
             logger.error("No process can be started to understand messages in: %s", error)
             job.done.set_result([understand_one(raw) for raw in job.batch])
         return None
 
-    def _alone(self, raw: bytes) -> Result:
+    def _alone(self, raw: bytes | Spool, view: MailboxView | None) -> Understood | Exception:
         """Understand one message in a worker of its own, in bounded time."""
         worker = Worker(self._command)
         try:
-            return worker.understand([raw], self._message_seconds)
+            return worker.understand([raw], view, self._message_seconds)[0]
         except Exception as error:  # it died or was killed: this is the one
-            return [NotUnderstoodError(str(error))]
+            return NotUnderstoodError(str(error))
         finally:
             worker.end()
+
+
+def in_workers(plugins: Plugins, pool: Pool) -> Understanding:
+    """Return the pool, unless a plugin from elsewhere classifies: it may look at headers and into
+    attachments, which stay in a worker, so then it is done in place."""
+    return IN_PLACE if plugins.classifies_elsewhere() else pool
 
 
 def _end(worker: Worker | None) -> None:
@@ -152,48 +174,85 @@ class Worker:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=1 << 20,
-            pipesize=1 << 20,
-        )
+        self._files, theirs = _socket_pair()
+        numbers = [theirs.fileno()] if theirs else []
         try:
-            self.understand([], START_SECONDS)
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [*command, *map(str, numbers)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=numbers,
+                bufsize=1 << 20,
+                pipesize=1 << 20,
+            )
+        except BaseException:
+            if self._files:
+                self._files.close()
+            raise
+        finally:
+            if theirs:
+                theirs.close()
+        try:
+            self.understand([], None, START_SECONDS)
         except Exception as error:
             self.end()
             raise OSError(f"it does not start: {error}") from error
 
-    def understand(self, batch: Sequence[bytes], seconds: float) -> Result:
+    def understand(self, batch: Batch, view: MailboxView | None, seconds: float) -> Result:
         """Return what the worker made of a batch.
 
         :raises EOFError, OSError: it died, or took longer than `seconds` and was killed
         """
-        from postroom.understanding.wire import decode, read_frames, write_frames
+        from postroom.understanding.wire import decode_results, decode_told
 
-        assert self._process.stdin is not None  # noqa: S101 - made with pipes
-        assert self._process.stdout is not None  # noqa: S101
         clock = threading.Timer(seconds, self._process.kill)
         clock.daemon = True
         clock.start()
         try:
-            write_frames(self._process.stdin, batch)  # type: ignore[arg-type]
-            frames = read_frames(self._process.stdout)  # type: ignore[arg-type]
+            *answers, told = self._ask(batch, view)
         finally:
             clock.cancel()
-        results = decode(frames)
+        results = decode_results(answers)
         if len(results) != len(batch):
             raise EOFError("the worker answered for another batch")
-        return results
+        for line in decode_told(told):
+            logging.getLogger(line.logger).log(line.level, "%s", line.text)
+        return [self._whole(result, raw) for result, raw in zip(results, batch, strict=True)]
+
+    def _whole(self, result: Understood | Exception, raw: bytes | Spool) -> Understood | Exception:
+        """Add to what was made of a large message that it is packed while it is stored."""
+        if isinstance(raw, bytes):
+            return result
+        if self._files is None:  # it could not be handed over
+            return understand_one(raw)
+        return replace(result, packed=pack(raw)) if isinstance(result, Understood) else result
+
+    def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:
+        from postroom.understanding.wire import Request, encode, read_frames, write_frames
+
+        assert self._process.stdin is not None  # noqa: S101 - made with pipes
+        assert self._process.stdout is not None  # noqa: S101
+        large = {n: raw for n, raw in enumerate(batch) if isinstance(raw, Spool)}
+        if self._files:
+            for raw in large.values():
+                socket.send_fds(self._files, [b"f"], [raw.fileno()])
+        request = Request(view, {place: raw.sha256 for place, raw in large.items()})
+        small = [raw if isinstance(raw, bytes) else b"" for raw in batch]
+        write_frames(self._process.stdin, [encode(request), *small])  # type: ignore[arg-type]
+        return read_frames(self._process.stdout)  # type: ignore[arg-type]
 
     def end(self) -> None:
         """End the process."""
         self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._process.stdin, self._process.stdout, self._files):
             if stream is not None:
                 try:
                     stream.close()
                 except OSError:
                     logger.debug("A worker was gone already", exc_info=True)
         self._process.wait()
+
+
+def _socket_pair() -> tuple[socket.socket | None, socket.socket | None]:
+    """Return what open files are handed over through, where the system can do that."""
+    return socket.socketpair() if hasattr(socket, "send_fds") else (None, None)

@@ -158,7 +158,7 @@ def _run(order: dict[str, Any], writing: int) -> None:
     from postroom import plugins
     from postroom.runner import Runner
     from postroom.store import database, models
-    from postroom.understanding.understood import understand_here
+    from postroom.understanding.understood import IN_PLACE
 
     os.environ.update(order["environment"])
     steps = itertools.count(1)
@@ -178,7 +178,7 @@ def _run(order: dict[str, Any], writing: int) -> None:
         with database.connection():
             runner = Runner(plugins.load(), workers=1)
             if not order["beside"]:
-                runner._understand = understand_here
+                runner._understanding = IN_PLACE
             outcome = runner.run_once()
         sys.setprofile(None)
         models.database.close()

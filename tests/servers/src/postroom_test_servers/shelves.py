@@ -11,7 +11,7 @@ from typing import Any
 from postroom import plugins, sides
 from postroom.runner import Runner
 from postroom.store.models import Mailbox, Segment, Side
-from postroom.understanding.understood import understand_here
+from postroom.understanding.understood import IN_PLACE
 
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.shelf import Shelf, ShelfTransport
@@ -37,7 +37,7 @@ def shelf_mailbox(**values: Any) -> Iterator[tuple[Shelf, Runner]]:
     for direction in ("in", "out"):
         sides.save(mailbox, direction, "shelf", {})
     runner = Runner(loaded, workers=4)
-    runner._understand = understand_here
+    runner._understanding = IN_PLACE
     try:
         yield shelf, runner
     finally:
