@@ -123,7 +123,22 @@ def _tests(kind: type) -> list[str]:
 
 
 def _tree(module: ModuleType) -> ast.Module:
-    return ast.parse(inspect.getsource(module))
+    """Return a module's source, the names of settings' types replaced by what they stand for."""
+    tree = ast.parse(inspect.getsource(module))
+    settings = {
+        name: value
+        for one in tree.body
+        if isinstance(one, ast.Assign) and _is_annotated(value := one.value)
+        for name in map(ast.unparse, one.targets)
+    }
+    for one in ast.walk(tree):
+        if isinstance(one, ast.AnnAssign):
+            one.annotation = settings.get(ast.unparse(one.annotation), one.annotation)
+    return tree
+
+
+def _is_annotated(kind: ast.expr) -> bool:
+    return isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated"
 
 
 def _module(module: ModuleType) -> Iterator[str]:
@@ -169,7 +184,7 @@ def _attributes(body: Sequence[ast.stmt]) -> Iterator[str]:
 
 
 def _type(kind: ast.expr) -> str:
-    if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
+    if isinstance(kind, ast.Subscript) and _is_annotated(kind):
         first = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
         return ast.unparse(first)
     return (

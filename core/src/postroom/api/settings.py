@@ -17,6 +17,22 @@ class FileContent:
     is kept as base64."""
 
 
+CaFile = Annotated[
+    str | None,
+    Field(description="PEM file of the authorities to trust instead of the system's"),
+]
+VerifyTls = Annotated[bool, Field(description="Check the server's certificate; false is unsafe")]
+TimeoutSeconds = Annotated[
+    float, Field(description="How long to wait for the server", gt=0, le=3600)
+]
+"""What every transport with a network has: ``ca_file: CaFile = None``, ``verify_tls: VerifyTls =
+True``, which `Context.tls` reads, and ``timeout_seconds: TimeoutSeconds = 60.0``."""
+Password = Annotated[SecretStr | None, Field(description="Password to log in with")]
+CredentialName = Annotated[
+    str | None, Field(description="Name of a credential to log in with, instead of a password")
+]
+
+
 class TransportSettings(BaseModel):
     """Base of every settings model: flat, typed, secrets as `SecretStr`, nothing unknown.
 
@@ -39,29 +55,17 @@ class ServerSettings(TransportSettings):
         Field(description="tls (from the first byte), starttls, or none (in clear)"),
     ] = "tls"
     username: Annotated[str | None, Field(description="Name to log in with")] = None
-    password: Annotated[SecretStr | None, Field(description="Password to log in with")] = None
-    credential: Annotated[
-        str | None, Field(description="Name of a credential to log in with, instead of a password")
-    ] = None
-    ca_file: Annotated[
-        str | None,
-        Field(description="PEM file of the authorities to trust instead of the system's"),
-    ] = None
-    verify_tls: Annotated[
-        bool, Field(description="Check the server's certificate; false is unsafe")
-    ] = True
-    timeout_seconds: Annotated[
-        float, Field(description="How long to wait for the server", gt=0, le=3600)
-    ] = 60.0
+    password: Password = None
+    credential: CredentialName = None
+    ca_file: CaFile = None
+    verify_tls: VerifyTls = True
+    timeout_seconds: TimeoutSeconds = 60.0
 
 
 class CredentialSettings(TransportSettings):
     """Base of the settings of a kind of credential. Certificates are always verified."""
 
-    ca_file: Annotated[
-        str | None,
-        Field(description="PEM file of the authorities to trust instead of the system's"),
-    ] = None
+    ca_file: CaFile = None
     timeout_seconds: Annotated[
         float, Field(description="How long to wait for the issuer's server", gt=0, le=600)
     ] = 30.0

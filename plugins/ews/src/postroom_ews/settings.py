@@ -6,8 +6,15 @@ import re
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from postroom.api.settings import TransportSettings
-from pydantic import Field, SecretStr, field_validator, model_validator
+from postroom.api.settings import (
+    CaFile,
+    CredentialName,
+    Password,
+    TimeoutSeconds,
+    TransportSettings,
+    VerifyTls,
+)
+from pydantic import Field, field_validator, model_validator
 
 PATH: Final = "/EWS/Exchange.asmx"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -50,20 +57,11 @@ class EwsSettings(TransportSettings):
     username: Annotated[
         str | None, Field(description="Name to log in with, perhaps as DOMAIN\\name")
     ] = None
-    password: Annotated[SecretStr | None, Field(description="Password to log in with")] = None
-    credential: Annotated[
-        str | None, Field(description="Name of a credential to log in with, instead of a password")
-    ] = None
-    ca_file: Annotated[
-        str | None,
-        Field(description="PEM file of the authorities to trust instead of the system's"),
-    ] = None
-    verify_tls: Annotated[
-        bool, Field(description="Check the server's certificate; false is unsafe")
-    ] = True
-    timeout_seconds: Annotated[
-        float, Field(description="How long to wait for the server", gt=0, le=3600)
-    ] = 60.0
+    password: Password = None
+    credential: CredentialName = None
+    ca_file: CaFile = None
+    verify_tls: VerifyTls = True
+    timeout_seconds: TimeoutSeconds = 60.0
 
     @field_validator("mailbox", "username", "url", mode="after")
     @classmethod

@@ -7,7 +7,7 @@ import re
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from postroom.api.settings import TransportSettings
+from postroom.api.settings import CaFile, TimeoutSeconds, TransportSettings, VerifyTls
 from pydantic import Field, field_validator
 
 DEFAULT_URL: Final = "https://graph.microsoft.com/v1.0"
@@ -34,16 +34,9 @@ class GraphSettings(TransportSettings):
     base_url: Annotated[
         str, Field(description="Where Graph is; another one for a national cloud")
     ] = DEFAULT_URL
-    ca_file: Annotated[
-        str | None,
-        Field(description="PEM file of the authorities to trust instead of the system's"),
-    ] = None
-    verify_tls: Annotated[
-        bool, Field(description="Check the server's certificate; false is unsafe")
-    ] = True
-    timeout_seconds: Annotated[
-        float, Field(description="How long to wait for the server", gt=0, le=3600)
-    ] = 60.0
+    ca_file: CaFile = None
+    verify_tls: VerifyTls = True
+    timeout_seconds: TimeoutSeconds = 60.0
 
     @field_validator("mailbox", mode="after")
     @classmethod

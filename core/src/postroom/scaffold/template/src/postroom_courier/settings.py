@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from postroom.api.settings import TransportSettings
+from postroom.api.settings import CaFile, TimeoutSeconds, TransportSettings, VerifyTls
 from pydantic import Field, SecretStr
 
 
@@ -19,13 +19,6 @@ class CourierSettings(TransportSettings):
         ),
     ]
     api_key: Annotated[SecretStr, Field(description="Key that the service gave for the mailbox")]
-    ca_file: Annotated[
-        str | None,
-        Field(description="PEM file of the authorities to trust instead of the system's"),
-    ] = None
-    verify_tls: Annotated[
-        bool, Field(description="Check the server's certificate; false is unsafe")
-    ] = True
-    timeout_seconds: Annotated[
-        float, Field(description="How long to wait for the server", gt=0, le=3600)
-    ] = 60.0
+    ca_file: CaFile = None
+    verify_tls: VerifyTls = True
+    timeout_seconds: TimeoutSeconds = 60.0
