@@ -14,7 +14,7 @@ from postroom.api.errors import Problem, SettingsError
 from postroom.errors import InputError, NotFoundError
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import fit, secret_fields, split
+from postroom.side_settings import fit, secret_fields, split, up_to_date
 from postroom.store.database import now, transaction
 from postroom.store.models import Credential, CredentialToken, Mailbox, Side
 
@@ -259,16 +259,8 @@ def present_values(credential: Credential, kind: CredentialKind) -> dict[str, An
     :raises SettingsError: the plugin is older
     :raises KeyUnusableError: the secrets cannot be opened
     """
-    values = stored_values(credential)
-    if credential.settings_version > kind.settings_version:
-        raise SettingsError(
-            codes.SETTINGS_INVALID,
-            f'The credential "{credential.name}" is of a newer plugin for {kind.name}.',
-            next_step="Upgrade the plugin here too.",
-        )
-    if credential.settings_version < kind.settings_version:
-        values = kind.migrate_settings(credential.settings_version, values)
-    return values
+    what = f'The credential "{credential.name}" is'
+    return up_to_date(stored_values(credential), credential.settings_version, kind, what)
 
 
 def kind_of(credential: Credential, plugins: Plugins) -> CredentialKind:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from postroom import names
-from postroom.api.errors import Problem
+from postroom.api import codes
+from postroom.api.credential import CredentialKind
+from postroom.api.errors import Problem, SettingsError
 from postroom.api.transport import Transport
 from postroom.errors import InputError
 
@@ -55,6 +57,26 @@ def goes(transport: Transport, direction: str) -> bool:
         logger.exception("The transport %s does not tell its settings", transport.name)
         return False
     return True
+
+
+def up_to_date(
+    values: dict[str, Any], version: int, plugin: Transport | CredentialKind, what: str
+) -> dict[str, Any]:
+    """Return stored values as the installed plugin has them.
+
+    :param version: of the settings that are stored
+    :param what: for people, what the values are of: "The incoming settings are"
+    :raises SettingsError: the plugin that stored them was newer
+    """
+    if version > plugin.settings_version:
+        raise SettingsError(
+            codes.SETTINGS_INVALID,
+            f"{what} of a newer plugin for {plugin.name}.",
+            next_step="Upgrade the plugin here too.",
+        )
+    return (
+        values if version == plugin.settings_version else plugin.migrate_settings(version, values)
+    )
 
 
 def validate(transport: Transport, direction: str, values: Mapping[str, Any]) -> TransportSettings:

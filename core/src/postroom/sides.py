@@ -13,7 +13,7 @@ from postroom.api.transport import Capability, Disposition, Transport
 from postroom.errors import InputError, NotFoundError
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import WORDS, secret_fields, split, validate
+from postroom.side_settings import WORDS, secret_fields, split, up_to_date, validate
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
 
@@ -303,15 +303,8 @@ def load(side: Side, plugins: Plugins) -> TransportSettings:
     :raises KeyUnusableError: the secrets cannot be opened
     """
     transport = plugins.transport(side.transport)
-    values = stored_values(side)
-    if side.settings_version > transport.settings_version:
-        raise SettingsError(
-            codes.SETTINGS_INVALID,
-            f"The {WORDS[side.direction]} settings are of a newer plugin for {side.transport}.",
-            next_step="Upgrade the plugin here too.",
-        )
-    if side.settings_version < transport.settings_version:
-        values = transport.migrate_settings(side.settings_version, values)
+    what = f"The {WORDS[side.direction]} settings are"
+    values = up_to_date(stored_values(side), side.settings_version, transport, what)
     try:
         return validate(transport, side.direction, values)
     except InputError as error:

@@ -143,16 +143,23 @@ def server(authority: PrivateAuthority) -> Iterator[ExchangeServer]:
     yield from running(tls=authority.server_context("localhost", "127.0.0.1"))
 
 
-class _Receiver(ReceiverConformance):
+class _Ews:
+    """The transport at our stand-in, logged in to in one way."""
+
     transport = EwsTransport()
     plugin = "postroom_ews.plugin"
     heavy = HEAVY
-    auth = "basic"
+    side: type[_Exchange]
+    auth: str
 
     @pytest.fixture
-    def harness(self, server: ExchangeServer, authority: PrivateAuthority) -> Iterator[Receiving]:
+    def harness(self, server: ExchangeServer, authority: PrivateAuthority) -> Iterator[_Exchange]:
         with Relay(server.port) as relay:
-            yield Receiving(server, relay, authority, self.auth)
+            yield self.side(server, relay, authority, self.auth)
+
+
+class _Receiver(_Ews, ReceiverConformance):
+    side = Receiving
 
 
 class TestReceiverBasic(_Receiver):
@@ -167,16 +174,8 @@ class TestReceiverOAuth(_Receiver):
     auth = "oauth"
 
 
-class _Sender(SenderConformance):
-    transport = EwsTransport()
-    plugin = "postroom_ews.plugin"
-    heavy = HEAVY
-    auth = "basic"
-
-    @pytest.fixture
-    def harness(self, server: ExchangeServer, authority: PrivateAuthority) -> Iterator[Sending]:
-        with Relay(server.port) as relay:
-            yield Sending(server, relay, authority, self.auth)
+class _Sender(_Ews, SenderConformance):
+    side = Sending
 
 
 class TestSenderBasic(_Sender):

@@ -140,27 +140,25 @@ class GraphSenderHarness(GraphHarness, RelayedSender):
                 self.mailbox.remove(message)
 
 
-class TestReceiver(ReceiverConformance):
+class _Graph:
+    """The transport at our stand-in."""
+
     transport = GraphTransport()
     plugin = "postroom_graph.plugin"
     heavy = ("httpx", "httpcore", "ssl", "email", "json")
+    side: type[GraphReceiverHarness | GraphSenderHarness]
 
     @pytest.fixture
     def harness(
         self, graph_server: GraphServer, mailbox: GraphMailbox, authority: PrivateAuthority
-    ) -> Iterator[GraphReceiverHarness]:
+    ) -> Iterator[GraphReceiverHarness | GraphSenderHarness]:
         with Relay(graph_server.port) as relay:
-            yield GraphReceiverHarness(graph_server, mailbox, relay, str(authority.ca_file))
+            yield self.side(graph_server, mailbox, relay, str(authority.ca_file))
 
 
-class TestSender(SenderConformance):
-    transport = GraphTransport()
-    plugin = "postroom_graph.plugin"
-    heavy = ("httpx", "httpcore", "ssl", "email", "json")
+class TestReceiver(_Graph, ReceiverConformance):
+    side = GraphReceiverHarness
 
-    @pytest.fixture
-    def harness(
-        self, graph_server: GraphServer, mailbox: GraphMailbox, authority: PrivateAuthority
-    ) -> Iterator[GraphSenderHarness]:
-        with Relay(graph_server.port) as relay:
-            yield GraphSenderHarness(graph_server, mailbox, relay, str(authority.ca_file))
+
+class TestSender(_Graph, SenderConformance):
+    side = GraphSenderHarness

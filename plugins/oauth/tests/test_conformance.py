@@ -76,54 +76,6 @@ class MicrosoftHarness(CredentialHarness):
         self.login.sign_in(sign_in.code, "ann@contoso.example")
 
 
-class TestSecret(CredentialConformance):
-    kind = MicrosoftKind()
-    plugin = "postroom_oauth.plugin"
-    heavy = HEAVY
-
-    @pytest.fixture
-    def harness(
-        self, microsoft_login: MicrosoftLogin, microsoft_values: Callable[[App], dict[str, Any]]
-    ) -> Iterator[MicrosoftHarness]:
-        app = microsoft_login.new_app(roles=ROLES)
-        made = MicrosoftHarness(microsoft_login, app, microsoft_values(app))
-        yield made
-        made.heal()
-
-
-class TestCertificate(CredentialConformance):
-    kind = MicrosoftKind()
-    plugin = "postroom_oauth.plugin"
-    heavy = HEAVY
-
-    @pytest.fixture
-    def harness(
-        self, microsoft_login: MicrosoftLogin, microsoft_values: Callable[[App], dict[str, Any]]
-    ) -> Iterator[MicrosoftHarness]:
-        certificate, key = new_certificate()
-        app = microsoft_login.new_app(certificate=certificate, roles=ROLES)
-        values = microsoft_values(app) | {"certificate": as_pem(certificate, key).decode()}
-        made = MicrosoftHarness(microsoft_login, app, values)
-        yield made
-        made.heal()
-
-
-class TestDeviceCode(CredentialConformance):
-    kind = MicrosoftKind()
-    plugin = "postroom_oauth.plugin"
-    heavy = HEAVY
-
-    @pytest.fixture
-    def harness(
-        self, microsoft_login: MicrosoftLogin, microsoft_values: Callable[[App], dict[str, Any]]
-    ) -> Iterator[MicrosoftHarness]:
-        app = microsoft_login.new_app(secret=None)
-        more = {"account": "ann@contoso.example", "sign_in_for": ["imap"]}
-        made = MicrosoftHarness(microsoft_login, app, microsoft_values(app) | more)
-        yield made
-        made.heal()
-
-
 class GoogleHarness(CredentialHarness):
     """The stand-in of Google's token endpoint."""
 
@@ -166,39 +118,76 @@ class GoogleHarness(CredentialHarness):
         self.login.status = 200
 
 
-class TestServiceAccount(CredentialConformance):
-    kind = GoogleKind()
+class _Kind(CredentialConformance):
     plugin = "postroom_oauth.plugin"
     heavy = HEAVY
+
+
+class _Microsoft(_Kind):
+    """An app, as `made` registers it: returns it, and settings beside its own."""
+
+    kind = MicrosoftKind()
+
+    def made(self, login: MicrosoftLogin) -> tuple[App, dict[str, Any]]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def harness(
+        self, microsoft_login: MicrosoftLogin, microsoft_values: Callable[[App], dict[str, Any]]
+    ) -> Iterator[MicrosoftHarness]:
+        app, more = self.made(microsoft_login)
+        harness = MicrosoftHarness(microsoft_login, app, microsoft_values(app) | more)
+        yield harness
+        harness.heal()
+
+
+class TestSecret(_Microsoft):
+    def made(self, login):
+        return login.new_app(roles=ROLES), {}
+
+
+class TestCertificate(_Microsoft):
+    def made(self, login):
+        certificate, key = new_certificate()
+        app = login.new_app(certificate=certificate, roles=ROLES)
+        return app, {"certificate": as_pem(certificate, key).decode()}
+
+
+class TestDeviceCode(_Microsoft):
+    def made(self, login):
+        app = login.new_app(secret=None)
+        return app, {"account": "ann@contoso.example", "sign_in_for": ["imap"]}
+
+
+class _Google(_Kind):
+    """An account, as `values` registers it: returns the settings."""
+
+    kind = GoogleKind()
+
+    def values(self, login: GoogleLogin) -> dict[str, Any]:
+        raise NotImplementedError
 
     @pytest.fixture
     def harness(
         self, google_login: GoogleLogin, authority: PrivateAuthority
     ) -> Iterator[GoogleHarness]:
-        key = google_login.new_service_account()
-        values = {"service_account": key, "ca_file": str(authority.ca_file)}
-        made = GoogleHarness(google_login, values)
-        yield made
-        made.heal()
+        values = self.values(google_login) | {"ca_file": str(authority.ca_file)}
+        harness = GoogleHarness(google_login, values)
+        yield harness
+        harness.heal()
 
 
-class TestRefreshToken(CredentialConformance):
-    kind = GoogleKind()
-    plugin = "postroom_oauth.plugin"
-    heavy = HEAVY
+class TestServiceAccount(_Google):
+    def values(self, login):
+        return {"service_account": login.new_service_account()}
 
-    @pytest.fixture
-    def harness(
-        self, google_login: GoogleLogin, authority: PrivateAuthority
-    ) -> Iterator[GoogleHarness]:
-        identity, secret, refresh = google_login.new_client()
-        values = {
+
+class TestRefreshToken(_Google):
+    def values(self, login):
+        identity, secret, refresh = login.new_client()
+        return {
             "client_id": identity,
             "client_secret": secret,
             "refresh_token": refresh,
-            "token_uri": google_login.token_uri,
-            "ca_file": str(authority.ca_file),
+            "token_uri": login.token_uri,
         }
-        made = GoogleHarness(google_login, values)
-        yield made
-        made.heal()
