@@ -26,7 +26,7 @@ from postroom_graph.evidence import TRANSIT
 from postroom_graph.sender import GraphSender
 from postroom_test_servers.graph import CUT, GraphServer
 from postroom_test_servers.graph_mailbox import GraphMailbox
-from postroom_test_servers.graph_wire import GraphAnswer, refusal
+from postroom_test_servers.graph_wire import GraphAnswer, GraphRequest, refusal
 
 OpenSender = Callable[..., GraphSender]
 Letter = Callable[..., Outgoing]
@@ -201,6 +201,49 @@ def test_the_upload_gets_no_token_and_only_an_encrypted_connection(
         open_sender().prepare(outgoing)
 
     assert in_folder(mailbox, "drafts") == 0
+
+
+@pytest.mark.parametrize("rewrites", [False, True], ids=["kept id", "rewritten id"])
+@pytest.mark.parametrize("limit", [2_700_000, 1], ids=["whole", "in parts"])
+def test_a_draft_that_nobody_heard_of_is_removed_by_the_next_session(
+    open_sender: OpenSender,
+    mailbox: GraphMailbox,
+    graph_server: GraphServer,
+    letter: Letter,
+    rewrites: bool,
+    limit: int,
+):
+    mailbox.rewrites_message_ids = rewrites
+    first = open_sender(mime_limit_bytes=limit)
+    foreign = first.prepare(letter(message_id="answer-2@desk.example.org"))
+
+    def lose(_: GraphRequest) -> GraphAnswer:
+        first.interrupt()  # as a process that is killed, it looks for nothing any more
+        return CUT
+
+    graph_server.on(r"POST .*/messages$", lose, after=True)
+    with pytest.raises(TransientError):
+        first.prepare(letter())
+    assert in_folder(mailbox, "drafts") == 2
+
+    send(open_sender(), letter())
+
+    assert list(mailbox.folders[mailbox.well_known["drafts"]].present) == [foreign]
+    assert len(mailbox.delivered) == 1
+
+
+def test_a_draft_whose_answer_is_lost_is_removed_at_once_whatever_its_message_id(
+    open_sender: OpenSender, mailbox: GraphMailbox, graph_server: GraphServer, letter: Letter
+):
+    mailbox.rewrites_message_ids = True
+    sender = open_sender()
+    sender.prepare(letter(message_id="answer-2@desk.example.org"))
+    graph_server.on(r"POST .*/messages$", CUT, after=True)
+
+    with pytest.raises(TransientError):
+        sender.prepare(letter())
+
+    assert in_folder(mailbox, "drafts") == 1
 
 
 # ---------------------------------------------------------------------------- Sent Items

@@ -17,6 +17,7 @@ from postroom.api import Outgoing, TransportError
 
 from postroom_graph.client import Client, LostError, Request
 from postroom_graph.errors import GraphError
+from postroom_graph.leftovers import Leftovers
 from postroom_graph.letter import File, Letter
 
 _MOST_AT_ONCE: Final = 2_900_000
@@ -66,6 +67,7 @@ class Drafts:
 
     def __init__(self, client: Client, mime_limit: int) -> None:
         self._client, self._mime_limit = client, mime_limit
+        self._leftovers = Leftovers(client)
 
     def make(self, outgoing: Outgoing) -> Draft:
         """Make a draft that is ready to be sent; where that fails none is left behind.
@@ -83,10 +85,13 @@ class Drafts:
         return self._made(outgoing, lambda: self._in_parts(letter))
 
     def remove_leftovers(self, message_id: str) -> None:
-        """Throw away drafts with this Message-ID that an earlier attempt did not hear of."""
+        """Throw away drafts of this message that an earlier attempt did not hear of."""
+        ids = self._leftovers.take(message_id)
         for found in find_by_message_id(self._client, message_id):
             if found.get("isDraft") is True and isinstance(found.get("id"), str):
-                self.remove(found["id"])
+                ids.append(found["id"])
+        for draft_id in dict.fromkeys(ids):
+            self.remove(draft_id)
 
     def remove(self, draft_id: str) -> None:
         """Throw a draft away."""
@@ -100,6 +105,7 @@ class Drafts:
         try:
             return make()
         except LostError as lost:
+            self._leftovers.forget()
             if lost.may_have_arrived and not self._client.interrupted.is_set():
                 with contextlib.suppress(TransportError, GraphError):
                     self.remove_leftovers(outgoing.message_id)

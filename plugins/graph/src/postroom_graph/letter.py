@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import email
 import email.policy
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -22,8 +23,16 @@ _REFERENCES: Final = "String 0x1039"
 """PidTagInternetReferences."""
 _HEADER: Final = "String {00020386-0000-0000-C000-000000000046} Name "
 """PS_INTERNET_HEADERS: a property with a header's name becomes that header."""
+_MARK_HEADER: Final = "X-Postroom-Answer"
+MARK: Final = _HEADER + _MARK_HEADER
+"""Tells which message of ours a draft was made of, whatever Message-ID Exchange gave it."""
 _AS_PROPERTIES: Final = ("Auto-Submitted", "Precedence")
 _POLICY: Final = email.policy.default
+
+
+def mark_of(message_id: str) -> str:
+    """Return the mark of a draft, which says nothing to others."""
+    return hashlib.sha256(message_id.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,11 @@ class Letter:
         return found[0] if found else Person("", self._outgoing.from_address)
 
     def as_mime(self) -> bytes:
-        """Return the message in base64; who is not named in it becomes a Bcc."""
-        bcc = f"Bcc: {', '.join(self._unnamed)}\r\n".encode() if self._unnamed else b""
-        return base64.b64encode(bcc + self._outgoing.raw)
+        """Return the message in base64, with its mark; who is not named in it becomes a Bcc."""
+        more = f"{_MARK_HEADER}: {self._mark}\r\n"
+        if self._unnamed:
+            more += f"Bcc: {', '.join(self._unnamed)}\r\n"
+        return base64.b64encode(more.encode() + self._outgoing.raw)
 
     def as_properties(self) -> tuple[dict[str, Any], list[File]]:
         """Return the message as a JSON draft, and its attachments."""
@@ -101,9 +112,12 @@ class Letter:
         }
         if own := self._own_headers():
             properties["internetMessageHeaders"] = own
-        if extended := list(self._extended()):
-            properties["singleValueExtendedProperties"] = extended
+        properties["singleValueExtendedProperties"] = list(self._extended())
         return properties, list(_files(whole, body))
+
+    @property
+    def _mark(self) -> str:
+        return mark_of(self._outgoing.message_id)
 
     def _people(self, header: str) -> list[Person]:
         found = self._head.get(header)
@@ -122,6 +136,7 @@ class Letter:
         ]
 
     def _extended(self) -> Iterator[dict[str, str]]:
+        yield {"id": MARK, "value": self._mark}
         for identifier, header in (
             (_IN_REPLY_TO, "In-Reply-To"),
             (_REFERENCES, "References"),

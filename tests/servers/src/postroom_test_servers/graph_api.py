@@ -196,7 +196,7 @@ class Api:
             raise _refused(400, "BadRequest", "Invalid filter clause")
         size, skip = self._page_size(request), int(request.query.get("$skip", 0))
         shown = [
-            one.described(_id(one, request), _selected(request.query))
+            one.described(_id(one, request), _selected(request.query)) | _expanded(one, request)
             for one in found[skip : skip + size]
         ]
         body: dict[str, Any] = {"value": shown}
@@ -424,3 +424,23 @@ def _json(body: Any, status: int = 200) -> GraphAnswer:
 
 def _answer(status: int, body: Any = None, headers: dict[str, str] | None = None) -> GraphAnswer:
     return GraphAnswer(status, body, headers or {})
+
+
+def _expanded(message: StoredMessage, request: GraphRequest) -> dict[str, Any]:
+    """Return the extended property that ``$expand`` asks for, of those that are headers."""
+    if "$expand" not in request.query:
+        return {}
+    asked = re.fullmatch(
+        r"singleValueExtendedProperties\(\$filter=id eq '(String \{[-0-9A-F]+\} Name ([^']+))'\)",
+        request.query["$expand"],
+        re.I,
+    )
+    if asked is None:
+        raise _refused(400, "BadRequest", "Parsing OData Select and Expand failed.")
+    value = headers_of(message.composed().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")).get(
+        asked[2]
+    )
+    # Exchange keeps names of headers in lower case
+    name = asked[1].replace(asked[2], asked[2].lower())
+    found = [] if value is None else [{"id": name, "value": str(value)}]
+    return {"singleValueExtendedProperties": found} if found else {}
