@@ -37,13 +37,13 @@ from postroom.entrances import Entrance, seen_through
 from postroom.errors import DiskFullError, PostroomError, StoreError
 from postroom.filing import Filing
 from postroom.leases import Lease
-from postroom.ledger import Ledger, Unfetched, of_incoming_side, ref_key
+from postroom.ledger import Ledger, Unfetched, has_due_unavailable, ref_key
 from postroom.plugins import Plugins
 from postroom.records import Prepared
 from postroom.settlement import Settlement
 from postroom.store import raws
 from postroom.store.database import explain, now, transaction
-from postroom.store.models import Mailbox, Receipt
+from postroom.store.models import Mailbox
 from postroom.tally import Tally
 from postroom.understanding.understood import IN_PLACE, Result, Understanding, Understood
 from postroom.unstored import Unstored
@@ -186,7 +186,7 @@ class Retrieval:
         :returns: a trouble with the settings (one of several folders is missing, say) that does
             not keep what was retrieved from being settled
         """
-        cursor = None if self._has_due_unavailable() else self.mailbox.cursor or None
+        cursor = None if has_due_unavailable(self.mailbox.id) else self.mailbox.cursor or None
         trouble: SettingsError | None = None
         deliveries = self._deliveries(receiver, cursor)
         self._lease.rescue = self._rescue
@@ -265,20 +265,6 @@ class Retrieval:
 
     def _is_asked_to_stop(self) -> bool:
         return self._stop.is_set() or self._lease.wanted_by_another()
-
-    def _has_due_unavailable(self) -> bool:
-        return bool(
-            Receipt.select()
-            .where(
-                (Receipt.mailbox == self.mailbox.id)
-                & (Receipt.outcome == "quarantined")
-                & Receipt.raw_id.is_null()
-                & Receipt.gone_at.is_null()
-                & (Receipt.next_try_at <= now())
-                & of_incoming_side()
-            )
-            .exists()
-        )
 
     def _finish_listing(self, *, was_complete: bool) -> None:
         if was_complete:

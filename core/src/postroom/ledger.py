@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from peewee import Expression, fn
+from peewee import SQL, Expression, fn
 
 from postroom.api.transport import Listed
 from postroom.store.database import is_among, now, rows, transaction
@@ -32,13 +32,17 @@ def ref_key(ref: str) -> str:
     return f"{ENTRANCE if ref.startswith(ENTRANCE) else ''}sha256:{digest}"
 
 
+_NEEDS_PERSON = [SQL("'quarantined'"), SQL("'refused'")]
+"""No parameters: SQLite only then sees that `receipt_needs_person` is an index of just these."""
+
+
 def needs_person() -> Expression:
     """Return the condition that a receipt is of the quarantine, or of what was refused.
 
     A quarantined message whose bytes are kept waits also when the server has it no more: it was
     moved away, or somebody deleted it.
     """
-    return Receipt.outcome.in_(["quarantined", "refused"]) & (
+    return Receipt.outcome.in_(_NEEDS_PERSON) & (
         Receipt.gone_at.is_null() | Receipt.raw_id.is_null(False)
     )
 
@@ -46,6 +50,23 @@ def needs_person() -> Expression:
 def of_incoming_side() -> Expression:
     """Return the condition that a receipt is one of the incoming side."""
     return fn.SUBSTR(Receipt.ref_key, 1, len(ENTRANCE)) != ENTRANCE
+
+
+def has_due_unavailable(mailbox_id: int) -> bool:
+    """Say whether it is time to ask the server again for a message that it did not hand out."""
+    return bool(
+        Receipt.select()
+        .where(
+            (Receipt.mailbox == mailbox_id)
+            & (Receipt.outcome == "quarantined")
+            & Receipt.outcome.in_(_NEEDS_PERSON)
+            & Receipt.raw_id.is_null()
+            & Receipt.gone_at.is_null()
+            & (Receipt.next_try_at <= now())
+            & of_incoming_side()
+        )
+        .exists()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -511,6 +511,13 @@ Receipt.add_index(
         name="receipt_needs_person",
     )
 )
+Receipt.add_index(
+    Receipt.index(
+        Receipt.next_try_at,
+        where=Receipt.next_try_at.is_null(False),
+        name="receipt_next_try",
+    )
+)
 TABLES: tuple[type[Any], ...] = (
     Setting,
     Counter,

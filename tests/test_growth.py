@@ -1,0 +1,76 @@
+"""What a visit costs does not grow with the mail that is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from postroom import wrong_clock
+from postroom.store.models import Contact, Message, Receipt, database
+from postroom_test_servers.shelves import shelf_mailbox, visit
+
+GROWING = {"contact", "message", "message_key", "question", "raw", "raw_chunk", "receipt"}
+"""What there is more of with each mail that comes; what agents send is less."""
+SMALL_INDEXES = ("receipt_needs_person", "receipt_next_try")
+"""These hold few rows, however many the table has."""
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What is asked of the database."""
+    asked: list[tuple[str, Any]] = []
+    execute: Callable[..., Any] = database.obj.execute_sql
+
+    def noting(sql: str, params: Any = None, *rest: Any) -> Any:
+        asked.append((sql, params))
+        return execute(sql, params, *rest)
+
+    monkeypatch.setattr(database.obj, "execute_sql", noting)
+    return asked
+
+
+# SQLite only: PostgreSQL plans by what it counted
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("store")
+def test_no_visit_looks_through_what_is_stored(statements: list[tuple[str, Any]]) -> None:
+    with shelf_mailbox() as (shelf, runner):
+        shelf.put(*[_mail(number) for number in range(20)])
+        visit(runner)
+        assert Message.select().count() == Receipt.select().count() == 20
+        statements.clear()
+
+        visit(runner)
+        wrong_clock.mend(datetime.now(UTC))
+        runner._judge(runner._person_count(), datetime.now(UTC))
+        nothing_new = list(statements)
+        shelf.put(_mail(20, answers=3))
+        visit(runner)
+        asked = list(statements)
+
+    assert Contact.select().count() == 21
+    assert 10 < len(nothing_new) < len(asked)
+    for sql, params in asked:
+        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
+            plan = " | ".join(_plan(sql, params))
+            small = "|".join(SMALL_INDEXES)
+            scanned = set(
+                re.findall(rf"SCAN (\w+)\b(?! USING (?:COVERING )?INDEX (?:{small}))", plan)
+            )
+            aliases = dict(re.findall(r'"(\w+)" AS "(\w+)"', sql))
+            growing = {aliases.get(table, table) for table in GROWING}
+            assert not scanned & growing, f"{sql}\n{plan}"
+
+
+def _plan(sql: str, params: Any) -> list[str]:
+    return [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {sql}", params).fetchall()]
+
+
+def _mail(number: int, answers: int | None = None) -> bytes:
+    links = f"In-Reply-To: <m{answers}@customer.example>\r\n" if answers is not None else ""
+    return (
+        f"From: ann{number}@customer.example\r\nTo: info@example.org\r\nSubject: {number}\r\n"
+        f"Message-ID: <m{number}@customer.example>\r\n{links}\r\nHello {number}\r\n"
+    ).encode()
