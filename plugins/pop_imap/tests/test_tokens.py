@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 from postroom.api import AuthError, Token, TransientError, codes
-from postroom_pop_imap import imap_connect, pop_connect
+from postroom_pop_imap import login
 
 CHALLENGE = base64.b64encode(b'{"status":"401","schemes":"bearer","scope":"mail"}')
 WRONG = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.wrong-token-value"
@@ -35,8 +35,7 @@ def open_it(protocol, open_imap, open_pop):
 def mechanism(request, monkeypatch):
     """Let the other mechanism not be known, on our side."""
     module_choose = lambda offered: request.param if request.param in offered else None  # noqa: E731
-    monkeypatch.setattr(imap_connect, "choose", module_choose)
-    monkeypatch.setattr(pop_connect, "choose", module_choose)
+    monkeypatch.setattr(login, "choose", module_choose)
     return request.param
 
 

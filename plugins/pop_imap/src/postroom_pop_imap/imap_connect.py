@@ -20,20 +20,17 @@ from postroom.api import (
     TransportError,
     codes,
 )
-from postroom.api.sasl import TokenLogin, choose
 
 from postroom_pop_imap.errors import (
     Refused,
     SaidGoodbye,
     explain_refusal,
-    no_token_login,
     quote_reply,
-    refused_token,
 )
 from postroom_pop_imap.imap_wire import LONGEST_LINE, Wire, split_code
 from postroom_pop_imap.line import Line, read_pieces
+from postroom_pop_imap.login import token_login, with_login
 from postroom_pop_imap.settings import ImapSettings
-from postroom_pop_imap.tokens import with_token
 
 _LARGEST_LITERAL = 1 << 20
 _ATOM = re.compile(r"[A-Za-z0-9@._+-]+\Z")
@@ -128,9 +125,9 @@ def open_wire(
     :param report: told the name of each step that succeeded: resolve, connect, tls, log in
     :raises AuthError, SettingsError, TransientError:
     """
-    if settings.credential is None:
-        return _open(settings, context, line, report, None)
-    return with_token(context, "imap", lambda token: _open(settings, context, line, report, token))
+    return with_login(
+        settings, context, "imap", lambda token: _open(settings, context, line, report, token)
+    )
 
 
 def _open(
@@ -160,18 +157,8 @@ def _open(
 def _connect(
     settings: ImapSettings, context: Context, line: Line, report: Callable[[str], None]
 ) -> _Client:
-    def step() -> socket.socket:
-        addresses = line.resolve()
-        report("resolve")
-        made = line.connect(addresses)
-        report("connect")
-        if settings.security == "tls":
-            made = line.secure(context.tls(settings))
-            report("tls")
-        return made
-
     with _imaplib_errors(line.where, "open a session", settings.secret()):
-        client = _Client(line, step)
+        client = _Client(line, lambda: line.open(settings, context, report))
     if client.protocol.state != "NONAUTH":  # PREAUTH: as whom? And nothing may be said in clear
         code = codes.STARTTLS_REFUSED if settings.security == "starttls" else codes.AUTH_UNSUPPORTED
         raise SettingsError(code, f"{line.where} opens sessions without any login (PREAUTH).")
@@ -217,18 +204,12 @@ def _log_in_with(
     token: Token, client: _Client, settings: ImapSettings, context: Context, line: Line
 ) -> None:
     offered = client.protocol.capabilities
-    mechanism = choose([name.removeprefix("AUTH=") for name in offered])
-    if mechanism is None:
-        ways = [name for name in offered if name.startswith("AUTH=")]
-        raise no_token_login(line.where, " ".join(ways))
-    account = settings.username or context.mailbox
-    login = TokenLogin(mechanism, account, token.value, host=line.host, port=line.port)
-    try:
-        with _refusals(line.where, *login.secrets):
-            client.sasl_login(mechanism, login.answer)
-    except Refused as refused:
-        credential = settings.credential or ""
-        raise refused_token(refused, line.where, login, account, credential) from None
+    mechanisms = [name.removeprefix("AUTH=") for name in offered if name.startswith("AUTH=")]
+    with (
+        token_login(token, mechanisms, settings, context, line) as login,
+        _refusals(line.where, *login.secrets),
+    ):
+        client.sasl_login(login.mechanism, login.answer)
 
 
 def _quoted(text: str) -> str:

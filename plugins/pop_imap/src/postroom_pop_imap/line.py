@@ -8,11 +8,14 @@ import selectors
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
 
-from postroom.api import TransientError, TransportError, codes
+from postroom.api import Context, TransientError, TransportError, codes
 from postroom.api.network import explain_network_error
+
+if TYPE_CHECKING:
+    from postroom.api.settings import ServerSettings
 
 _BUFFER = 256 << 10
 _MOST = 1 << 20
@@ -39,6 +42,22 @@ class Line:
     def interrupted(self) -> threading.Event:
         """Set once `interrupt` was called; waiting on it is an interruptible sleep."""
         return self._interrupted
+
+    def open(
+        self, settings: ServerSettings, context: Context, report: Callable[[str], None]
+    ) -> socket.socket:
+        """Connect, with TLS where the settings want it from the first byte; return the socket.
+
+        :param report: told the name of each step that succeeded: resolve, connect, tls
+        """
+        addresses = self.resolve()
+        report("resolve")
+        made = self.connect(addresses)
+        report("connect")
+        if settings.security == "tls":
+            made = self.secure(context.tls(settings))
+            report("tls")
+        return made
 
     def resolve(self) -> list[Address]:
         """Look the host up. The system's resolver sets the time limit.

@@ -17,19 +17,17 @@ from postroom.api import (
     TransportError,
     codes,
 )
-from postroom.api.sasl import TokenLogin, choose
+from postroom.api.sasl import TokenLogin
 
 from postroom_pop_imap.errors import (
     Refused,
     explain_refusal,
-    no_token_login,
     quote_reply,
-    refused_token,
 )
 from postroom_pop_imap.line import Line
+from postroom_pop_imap.login import token_login, with_login
 from postroom_pop_imap.pop_reader import PopReader
 from postroom_pop_imap.settings import PopSettings
-from postroom_pop_imap.tokens import with_token
 
 _LARGEST_LIST = 64 << 10
 _REPLY = re.compile(r"(-ERR)? ?(?:\[([A-Za-z/-]+)\])? ?(.*)", re.S)
@@ -157,9 +155,9 @@ def open_client(
     :param report: told the name of each step that succeeded: resolve, connect, tls, log in
     :raises AuthError, SettingsError, TransientError:
     """
-    if settings.credential is None:
-        return _open(settings, context, line, report, None)
-    return with_token(context, "pop", lambda token: _open(settings, context, line, report, token))
+    return with_login(
+        settings, context, "pop", lambda token: _open(settings, context, line, report, token)
+    )
 
 
 def _open(
@@ -170,20 +168,9 @@ def _open(
     token: Token | None,
 ) -> PopClient:
     secret = settings.secret() if token is None else token.value
-
-    def step() -> socket.socket:
-        addresses = line.resolve()
-        report("resolve")
-        made = line.connect(addresses)
-        report("connect")
-        if settings.security == "tls":
-            made = line.secure(context.tls(settings))
-            report("tls")
-        return made
-
     try:
         with _poplib_errors(line.where, "open a session", secret):
-            client = PopClient(line, step, secret)
+            client = PopClient(line, lambda: line.open(settings, context, report), secret)
         if settings.security == "starttls":
             client.start_tls(context, settings)
             report("tls")
@@ -214,20 +201,10 @@ def _log_in(client: PopClient, settings: PopSettings) -> None:
 
 
 def _log_in_with(token: Token, client: PopClient, settings: PopSettings, context: Context) -> None:
-    line = client.line
-    offered = client.offered.get(
-        "SASL", ["XOAUTH2"]
-    )  # a server without CAPA may know it all the same
-    mechanism = choose(offered)
-    if mechanism is None:
-        raise no_token_login(line.where, " ".join(offered))
-    account = settings.username or context.mailbox
-    login = TokenLogin(mechanism, account, token.value, host=line.host, port=line.port)
-    try:
+    # a server without CAPA may know it all the same
+    offered = client.offered.get("SASL", ["XOAUTH2"])
+    with token_login(token, offered, settings, context, client.line) as login:
         client.authenticate(login)
-    except Refused as refused:
-        credential = settings.credential or ""
-        raise refused_token(refused, line.where, login, account, credential) from None
 
 
 @contextlib.contextmanager
