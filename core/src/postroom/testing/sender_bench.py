@@ -97,6 +97,12 @@ class SenderBench(Workplace[SenderHarness]):
         subject = parse(outgoing.raw).subject
         return [one for one in self.harness.received() if parse(one.raw).subject == subject]
 
+    def expect_arrived_once(self, outgoing: Outgoing, rule: str, *, because: str) -> None:
+        """Fail unless a message has arrived, and not twice."""
+        __tracebackhide__ = True
+        arrived = len(self.arrived(outgoing))
+        expect(arrived == 1, rule, because=because, arrived=arrived)
+
     def wait_for_arrival(self, outgoing: Outgoing) -> None:
         """Wait until the server has taken a message, but not for long."""
         patience = threading.Event()

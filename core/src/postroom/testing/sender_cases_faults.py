@@ -51,11 +51,10 @@ class SenderFaultCases(Conformance):
         )
         again = bench.try_send(bench.open(), outgoing)
         expect_well("the next try", again.error)
-        expect(
-            len(bench.arrived(outgoing)) == 1,
+        bench.expect_arrived_once(
+            outgoing,
             "after the next try the message has arrived once.",
             because="nothing is lost, nothing is doubled.",
-            arrived=len(bench.arrived(outgoing)),
         )
 
     @_KEPT
@@ -65,11 +64,8 @@ class SenderFaultCases(Conformance):
 
         outcome = bench.try_send(bench.open(), bench.outgoing())
 
-        expect_error(
-            outcome,
-            OutcomeUnknown,
-            when="the connection breaks after the last byte, before the answer",
-            why=_NEVER_AGAIN,
+        _expect_unknown(
+            outcome, when="the connection breaks after the last byte, before the answer"
         )
 
     def test_silence_after_the_end_is_unknown(self, bench: SenderBench) -> None:
@@ -84,12 +80,7 @@ class SenderFaultCases(Conformance):
             sender,
         )
 
-        expect_error(
-            outcome,
-            OutcomeUnknown,
-            when="the server takes the last byte and never answers",
-            why=_NEVER_AGAIN,
-        )
+        _expect_unknown(outcome, when="the server takes the last byte and never answers")
 
     def test_interrupt_after_the_end_is_unknown(self, bench: SenderBench) -> None:
         """A runner that is told to end, at the worst moment."""
@@ -105,11 +96,8 @@ class SenderFaultCases(Conformance):
             1, lambda: _raised(bench.try_send(sender, outgoing)), sender, meanwhile=interrupt
         )
 
-        expect_error(
-            outcome,
-            OutcomeUnknown,
-            when="the session is interrupted after the last byte, before the answer",
-            why=_NEVER_AGAIN,
+        _expect_unknown(
+            outcome, when="the session is interrupted after the last byte, before the answer"
         )
 
     def test_session_sends_on_after_an_unknown_outcome(self, bench: SenderBench) -> None:
@@ -122,11 +110,10 @@ class SenderFaultCases(Conformance):
 
         bench.send(later, sender)
 
-        expect(
-            len(bench.arrived(later)) == 1,
+        bench.expect_arrived_once(
+            later,
             "after OutcomeUnknown the session sends the next message.",
             because="the core goes on with the next row in the same session.",
-            arrived=len(bench.arrived(later)),
         )
 
     @_EITHER_WAY
@@ -193,11 +180,10 @@ class SenderFaultCases(Conformance):
         outcome = bench.try_send(sender, outgoing)
 
         expect_well("send after the server closed an idle connection", outcome.error)
-        expect(
-            len(bench.arrived(outgoing)) == 1,
+        bench.expect_arrived_once(
+            outgoing,
             "the message is sent once, through a new connection.",
             because="nothing of it had been sent; no person is needed, and no pause.",
-            arrived=len(bench.arrived(outgoing)),
         )
 
     def test_nothing_is_sent_with_a_wrong_password(self, bench: SenderBench) -> None:
@@ -225,21 +211,17 @@ class SenderFaultCases(Conformance):
         again = bench.try_send(bench.open(), outgoing)
 
         expect_well("send after the server was busy", again.error)
-        expect(
-            len(bench.arrived(outgoing)) == 1,
+        bench.expect_arrived_once(
+            outgoing,
             "what the server was too busy for arrives once, by the next try.",
             because="nothing is lost, nothing is doubled.",
-            arrived=len(bench.arrived(outgoing)),
         )
 
     # -------------------------------------------------------------------------- evidence
 
     def test_sent_message_is_found_or_nothing_is_claimed(self, bench: SenderBench) -> None:
         """`find_sent`."""
-        outgoing = bench.outgoing()
-        sender = bench.open()
-        handle = sender.prepare(outgoing)
-        expect_well("send", bench.try_send(sender, outgoing, handle).error)
+        outgoing, handle = self._sent(bench)
 
         found = self._find(bench, outgoing, handle)
 
@@ -293,10 +275,7 @@ class SenderFaultCases(Conformance):
     def test_not_finding_a_message_proves_nothing(self, bench: SenderBench) -> None:
         """Somebody may have emptied the folder."""
         bench.require(Capability.FIND_SENT)
-        outgoing = bench.outgoing()
-        sender = bench.open()
-        handle = sender.prepare(outgoing)
-        expect_well("send", bench.try_send(sender, outgoing, handle).error)
+        outgoing, handle = self._sent(bench)
         bench.harness.forget_sent(outgoing.message_id)
 
         found = self._find(bench, outgoing, handle)
@@ -331,9 +310,7 @@ class SenderFaultCases(Conformance):
     ) -> None:
         """The connection is cut at many points while it is looked for."""
         bench.require(Capability.FIND_SENT)
-        outgoing = bench.outgoing()
-        handle = bench.open().prepare(outgoing)
-        expect_well("send", bench.try_send(bench.open(), outgoing, handle).error)
+        outgoing, handle = self._sent(bench)
         places = bench.cut_points(lambda: self._find(bench, outgoing, handle), other_way=other_way)
 
         for place in places:
@@ -354,6 +331,15 @@ class SenderFaultCases(Conformance):
             )
 
     @staticmethod
+    def _sent(bench: SenderBench) -> tuple[Outgoing, str | None]:
+        """Send a message in two steps, as the core does; return it and its handle."""
+        outgoing = bench.outgoing()
+        sender = bench.open()
+        handle = sender.prepare(outgoing)
+        expect_well("send", bench.try_send(sender, outgoing, handle).error)
+        return outgoing, handle
+
+    @staticmethod
     def _find(bench: SenderBench, outgoing: Outgoing, handle: str | None) -> Any:
         outcome = attempt(lambda: bench.open().find_sent(outgoing.message_id, handle))
         expect_well("find_sent", outcome.error)
@@ -364,6 +350,10 @@ class SenderFaultCases(Conformance):
             found=outcome.result,
         )
         return outcome.result
+
+
+def _expect_unknown(outcome: Outcome[Any], *, when: str) -> None:
+    expect_error(outcome, OutcomeUnknown, when=when, why=_NEVER_AGAIN)
 
 
 def _raised(outcome: Outcome[Any]) -> Any:

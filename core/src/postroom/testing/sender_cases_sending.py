@@ -355,11 +355,10 @@ class SendingCases(Conformance):
         outcome = bench.try_send(bench.open(), outgoing, handle)
 
         expect_well("send with the handle of another session", outcome.error)
-        expect(
-            len(bench.arrived(outgoing)) == 1,
+        bench.expect_arrived_once(
+            outgoing,
             "a handle is good in another session, and the message arrives once.",
             because="whoever takes over a row goes on with its handle.",
-            arrived=len(bench.arrived(outgoing)),
         )
 
     def test_several_messages_go_through_one_session(self, bench: SenderBench) -> None:
