@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from postroom import recognition, sessions, sides
-from postroom.api.transport import CheckStep, Receiver, Transport
+from postroom.api.transport import CheckStep, Receiver
 from postroom.errors import InputError
 from postroom.foreground import attend
-from postroom.leases import Keeper, Lease, new_owner
+from postroom.leases import Lease
 from postroom.plugins import Plugins
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
 from postroom.understanding.understood import IN_PLACE, Understanding
-from postroom.visits import claim_for_command, incoming_side
+from postroom.visits import claimed, incoming_side
 
 if TYPE_CHECKING:
-    from postroom.api.settings import TransportSettings
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,41 +95,24 @@ def migrate(
     """
     side = incoming_side(mailbox)
     transport, settings, _ = sides.prepare("in", target.transport, target.values, {})
-    _check_disposition(mailbox, transport, settings)
+    sides.refuse_unfit_disposition(mailbox, transport, settings)
     if sides.is_same_account(side, transport, settings, plugins):
         raise InputError(
             f"The incoming side of {mailbox.address} leads there already.",
             next_step="`postroom mailbox incoming` changes settings of the same account.",
         )
-    keeper = Keeper()
-    try:
-        lease = claim_for_command(new_owner(), side.id)
-        keeper.keep(lease)
-        try:
-            found = attend(
-                lease,
-                lambda: _read_through(
-                    sessions.open_target(lease, mailbox, transport, settings, plugins),
-                    lease, mailbox, understanding, progress,
-                ),
-            )  # fmt: skip
-            recognised = recognition.recognise(mailbox, found, since=None)
-            if not dry_run:
-                _switch(mailbox, lease, target, recognised)
-        finally:
-            keeper.drop(lease)
-            lease.release()
-    finally:
-        keeper.close()
+    with claimed(side) as lease:
+        found = attend(
+            lease,
+            lambda: _read_through(
+                sessions.open_target(lease, mailbox, transport, settings, plugins),
+                lease, mailbox, understanding, progress,
+            ),
+        )  # fmt: skip
+        recognised = recognition.recognise(mailbox, found, since=None)
+        if not dry_run:
+            _switch(mailbox, lease, target, recognised)
     return _report(mailbox, side, target, found, recognised, switched=not dry_run)
-
-
-def _check_disposition(mailbox: Mailbox, transport: Transport, settings: TransportSettings) -> None:
-    wanted = sides.disposition(mailbox.disposition, mailbox.disposition_folder)
-    watched = getattr(settings, "folders", None)
-    problems = sides.check_disposition(transport, wanted, watched)
-    if problems:
-        raise InputError("The disposition does not go with the new incoming side.", problems)
 
 
 def _read_through(

@@ -181,18 +181,9 @@ def claim(
     conditions = ["s.direction = %s", "(s.leased_until IS NULL OR s.leased_until < %s)"]
     values: list[object] = [owner, until, direction, instant]
     if only_due:
-        conditions.append("s.next_try_at <= %s")
-        values.append(instant)
-        if direction == "in":  # `enabled` is a toggle for retrieval; answers go out all the same
-            conditions.append("m.enabled")
-        else:
-            conditions.append(
-                "EXISTS (SELECT 1 FROM outbox o WHERE o.mailbox_id = m.id AND ("
-                "(o.state = 'queued' AND (o.next_try_at IS NULL OR o.next_try_at <= %s)) "
-                "OR (o.state = 'unknown' AND o.next_try_at <= %s) "  # evidence is looked for
-                "OR o.state = 'sending'))"  # whoever was sending is gone: the lease is free
-            )
-            values += [instant, instant]
+        is_due, bound = _due(direction, instant)
+        conditions.append(is_due)
+        values += bound
     if sides is not None:
         conditions.append(f"s.id IN ({', '.join(['%s'] * len(sides)) or 'NULL'})")
         values.extend(sides)
@@ -209,6 +200,19 @@ def claim(
     with transaction():
         rows = database.execute_sql(statement, values).fetchall()
     return [Lease(row[0], row[1], row[2], owner, begun + LEASE_SECONDS) for row in rows]
+
+
+def _due(direction: str, instant: int) -> tuple[str, list[object]]:
+    """Return the condition that a side is due, and what is bound in it."""
+    if direction == "in":  # `enabled` is a toggle for retrieval; answers go out all the same
+        return "s.next_try_at <= %s AND m.enabled", [instant]
+    has_mail = (
+        "EXISTS (SELECT 1 FROM outbox o WHERE o.mailbox_id = m.id AND ("
+        "(o.state = 'queued' AND (o.next_try_at IS NULL OR o.next_try_at <= %s)) "
+        "OR (o.state = 'unknown' AND o.next_try_at <= %s) "  # evidence is looked for
+        "OR o.state = 'sending'))"  # whoever was sending is gone: the lease is free
+    )
+    return f"s.next_try_at <= %s AND {has_mail}", [instant, instant, instant]
 
 
 def free_dead() -> None:

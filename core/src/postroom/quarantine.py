@@ -13,7 +13,6 @@ from postroom.entrances import entrance_of
 from postroom.errors import InputError, LeaseLostError, NotFoundError, StoreError
 from postroom.filing import Filing
 from postroom.intake import Retrieval
-from postroom.leases import new_owner
 from postroom.ledger import needs_person
 from postroom.plugins import Plugins
 from postroom.records import Prepared
@@ -21,7 +20,7 @@ from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt, Side
 from postroom.understanding.understood import understand_one
-from postroom.visits import claim_for_command
+from postroom.visits import claimed
 
 
 def entries(mailbox: Mailbox | None = None) -> Iterator[dict[str, Any]]:
@@ -107,8 +106,7 @@ def release(receipt_id: int, plugins: Plugins) -> str:
 
 def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
     side = sides.find(receipt.mailbox, "in") or sides.for_imports(receipt.mailbox)
-    lease = claim_for_command(new_owner(), side.id)
-    try:
+    with claimed(side) as lease:
         retrieval = Retrieval(lease, plugins, entrance=entrance_of(receipt.ref))
         raw = raws.load(receipt.raw_id or 0)
         fetched = Fetched(receipt.ref, raw, receipt.received_at)
@@ -117,9 +115,6 @@ def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
         with transaction():
             lease.hold()
             failure = _file(retrieval.filing, receipt, item, bare=certain)
-    finally:
-        if not lease.lost:
-            lease.release()
     if failure is not None and not certain:
         raise InputError(
             f"The message still cannot be converted ({type(failure).__name__}).",

@@ -123,40 +123,65 @@ def put(
     plugins = load_plugins()
     transport, settings, own = prepare(direction, transport_name, values, own)
     if direction == "in":
-        wanted = disposition(mailbox.disposition, mailbox.disposition_folder)
-        watched = getattr(settings, "folders", None)
-        problems = check_disposition(transport, wanted, watched)
-        if problems:
-            raise InputError("The disposition does not go with the incoming side.", problems)
+        refuse_unfit_disposition(mailbox, transport, settings)
     with transaction():
         side = find(mailbox, direction)
         changed = _differences(side, transport, settings, own, plugins)
         if side is not None and not changed:
             return side, []
-        public, hidden = split(settings)
-        columns = {
-            "transport": transport.name,
-            "settings_version": transport.settings_version,
-            "settings": public,
-            "secret_fields": secret_fields(type(settings)),
-            "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
-            **own,
-            "failures": 0,
-            "next_try_at": 0,
-            "paused_by_server": False,
-        }
+        columns = _columns(transport, settings, own, seal)
         if side is None:
             changed = ["added"]
             Side.create(mailbox=mailbox.id, direction=direction, **columns)
         else:
             Side.update(columns).where(Side.id == side.id).execute()
-        if direction == "in" and {"added", "transport", *_WHERE_TO_FETCH} & {*changed}:
-            forget_cursor(mailbox)
-        if direction == "in" and {"added", "transport", *_WHICH_ACCOUNT} & {*changed}:
-            _begin_another_account(mailbox)
+        if direction == "in":
+            _begin_anew(mailbox, {*changed})
     saved = find(mailbox, direction)
     assert saved is not None  # noqa: S101 - it was just written
     return saved, changed
+
+
+def refuse_unfit_disposition(
+    mailbox: Mailbox, transport: Transport, settings: TransportSettings
+) -> None:
+    """Hold a mailbox's disposition against an incoming side.
+
+    :raises InputError: it does not go with it
+    """
+    wanted = disposition(mailbox.disposition, mailbox.disposition_folder)
+    problems = check_disposition(transport, wanted, getattr(settings, "folders", None))
+    if problems:
+        raise InputError("The disposition does not go with the incoming side.", problems)
+
+
+def _columns(
+    transport: Transport,
+    settings: TransportSettings,
+    own: Mapping[str, Any],
+    seal: Callable[[bytes], bytes],
+) -> dict[str, Any]:
+    """Return what is stored of a side; nothing is known to be wrong with it."""
+    public, hidden = split(settings)
+    return {
+        "transport": transport.name,
+        "settings_version": transport.settings_version,
+        "settings": public,
+        "secret_fields": secret_fields(type(settings)),
+        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+        **own,
+        "failures": 0,
+        "next_try_at": 0,
+        "paused_by_server": False,
+    }
+
+
+def _begin_anew(mailbox: Mailbox, changed: set[str]) -> None:
+    """Forget what was known of the incoming side and is no longer so."""
+    if changed & {"added", "transport", *_WHERE_TO_FETCH}:
+        forget_cursor(mailbox)
+    if changed & {"added", "transport", *_WHICH_ACCOUNT}:
+        _begin_another_account(mailbox)
 
 
 def prepare(

@@ -435,25 +435,33 @@ def _note_success(
         )
         if not held:
             return False
-        row = _row(credential, key)
-        columns = {
+        renewal = {
             "sealed": sealed,
             "fetched_at": instant,
             "refresh_at": refresh_at,
             "expires_at": fetched.expires_at,
         }
-        if row is None:
-            CredentialToken.create(credential=credential.id, key=key, **columns)
-        else:
-            if replaces_refused:
-                columns["refused_until"] = (
-                    max(row.refused_until or instant, instant) + REFUSED_EVERY
-                )
-            CredentialToken.update(columns).where(CredentialToken.id == row.id).execute()
+        _put_token(credential, key, renewal, instant if replaces_refused else None)
         _sweep(credential, instant)
         if credential.error_kind in ("auth", "settings") or key in credential.refused_keys:
             credentials.wake_sides(credential)
     return True
+
+
+def _put_token(
+    credential: Credential, key: str, renewal: dict[str, Any], refused_at: datetime | None
+) -> None:
+    """Write a token over the one that is there.
+
+    :param refused_at: when that was refused by a server: how often that may be is bounded
+    """
+    row = _row(credential, key)
+    if row is None:
+        CredentialToken.create(credential=credential.id, key=key, **renewal)
+        return
+    if refused_at is not None:
+        renewal["refused_until"] = max(row.refused_until or refused_at, refused_at) + REFUSED_EVERY
+    CredentialToken.update(renewal).where(CredentialToken.id == row.id).execute()
 
 
 def _sweep(credential: Credential, instant: datetime) -> None:

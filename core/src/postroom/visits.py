@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import TypeVar
@@ -13,6 +14,7 @@ from typing import TypeVar
 from postroom import health
 from postroom.api import codes
 from postroom.api.errors import TransientError, TransportError
+from postroom.api.events import Event
 from postroom.crew import HangsError, give_back
 from postroom.errors import (
     BusyError,
@@ -91,9 +93,7 @@ def _visit(
         with database_errors():
             result = work()
     except (StoreError, KeyUnusableError) as error:
-        event = health.note_failure(side, error)  # raises by itself if nothing can be written
-        if event is not None:
-            plugins.tell(event)
+        _tell(plugins, health.note_failure(side, error))  # raises if nothing can be written
         return error
     except LeaseLostError as error:
         logger.info("%s: %s", side.transport, error.sentence)
@@ -104,22 +104,22 @@ def _visit(
         if lease.lost or (stop is not None and stop.is_set()):
             return error  # we interrupted it ourselves
         error = lease.pulse.reason(error)
-        event = health.note_failure(side, error, lease.pulse.who)
-        if event is not None:
-            plugins.tell(event)
+        _tell(plugins, health.note_failure(side, error, lease.pulse.who))
         return error
     else:
-        if lease.lost:  # what was done is stored; how the side fares is for others to say
-            return result
-        event = health.note_success(side, next_visit(result))
-        if event is not None:
-            plugins.tell(event)
+        if not lease.lost:  # else how the side fares is for others to say
+            _tell(plugins, health.note_success(side, next_visit(result)))
         return result
     finally:
         keeper.drop(lease)
         lease.on_lost = lambda: None
         if not lease.lost:
             _release(lease)
+
+
+def _tell(plugins: Plugins, event: Event | None) -> None:
+    if event is not None:
+        plugins.tell(event)
 
 
 def _is_from_the_keyboard(error: BaseException) -> bool:
@@ -180,6 +180,25 @@ def incoming_side(mailbox: Mailbox) -> Side:
             next_step=f"Configure it with `postroom mailbox incoming {mailbox.address} TRANSPORT`.",
         )
     return side
+
+
+@contextmanager
+def claimed(side: Side) -> Iterator[Lease]:
+    """Hold a side for a command, and renew the lease.
+
+    :raises BusyError: the holder did not give way in time
+    """
+    keeper = Keeper()
+    try:
+        lease = claim_for_command(new_owner(), side.id)
+        keeper.keep(lease)
+        try:
+            yield lease
+        finally:
+            keeper.drop(lease)
+            lease.release()
+    finally:
+        keeper.close()
 
 
 def claim_for_command(
