@@ -13,6 +13,7 @@ from postroom.testing import (
     Held,
     ReceiverConformance,
     Relay,
+    Relayed,
     RelayedReceiver,
     RelayedSender,
     SenderConformance,
@@ -28,7 +29,7 @@ HEAVY = ("exchangelib", "requests", "urllib3", "lxml", "pydantic", "requests_ntl
 _UNENVELOPED = "EWS has no envelope: the server takes a message for all recipients or for none"
 
 
-class _Exchange:
+class _Exchange(Relayed):
     """What both harnesses share: a server behind a relay, and its accounts."""
 
     def __init__(
@@ -62,7 +63,7 @@ class _Exchange:
         self.server.tokens.clear()
 
     def heal(self) -> None:
-        super().heal()  # type: ignore[misc]
+        super().heal()
         self.server.heal()
         self.server.users["support"] = PASSWORD
         self.server.operations.size_limit = 40 << 20

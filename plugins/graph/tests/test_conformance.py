@@ -12,6 +12,7 @@ from postroom.testing import (
     Held,
     ReceiverConformance,
     Relay,
+    Relayed,
     RelayedReceiver,
     RelayedSender,
     SenderConformance,
@@ -26,7 +27,7 @@ from postroom_test_servers.tls import PrivateAuthority
 ALWAYS = float("inf")
 
 
-class GraphHarness:
+class GraphHarness(Relayed):
     """The stand-in behind a relay; tokens are lent as the core lends them."""
 
     impatient = {"timeout_seconds": 0.5}  # noqa: RUF012
@@ -49,7 +50,7 @@ class GraphHarness:
         }
 
     def heal(self) -> None:
-        self.relay.heal()
+        super().heal()
         self.server.heal()
         self._is_refusing = False
 

@@ -29,7 +29,7 @@ from postroom.testing.harness import (
     without,
 )
 from postroom.testing.receiver import ReceiverConformance
-from postroom.testing.relay import Relay, RelayedReceiver, RelayedSender
+from postroom.testing.relay import Relay, Relayed, RelayedReceiver, RelayedSender
 from postroom.testing.sender import SenderConformance
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "ReceiverConformance",
     "ReceiverHarness",
     "Relay",
+    "Relayed",
     "RelayedReceiver",
     "RelayedSender",
     "SenderConformance",

@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import Self
 
-from postroom.testing.harness import ReceiverHarness, SenderHarness
+from postroom.testing.harness import Harness, ReceiverHarness, SenderHarness
 
 _PIECE = 1 << 16
 
@@ -160,18 +160,15 @@ class _Pair:
         return self._left[source] != 0
 
 
-class RelayedReceiver(ReceiverHarness):
-    """A harness whose settings lead through `relay`, which then plays the network's faults."""
+class Relayed(Harness):
+    """A harness whose settings lead through `relay`, which then plays the network's faults. What
+    the harnesses of both sides of a transport share may inherit from it."""
 
     relay: Relay
 
     def heal(self) -> None:
         """End the relay's faults; extend it by your own."""
         self.relay.heal()
-
-    def cut_connection(self, after_bytes: int) -> None:
-        """Cut in the relay."""
-        self.relay.cut_after_said = after_bytes
 
     def be_slow(self, seconds: float) -> None:
         """Delay in the relay."""
@@ -180,6 +177,14 @@ class RelayedReceiver(ReceiverHarness):
     def be_silent(self) -> None:
         """Hold the server's words back in the relay."""
         self.relay.is_silent = True
+
+
+class RelayedReceiver(Relayed, ReceiverHarness):
+    """What a receiver waits for is what the server says."""
+
+    def cut_connection(self, after_bytes: int) -> None:
+        """Cut in the relay."""
+        self.relay.cut_after_said = after_bytes
 
     def cut_other_way(self, after_bytes: int) -> None:
         """Cut in the relay."""
@@ -194,26 +199,12 @@ class RelayedReceiver(ReceiverHarness):
         return self.relay.told
 
 
-class RelayedSender(SenderHarness):
-    """The same for a sender."""
-
-    relay: Relay
-
-    def heal(self) -> None:
-        """End the relay's faults; extend it by your own."""
-        self.relay.heal()
+class RelayedSender(Relayed, SenderHarness):
+    """What matters in sending is what the server is told."""
 
     def cut_connection(self, after_bytes: int) -> None:
         """Cut in the relay."""
         self.relay.cut_after_told = after_bytes
-
-    def be_slow(self, seconds: float) -> None:
-        """Delay in the relay."""
-        self.relay.delay = seconds
-
-    def be_silent(self) -> None:
-        """Hold the server's words back in the relay."""
-        self.relay.is_silent = True
 
     def drop_connections(self) -> None:
         """Break what is open in the relay."""

@@ -6,29 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from postroom.testing import Arrived, Held, Relay, RelayedReceiver, RelayedSender, without
+from postroom.testing import Arrived, Held, Relay, Relayed, RelayedReceiver, RelayedSender, without
 
 from postroom_test_servers.crow.server import CrowServer
 
 PASSWORD = "Kanarienvogel-7f3a9c"
-_IMPATIENT: Mapping[str, Any] = {"timeout_seconds": 0.3}
 
 
-def _settings(relay: Relay) -> dict[str, Any]:
-    return {
-        "host": "127.0.0.1",
-        "port": relay.port,
-        "security": "none",
-        "username": "crow",
-        "password": PASSWORD,
-        "timeout_seconds": 3,
-    }
+class _Crow(Relayed):
+    """The service and an account."""
 
-
-class CrowReceiverHarness(RelayedReceiver):
-    """The service's receiving half."""
-
-    impatient = _IMPATIENT
+    impatient: ClassVar[Mapping[str, Any]] = {"timeout_seconds": 0.3}
     patience_seconds = 0.3
     unsupported: ClassVar[Mapping[str, str]] = without("no tokens", "token", "expire_token")
 
@@ -37,12 +25,31 @@ class CrowReceiverHarness(RelayedReceiver):
 
     def settings(self) -> Mapping[str, Any]:
         """Return the account."""
-        return _settings(self.relay)
+        return {
+            "host": "127.0.0.1",
+            "port": self.relay.port,
+            "security": "none",
+            "username": "crow",
+            "password": PASSWORD,
+            "timeout_seconds": 3,
+        }
 
     def heal(self) -> None:
         """End every fault."""
         super().heal()
         self.server.heal()
+
+    def refuse_password(self) -> None:
+        """Refuse."""
+        self.server.is_refusing = True
+
+    def throttle(self, retry_after: float) -> None:
+        """Be busy."""
+        self.server.busy_for = retry_after
+
+
+class CrowReceiverHarness(_Crow, RelayedReceiver):
+    """The service's receiving half."""
 
     def put(self, raw: bytes, received_at: datetime | None = None) -> None:
         """Deliver."""
@@ -68,45 +75,13 @@ class CrowReceiverHarness(RelayedReceiver):
         """Number anew."""
         self.server.reset_ids()
 
-    def refuse_password(self) -> None:
-        """Refuse."""
-        self.server.is_refusing = True
 
-    def throttle(self, retry_after: float) -> None:
-        """Be busy."""
-        self.server.busy_for = retry_after
-
-
-class CrowSenderHarness(RelayedSender):
+class CrowSenderHarness(_Crow, RelayedSender):
     """The service's sending half."""
-
-    impatient = _IMPATIENT
-    patience_seconds = 0.3
-    unsupported: ClassVar[Mapping[str, str]] = without("no tokens", "token", "expire_token")
-
-    def __init__(self, server: CrowServer, relay: Relay) -> None:
-        self.server, self.relay = server, relay
-
-    def settings(self) -> Mapping[str, Any]:
-        """Return the account."""
-        return _settings(self.relay)
-
-    def heal(self) -> None:
-        """End every fault."""
-        super().heal()
-        self.server.heal()
 
     def received(self) -> list[Arrived]:
         """Return what was taken."""
         return [Arrived(*one) for one in list(self.server.received)]
-
-    def refuse_password(self) -> None:
-        """Refuse."""
-        self.server.is_refusing = True
-
-    def throttle(self, retry_after: float) -> None:
-        """Be busy."""
-        self.server.busy_for = retry_after
 
     def refuse_recipient(self, address: str) -> None:
         """Know nobody of that address."""

@@ -7,16 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from example_server import MailService, Stored
-from postroom.testing import Arrived, Held, Relay, RelayedReceiver, RelayedSender, without
+from postroom.testing import Arrived, Held, Relay, Relayed, RelayedReceiver, RelayedSender, without
 
 KEY = "a key that is found in no log and no error"
-UNSUPPORTED = without("the settings name no credential", "token", "expire_token")
 
 
-class CourierReceiverHarness(RelayedReceiver):
-    """The mailbox; the network's faults are the relay's."""
+class _Courier(Relayed):
+    """The service and a key to it; the network's faults are the relay's."""
 
-    unsupported = UNSUPPORTED
+    unsupported = without("the settings name no credential", "token", "expire_token")
 
     def __init__(self, service: MailService, relay: Relay) -> None:
         self.service, self.relay = service, relay
@@ -33,6 +32,10 @@ class CourierReceiverHarness(RelayedReceiver):
 
     def throttle(self, retry_after: float) -> None:
         self.service.retry_after = int(retry_after)
+
+
+class CourierReceiverHarness(_Courier, RelayedReceiver):
+    """The mailbox."""
 
     def put(self, raw: bytes, received_at: datetime | None = None) -> None:
         self.service.put(raw, received_at)
@@ -58,29 +61,11 @@ class CourierReceiverHarness(RelayedReceiver):
         return found
 
 
-class CourierSenderHarness(RelayedSender):
+class CourierSenderHarness(_Courier, RelayedSender):
     """The outgoing side of the same service."""
-
-    unsupported = UNSUPPORTED
-
-    def __init__(self, service: MailService, relay: Relay) -> None:
-        self.service, self.relay = service, relay
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"url": f"http://127.0.0.1:{self.relay.port}", "api_key": KEY}
-
-    def heal(self) -> None:
-        super().heal()
-        self.service.heal()
 
     def received(self) -> list[Arrived]:
         return [Arrived(one.sender, one.recipients, one.raw) for one in self.service.sent]
-
-    def refuse_password(self) -> None:
-        self.service.refuses_key = True
-
-    def throttle(self, retry_after: float) -> None:
-        self.service.retry_after = int(retry_after)
 
     def refuse_recipient(self, address: str) -> None:
         self.service.refused.add(address)

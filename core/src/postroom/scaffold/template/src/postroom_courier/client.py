@@ -6,13 +6,13 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from postroom.api import AuthError, Context, TransientError, TransportError, codes
+from postroom.api import AuthError, CheckStep, Context, TransientError, TransportError, codes
 from postroom.api.network import network_errors
 
 from postroom_courier.settings import CourierSettings
@@ -64,6 +64,19 @@ class Client:
                 return response.status, json.loads(answer) if answer else None
             except ValueError as error:
                 raise self.unexpected(response.status) from error
+
+    def check(self, ask: Callable[[], object]) -> Iterator[CheckStep]:
+        """Yield the steps of connecting and logging in, by asking for something."""
+        try:
+            ask()
+        except AuthError as error:
+            yield CheckStep("connect", "ok", self.where)
+            yield CheckStep("log in", "fail", error.sentence, error.next_step)
+        except TransportError as error:
+            yield CheckStep("connect", "fail", error.sentence, error.next_step)
+        else:
+            yield CheckStep("connect", "ok", self.where)
+            yield CheckStep("log in", "ok")
 
     def unexpected(self, status: int) -> TransientError:
         """Return the error for an answer that does not fit."""

@@ -9,7 +9,6 @@ from datetime import datetime
 from http.client import HTTPResponse
 
 from postroom.api import (
-    AuthError,
     Checkpoint,
     CheckStep,
     Context,
@@ -99,16 +98,7 @@ class CourierReceiver(Receiver):
 
     def check(self) -> Iterator[CheckStep]:
         """Connect, log in, list."""
-        try:
-            self._page(0)
-        except AuthError as error:
-            yield CheckStep("connect", "ok", self._client.where)
-            yield CheckStep("log in", "fail", error.sentence, error.next_step)
-        except TransportError as error:
-            yield CheckStep("connect", "fail", error.sentence, error.next_step)
-        else:
-            yield CheckStep("connect", "ok", self._client.where)
-            yield CheckStep("log in", "ok")
+        return self._client.check(lambda: self._page(0))
 
     def interrupt(self) -> None:
         """End what waits for the server."""

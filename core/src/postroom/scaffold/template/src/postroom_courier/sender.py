@@ -16,7 +16,6 @@ from postroom.api import (
     Sender,
     SendResult,
     TransientError,
-    TransportError,
     codes,
 )
 
@@ -62,16 +61,7 @@ class CourierSender(Sender):
 
     def check(self) -> Iterator[CheckStep]:
         """Connect, log in."""
-        try:
-            self._client.call("GET", "/account")
-        except AuthError as error:
-            yield CheckStep("connect", "ok", self._client.where)
-            yield CheckStep("log in", "fail", error.sentence, error.next_step)
-        except TransportError as error:
-            yield CheckStep("connect", "fail", error.sentence, error.next_step)
-        else:
-            yield CheckStep("connect", "ok", self._client.where)
-            yield CheckStep("log in", "ok")
+        return self._client.check(lambda: self._client.call("GET", "/account"))
 
     def interrupt(self) -> None:
         """End what waits for the server."""
