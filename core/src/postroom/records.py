@@ -63,7 +63,7 @@ class Prepared:
             self.fetched.raw.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReceiptRow:
     """A receipt to insert; see `Receipt`."""
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import pluggy
 
-from postroom.api.credential import CredentialKind
-from postroom.api.events import Event
-from postroom.api.transport import Transport
-from postroom.api.verdict import MailboxView, Verdict
-
 if TYPE_CHECKING:
+    from postroom.api.credential import CredentialKind
+    from postroom.api.events import Event
+    from postroom.api.transport import Transport
+    from postroom.api.verdict import MailboxView, Verdict
     from postroom.mail import ParsedMessage
 
 PROJECT: Final = "postroom"

@@ -25,6 +25,8 @@ class Embedded:
 def extract(body: bytes) -> tuple[bytes, list[Embedded]]:
     """Return the text without the files in it, and the files."""
     files: list[Embedded] = []
+    if b"begin" not in body:
+        return body, files
     if b"begin " in body or b"begin-base64 " in body:
         body = _take(body, _UU, _UU_END, _uu_content, files)
     if b"=ybegin " in body:

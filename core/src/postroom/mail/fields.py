@@ -52,21 +52,22 @@ class Fields(list[tuple[str, str]]):
 
     def all(self, name: str) -> list[str]:
         """Return the values of that name (given in lower case), in order."""
-        by_name = self._by_name
-        if by_name is None:
-            by_name = self._by_name = {}
-            for key, value in self:
-                key = key.lower()
-                if key in by_name:
-                    by_name[key].append(value)
-                else:
-                    by_name[key] = [value]
-        return by_name.get(name, [])
+        return (self._by_name or self._named()).get(name, [])
 
     def first(self, name: str) -> str:
         """Return the first value of that name (given in lower case), or ""."""
-        values = self.all(name)
+        values = (self._by_name or self._named()).get(name)
         return values[0] if values else ""
+
+    def _named(self) -> dict[str, list[str]]:
+        by_name = self._by_name = {}
+        for key, value in self:
+            key = key.lower()
+            if key in by_name:
+                by_name[key].append(value)
+            else:
+                by_name[key] = [value]
+        return by_name
 
 
 def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:

@@ -11,7 +11,7 @@ Marks = Mapping[str, Sequence[str]]
 """The header lines that matter, by lower-case name; every List-* is "list-"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recognisable:
     """What has to be known of a message.
 

@@ -42,6 +42,8 @@ def _check_part(number: int, key: bytes) -> str:
 def find_tags(subject: str) -> list[tuple[int, str]]:
     """Return number and check part of everything that looks like a tag, in order, each once."""
     found: dict[tuple[int, str], None] = {}
+    if "-" not in subject:  # most have none
+        return []
     for match in _TAG.finditer(subject):
         found[int(match[1]), _tidy_check(match[2])] = None
         if len(found) >= _MAX_TAGS:
@@ -59,16 +61,13 @@ def _tidy_check(check: str) -> str:
     return check.lower().translate(_LOOK_ALIKES)
 
 
-_BLANK = re.compile(r"\s+")
-
-
 def id_key(message_id: str) -> str:
     """Return a message id as it is indexed: comparable, and at most 200 characters.
 
     Without brackets and white space, and without case, which gateways change. A longer id becomes
     its SHA-256.
     """
-    tidy = _BLANK.sub("", message_id).strip("<>").casefold()
+    tidy = "".join(message_id.split()).strip("<>").casefold()
     if len(tidy) > _LONGEST_KEY:
         return "sha256:" + hashlib.sha256(tidy.encode("utf-8", "replace")).hexdigest()
     return tidy

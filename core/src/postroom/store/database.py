@@ -247,9 +247,10 @@ def insert_rows(
         _insert_statements[what] = cached
     statement, conversions = cached
     stored = [list(row) for row in values]
-    for row in stored:
-        for place, to_stored in conversions:
-            row[place] = to_stored(row[place])
+    for place, to_stored in conversions:
+        for row in stored:
+            if row[place] is not None:
+                row[place] = to_stored(row[place])
     if stored:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs
             database.connection().cursor().executemany(statement, stored)

@@ -78,7 +78,7 @@ class Told:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Answer:
     """What became of one message: what it says, without the files' contents, or an error's name."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from postroom.api import Listed, SettingsError, codes
@@ -203,12 +203,13 @@ def parse_date(text: bytes) -> datetime | None:
         return None
     day, month, year, hour, minute, second, sign, hours, minutes = match.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes))
+    if offset >= timedelta(days=1):
+        return None
     try:
-        zone = timezone(-offset if sign == b"-" else offset)
         local = datetime(
             int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second),
-            tzinfo=zone,
+            tzinfo=UTC,
         )  # fmt: skip
-        return local.astimezone(UTC)
+        return local + offset if sign == b"-" else local - offset
     except (KeyError, ValueError, OverflowError):
         return None
