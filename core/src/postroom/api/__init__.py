@@ -93,7 +93,7 @@ __all__ = [
     "hookimpl",
 ]
 
-_MODULES = ("verdict", "codes", "errors", "events", "context", "hookspecs", "transport", "credential")
+_MODULES = "verdict codes errors events context hookspecs transport credential".split()
 
 if not TYPE_CHECKING:  # a type checker is to see the names above, and no others
 
