@@ -368,6 +368,12 @@ def test_a_credential_is_added_shown_replaced_and_removed(
     )
     assert added.exit_code == 0, added.output
     assert "postroom credential check loft" in added.stdout
+    signs_in = command(
+        *("credential", "add", "cage", "whistle", "--keeper", "ann", "--person"),
+        *("--tune-env", "TUNE", "--expires-at", "2027-05-01"),
+    )
+    assert "postroom credential sign-in cage" in signs_in.stdout
+    assert command("credential", "remove", "cage").exit_code == 0
     assert command("credential", "add", "Loft", "whistle", "--keeper", "bob").exit_code == 1
 
     [row] = lines(command("credential", "list", "--json"))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from postroom.errors import LeaseLostError, PostroomError
 from postroom.pulse import Pulse
@@ -39,12 +40,18 @@ def _host() -> str:
     return f"{socket.gethostname()}/{namespace}"
 
 
+_ENDED: Final = "ZX"
+"""States of a process that has ended, and that its parent does not know of yet."""
+
+
 def _started(pid: int) -> str | None:
     """Return what tells a process from a later one with its number; None if there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         pass
+    else:
+        return None if fields[0] in _ENDED else fields[19]
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

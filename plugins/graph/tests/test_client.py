@@ -222,6 +222,14 @@ def test_error_bodies_of_every_shape_are_read(shape: str):
     assert (error.codes, error.message, error.request_id) == (wanted_codes, message, request_id)
 
 
+def test_a_refusal_is_told_with_its_code_as_microsoft_writes_it():
+    body = b'{"error":{"code":"Forbidden","message":"m","innerError":{"code":"ErrorAccessDenied"}}}'
+
+    error = explain(parse_error(403, body), "graph", "a@example.org", "list it")
+
+    assert error.sentence == "graph refused to list it for a@example.org: 403 ErrorAccessDenied m"
+
+
 def test_a_token_stands_in_no_error():
     body = b'{"error":{"code":"x","message":"bad token s3cret and eyJhbGciOiJub25lIn0.e30.x"}}'
 

@@ -97,8 +97,12 @@ def _add_callback(kind: CredentialKind) -> Callable[..., None]:
             values: dict[str, Any] = {}
             _take(kind, options, values)
             _put(name, kind, values, expires_at)
+            signs_in = kind.can_sign_in(credentials.load(credentials.find(name), kind))
         say(f"{name}: added")
-        say(f"Try it with: postroom credential check {name}")
+        if signs_in:
+            say(f"Sign in with: postroom credential sign-in {name}")
+        else:
+            say(f"Try it with: postroom credential check {name}")
 
     return run
 

@@ -83,7 +83,9 @@ _RESYNC: Final = frozenset(
 
 
 class GraphError(Exception):
-    """An answer that is no success. `codes`: those of the body, outermost first, lower case."""
+    """An answer that is no success. `codes`: those of the body, outermost first, lower case;
+    `spelled`: the innermost as it was written.
+    """
 
     def __init__(
         self,
@@ -93,8 +95,10 @@ class GraphError(Exception):
         *,
         request_id: str = "",
         retry_after: float | None = None,
+        spelled: str = "",
     ) -> None:
         super().__init__(f"{status} {'/'.join(codes)}")
+        self.spelled = spelled or (codes[-1] if codes else "")
         self.status, self.codes, self.message = status, codes, message
         self.request_id, self.retry_after = request_id, retry_after
 
@@ -140,15 +144,16 @@ def parse_error(
     except ValueError:
         found = None
     described = list(_descriptions(found))
-    codes = [_code_of(one) for one in described]
+    codes = [code for one in described if (code := _code_of(one))]
     messages = [_message_of(one) for one in described]
     text = next((one for one in messages if one), "") if described else _plain(body)
     return GraphError(
         status,
-        tuple(code for code in codes if code),
+        tuple(code.lower() for code in codes),
         quoted(text, secret),
         request_id=request_id or _request_id(described),
         retry_after=retry_after,
+        spelled=quoted(codes[-1], secret) if codes else "",
     )
 
 
@@ -171,7 +176,7 @@ def _descriptions(found: Any) -> Iterator[dict[str, Any]]:
 
 def _code_of(one: dict[str, Any]) -> str:
     code = one.get("code")
-    return code.lower() if isinstance(code, str) else ""
+    return code if isinstance(code, str) else ""
 
 
 def _message_of(one: dict[str, Any]) -> str:
@@ -205,15 +210,11 @@ def explain(error: GraphError, where: str, mailbox: str, doing: str) -> Transpor
 
     :param doing: what was refused, as a verb phrase: ``list the folder inbox``
     """
-    reason = " ".join([str(error.status), *_last_code(error), error.message]).strip()
+    reason = " ".join(filter(None, (str(error.status), quoted(error.spelled), error.message)))
     sentence = f"{where} refused to {doing} for {mailbox}: {reason}"
     if error.request_id:
         sentence += f" (request-id {quoted(error.request_id)})"
     return _by_code(error, sentence) or _by_status(error, sentence, where)
-
-
-def _last_code(error: GraphError) -> list[str]:
-    return [quoted(error.codes[-1])] if error.codes else []
 
 
 def _by_code(error: GraphError, sentence: str) -> TransportError | None:
