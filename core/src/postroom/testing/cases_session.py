@@ -19,7 +19,7 @@ from postroom.testing.expectations import (
     expect_nowhere,
     within,
 )
-from postroom.testing.leftovers import holdings, left_over
+from postroom.testing.leftovers import at_rest, left_over
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import Workplace, expect_well
 
@@ -246,7 +246,7 @@ class SessionCases(Conformance):
         if end == "refused":
             workplace.harness.refuse_password()
         workplace.spend(interrupts=end == "interrupted")  # what the process keeps is there now
-        before = holdings()
+        before = at_rest()
 
         for _ in range(_MANY_SESSIONS):
             workplace.spend(interrupts=end == "interrupted")

@@ -12,6 +12,7 @@ from postroom.testing import expectations
 _DESCRIPTORS = "/dev/fd"
 """Linux and macOS list a process's files and sockets there; elsewhere threads have to do."""
 _LOOK_SECONDS = 0.02
+_MOST_LOOKS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,19 @@ def holdings() -> Holdings:
     return Holdings(tuple(names), len(files))
 
 
+def at_rest() -> Holdings:
+    """Return what there is once nothing ends any more: the server's side of a connection may take
+    a moment."""
+    found = [holdings()]
+    patience = threading.Event()
+    while len(found) < _MOST_LOOKS and found[-3:] != [found[-1]] * 3:
+        patience.wait(_LOOK_SECONDS)
+        found.append(holdings())
+    return found[-1]
+
+
 def left_over(before: Holdings, *, fewer_than: int) -> dict[str, Any]:
-    """Return what there is more of than before, once it gets no less: what is about to end is
-    waited for, the server's side of a connection say.
+    """Return what there is more of than before, though it had the time to end.
 
     :param fewer_than: what grew by less does not count
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -473,6 +474,13 @@ class LeavesAConnectionOpenWhenItIsRefused(CrowReceiver):
         except AuthError:
             self.was_refused = True
             raise
+
+
+@found_by("test_closing_leaves_nothing_open")
+class LeavesAFileOpen(CrowReceiver):
+    def entries(self) -> list[Entry]:
+        os.open(os.devnull, os.O_RDONLY)
+        return super().entries()
 
 
 @found_by("test_closing_leaves_nothing_open")
