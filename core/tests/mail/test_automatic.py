@@ -272,6 +272,12 @@ def test_notice_of_an_auto_responder_makes_its_subject_count(text: str) -> None:
         "Das ist die dritte automatische Antwort. Wann kommt jemand?",
         "Thank you for your answer. Friday suits me.",
         "Do you not have people?",
+        "I need it this semester.",
+        "В посылке отсутствует лампа.",
+        "我不在家，请明天再送。",
+        "Ich war nicht da, als der Monteur kam.",
+        "La pièce est absente.",
+        "We have received your parcel, thank you.",
     ],
 )
 @pytest.mark.parametrize("subject", ["Auto-reply: Your repair", "Automatische Antwort: Bremse"])

@@ -133,16 +133,22 @@ AUTO_REPLY_NOTICE = re.compile(
     | \bwir\shaben\sihre\s(?:e-?mail|nachricht|anfrage)\serhalten
     | \bihre\s(?:e-?mail|nachricht|anfrage)\s(?:ist|wurde|wird)\s(?:\w+\s){0,4}
         (?:eingegangen|erhalten|weitergeleitet|bearbeitet)
-    | \b(?:en|de)\s(?:congés?|vacances) | \bavons\s(?:bien\s)?reçu\svotre | \bde\sretour\sle
+    | \bavons\s(?:bien\s)?reçu\svotre | \bje\sserai\sde\sretour
     | \bestar[ée]\s(?:ausente|fuera) | \bestoy\s(?:ausente|de\svacaciones) | \bhemos\srecibido\ssu
     | \bestou\s(?:ausente|fora|de\sférias) | \bestarei\s(?:ausente|fora) | \brecebemos\s(?:a\s)?sua
     | \bsono\s(?:\w+\s){0,2}(?:in\sferie|fuori\ssede) | \babbiamo\sricevuto\sla\ssua
-    | \bop\svakantie | \bniet\sop\skantoor | \bhebben\suw\s(?:e-?mail|bericht)\sontvangen
-    | \binte\spå\skontoret | \bsemester\b | \bikke\spå\skontoret | \bferie\b | \bfraværende\b
-    | \bolen\s(?:poissa|lomalla) | \bnieobecn | \bna\surlopie | \bnepřítom | \bdovolen
-    | \bnem\svagyok\saz\sirod | \bszabadságo | \bconcediu\b | \bofis\sdışı | \bizindeyim
-    | \bотсутств | \bв\sотпуске | \bвідсутн | \bу\sвідпустці | \bв\sотпуск\b | \bεκτός\sγραφείου
-    | \bαπουσιάζ | 不在 | 休暇 | 休假 | 出差 | 부재 | 휴가 | 출장
+    | \bik\sben\s(?:\w+\s){0,4}(?:op\svakantie|niet\sop\skantoor)
+    | \bhebben\suw\s(?:e-?mail|bericht)\sontvangen
+    | \bjag\s(?:är|har)\s(?:\w+\s){0,3}(?:inte\spå\skontoret|på\ssemester|semester)
+    | \bjeg\s(?:er|har|holder)\s(?:\w+\s){0,3}(?:ikke\spå\skontoret|på\sferie|ferie|fraværende)
+    | \bolen\s(?:\w+\s){0,3}(?:poissa|lomalla)
+    | \b(?:jestem|będę)\s(?:\w+\s){0,3}(?:nieobecn|na\surlopie)
+    | \b(?:jsem|budu)\s(?:\w+\s){0,3}(?:nepřítom|na\sdovolen) | \bnem\svagyok\saz\sirod
+    | \bszabadságo[nm]\s(?:vagyok|leszek) | \bsunt\s(?:\w+\s){0,2}în\sconcediu | \bizindeyim
+    | \b(?:я|нахожусь|буду)\s(?:\w+\s){0,3}в\sотпуске | \bотсутствую | \bбуду\sотсутствовать
+    | \b(?:я|буду)\s(?:\w+\s){0,3}(?:відсутн|у\sвідпустці) | \bαπουσιάζω | \bείμαι\sεκτός\sγραφείου
+    | 不在(?:にして|となり|中です|办公室|辦公室) | 休暇(?:中|を(?:いただ|取得))
+    | (?:正在|目前)(?:休假|出差) | 休假中 | 出差中 | 부재\s?중 | 휴가\s?중 | 출장\s?중
     """
 )
 """What stands in automatic replies, and now and then in people's: that someone is away, or that
