@@ -5,6 +5,7 @@ This is the small interface behind which a store outside the database could come
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 
 import zstandard
@@ -63,7 +64,9 @@ def load(raw_id: int) -> bytes:
 
     :raises NotFoundError: the bytes are not kept (any more)
     """
-    return b"".join(pieces(raw_id))
+    whole = io.BytesIO()  # a join would hold all of it twice
+    whole.writelines(pieces(raw_id))
+    return whole.getvalue()
 
 
 def beginnings(raw_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:

@@ -144,29 +144,30 @@ class Drafts:
         draft = self._draft(self._client.ask_json(request, accept=(201,)))
         with self._removed_on_failure(draft):
             for file in files:
-                if len(file.content) <= _MOST_AT_ONCE:
-                    self._attach(draft, file)
+                content = file.content
+                if len(content) <= _MOST_AT_ONCE:
+                    self._attach(draft, file, content)
                 else:
-                    self._upload(draft, file)
+                    self._upload(draft, file, content)
         return draft
 
-    def _attach(self, draft: Draft, file: File) -> None:
+    def _attach(self, draft: Draft, file: File, content: bytes) -> None:
         path = f"{path_of(draft.id)}/attachments"
-        self._client.ask(self._client.post(path, file.as_attachment()), accept=(201,))
+        self._client.ask(self._client.post(path, file.as_attachment(content)), accept=(201,))
 
-    def _upload(self, draft: Draft, file: File) -> None:
+    def _upload(self, draft: Draft, file: File, content: bytes) -> None:
         """Hand an attachment over in pieces, to a URL that needs no token and gets none.
 
         See https://learn.microsoft.com/graph/outlook-large-attachments.
         """
-        size = len(file.content)
+        size = len(content)
         item = {"attachmentType": "file", "size": size, **file.described()}
         path = f"{path_of(draft.id)}/attachments/createUploadSession"
         session = self._client.ask_json(self._client.post(path, {"AttachmentItem": item}))
         url = self._upload_url(session.get("uploadUrl"))
         start = 0
         while start < size:
-            piece = file.content[start : start + _PIECE]
+            piece = content[start : start + _PIECE]
             following = self._put(url, piece, start, size)
             if following <= start:
                 raise self._client.strange("an upload that does not go on")

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import email
 import email.policy
+import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any, Final
 
 from postroom.api import Outgoing
+
+from postroom_graph.lifting import Lifted
 
 _IN_REPLY_TO: Final = "String 0x1042"
 """PidTagInReplyToId."""
@@ -50,23 +53,28 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An attachment."""
+    """An attachment. `read` returns its content, which is held only while it is needed."""
 
     name: str
     content_type: str
-    content: bytes = field(repr=False)
+    read: Callable[[], bytes] = field(repr=False)
     content_id: str = ""
+
+    @property
+    def content(self) -> bytes:
+        """The content, decoded at each call."""
+        return self.read()
 
     def described(self) -> dict[str, Any]:
         """Return what Graph wants to know of it."""
         inline = {"isInline": True, "contentId": self.content_id} if self.content_id else {}
         return {"name": self.name, "contentType": self.content_type, **inline}
 
-    def as_attachment(self) -> dict[str, Any]:
+    def as_attachment(self, content: bytes) -> dict[str, Any]:
         """Return it as a fileAttachment."""
-        content = base64.b64encode(self.content).decode()
+        encoded = base64.b64encode(content).decode()
         kind = "#microsoft.graph.fileAttachment"
-        return {"@odata.type": kind, **self.described(), "contentBytes": content}
+        return {"@odata.type": kind, **self.described(), "contentBytes": encoded}
 
 
 class Letter:
@@ -74,8 +82,8 @@ class Letter:
 
     def __init__(self, outgoing: Outgoing) -> None:
         self._outgoing = outgoing
-        head, _, _ = outgoing.raw.partition(b"\r\n\r\n")
-        self._head = _parsed(head + b"\r\n\r\n")
+        end = outgoing.raw.find(b"\r\n\r\n")
+        self._head = _parsed(outgoing.raw[: end if end >= 0 else None] + b"\r\n\r\n")
         wanted = {address.casefold() for address in outgoing.recipients}
         named = {one.address.casefold() for one in (*self._people("To"), *self._people("Cc"))}
         self._unnamed = [one for one in outgoing.recipients if one.casefold() not in named]
@@ -98,7 +106,8 @@ class Letter:
 
     def as_properties(self) -> tuple[dict[str, Any], list[File]]:
         """Return the message as a JSON draft, and its attachments."""
-        whole = _parsed(self._outgoing.raw)
+        lifted = Lifted(self._outgoing.raw)
+        whole = _parsed(lifted.rest)
         body = whole.get_body(("html", "plain"))
         properties: dict[str, Any] = {
             "subject": str(self._head.get("Subject", "")),
@@ -113,7 +122,7 @@ class Letter:
         if own := self._own_headers():
             properties["internetMessageHeaders"] = own
         properties["singleValueExtendedProperties"] = list(self._extended())
-        return properties, list(_files(whole, body))
+        return properties, list(_files(whole, body, lifted))
 
     @property
     def _mark(self) -> str:
@@ -163,7 +172,7 @@ def _body(part: Any) -> dict[str, str]:
     return {"contentType": kind, "content": str(part.get_content())}
 
 
-def _files(whole: EmailMessage, body: Any) -> Iterator[File]:
+def _files(whole: EmailMessage, body: Any, lifted: Lifted) -> Iterator[File]:
     """Yield every leaf that is not shown as text; a message within stays whole."""
     for part in _leaves(whole):
         is_shown = part.get_content_maintype() == "text" and not part.is_attachment()
@@ -174,7 +183,7 @@ def _files(whole: EmailMessage, body: Any) -> Iterator[File]:
         yield File(
             part.get_filename() or _NAMES.get(part.get_content_type(), "attachment"),
             part.get_content_type(),
-            _content(part),
+            functools.partial(_content, part, lifted),
             content_id if is_inline else "",
         )
 
@@ -188,12 +197,12 @@ def _leaves(part: EmailMessage) -> Iterator[EmailMessage]:
             yield from _leaves(one)
 
 
-def _content(part: EmailMessage) -> bytes:
+def _content(part: EmailMessage, lifted: Lifted) -> bytes:
     if part.get_content_maintype() == "message":
         inner: Sequence[Any] = part.get_payload() if part.is_multipart() else ()  # type: ignore[assignment]
-        return b"".join(bytes(one) for one in inner)
+        return lifted.restored(b"".join(bytes(one) for one in inner))
     found = part.get_payload(decode=True)
-    return found if isinstance(found, bytes) else b""
+    return lifted.decoded(found) if isinstance(found, bytes) else b""
 
 
 _NAMES: Final = {"message/rfc822": "message.eml"}
