@@ -9,6 +9,7 @@ import logging
 import subprocess
 import sys
 import tracemalloc
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from postroom import credential_check, credentials, plugins, token_memory, tokens
 from postroom.api import AuthError, Token
 from postroom.store.models import Credential, CredentialToken
-from postroom_test_servers.dovecot import Dovecot
+from postroom_test_servers.dovecot import Dovecot, introspection, running_dovecot
 from postroom_test_servers.google_login import GoogleLogin
 from postroom_test_servers.microsoft_login import (
     GRAPH,
@@ -306,6 +307,65 @@ ca_file = "{contoso["ca_file"]}"
     microsoft_login.revoke_tokens()
     account.append(b"From: Ann <ann@x.org>\nSubject: There\nMessage-ID: <2@x.org>\n\nThere\n")
     assert command("run", "--once").exit_code == 0
+    assert len(command("question", "list", "--json").stdout.splitlines()) == 2
+
+
+@pytest.fixture(scope="module")
+def google_dovecot(
+    authority: PrivateAuthority, running_google_login: GoogleLogin
+) -> Iterator[Dovecot]:
+    """A Dovecot that takes tokens of `google_login`, as Gmail does."""
+    certificate = authority.issue("localhost", "127.0.0.1")
+    with (
+        introspection(running_google_login.introspection_uri, authority.ca_file) as extra,
+        running_dovecot(certificate, extra=extra) as server,
+    ):
+        yield server
+
+
+@pytest.mark.parametrize("by", ["service account", "consent"])
+def test_mail_is_retrieved_with_tokens_of_google(
+    by: str,
+    google_login: GoogleLogin,
+    google_dovecot: Dovecot,
+    authority: PrivateAuthority,
+    command: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    address = f"{uuid.uuid4().hex[:8]}@shop.example"
+    account = google_dovecot.new_user(address)
+    account.append(b"From: Ann <ann@x.org>\nSubject: Where?\nMessage-ID: <1@x.org>\n\nWhere?\n")
+    google_login.consented = address
+    (tmp_path / "key.json").write_text(google_login.new_service_account())
+    identity, secret, refresh = google_login.new_client()
+    monkeypatch.setenv("SECRET", secret)
+    monkeypatch.setenv("REFRESH", refresh)
+    ca_file = str(authority.ca_file)
+    proof = {
+        "service account": ["--service-account-file", str(tmp_path / "key.json")],
+        "consent": [
+            *("--client-id", identity, "--client-secret-env", "SECRET"),
+            *("--refresh-token-env", "REFRESH", "--token-uri", google_login.token_uri),
+        ],
+    }[by]
+    side = ["--host", "localhost", "--port", str(google_dovecot.imaps), "--username", address]
+
+    for words in (
+        ["credential", "add", "shop", "google", *proof, "--ca-file", ca_file],
+        ["mailbox", "add", address, "--start", "all"],
+        ["mailbox", "incoming", address, "imap", *side, "--credential", "shop"],
+        ["mailbox", "incoming", address, "imap", "--ca-file", ca_file],
+        ["credential", "check", "shop"],
+        ["mailbox", "test", address],
+        ["run", "--once"],
+    ):
+        done = command(*words)
+        assert done.exit_code == 0, done.output
+    google_login.revoke_tokens()
+    account.append(b"From: Ann <ann@x.org>\nSubject: There\nMessage-ID: <2@x.org>\n\nThere\n")
+    assert command("run", "--once").exit_code == 0
+
     assert len(command("question", "list", "--json").stdout.splitlines()) == 2
 
 

@@ -34,6 +34,7 @@ class GoogleLogin:
         self._lock = threading.RLock()
         self._resets = 0
         self.token_uri = f"{self._server.url}/token"
+        self.introspection_uri = f"{self._server.url}/introspect"
         self.issued: list[str] = []
         """Every access token: what may stand nowhere in clear."""
         self.reset()
@@ -47,6 +48,8 @@ class GoogleLogin:
             """The scopes that a domain's administrator allowed, by service account."""
             self.users: set[str] = set()
             """Those that exist; empty: everybody."""
+            self.consented = "consented"
+            """Whose mailbox refresh tokens open."""
             self._clients: dict[tuple[str, str], set[str]] = {}
             self._tokens: dict[str, str] = {}
             self.grants: Counter[str] = Counter()
@@ -107,14 +110,20 @@ class GoogleLogin:
             for tokens in self._clients.values():
                 tokens.clear()
 
+    def revoke_tokens(self) -> None:
+        """Let mail servers refuse every access token that was issued so far."""
+        self._tokens.clear()
+
     def accepts(self, token: str) -> str | None:
         """Return whose mailbox a token opens, None if it opens none."""
         return self._tokens.get(token)
 
     def _answer(self, request: Request) -> Response | None:
         began = self._resets
-        self.before_answer(request)
         form = request.form()
+        if request.path == "/introspect":
+            return self._introspect(form)
+        self.before_answer(request)
         with self._lock:
             if self._resets != began:
                 return None  # it waited beyond the end of its test
@@ -130,6 +139,12 @@ class GoogleLogin:
             if form.get("grant_type") == "refresh_token":
                 return self._by_refresh_token(form)
         return _refused(400, "unsupported_grant_type", "Invalid grant_type")
+
+    def _introspect(self, form: Mapping[str, str]) -> Response:
+        """Tell a mail server about a token (RFC 7662), for Dovecot."""
+        owner = self.accepts(form.get("token", ""))
+        answer = {"active": False} if owner is None else {"active": True, "username": owner}
+        return Response.of_json(200, answer)
 
     def _by_assertion(self, form: Mapping[str, str]) -> Response:
         assertion = form.get("assertion", "")
@@ -157,7 +172,7 @@ class GoogleLogin:
             return _refused(401, "invalid_client", "The OAuth client was not found.")
         if form.get("refresh_token") not in known:
             return _refused(400, "invalid_grant", "Token has been expired or revoked.")
-        return self._issue("refresh_token", "consented")
+        return self._issue("refresh_token", self.consented)
 
     def _issue(self, grant: str, subject: str) -> Response:
         token = f"ya29.{secrets.token_urlsafe(60)}"
