@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from postroom import crew, mailboxes, plugins, sides
+from postroom import crew, importing, mailboxes, plugins, sides
 from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, codes
 from postroom.api.transport import Wanted
 from postroom.crew import MOST_LEFT_BEHIND, Crew
@@ -15,7 +16,7 @@ from postroom.errors import LeaseLostError
 from postroom.leases import Keeper, Lease, claim, new_owner
 from postroom.runner import Runner
 from postroom.store.models import Mailbox, Receipt, Side, Trouble
-from postroom_test_servers.pigeon import FakePlugins, Homing
+from postroom_test_servers.pigeon import FakePlugins, Homing, PigeonSettings
 
 
 class Sleeper:
@@ -213,3 +214,23 @@ def test_what_came_before_a_plugin_hung_is_stored_once(
     assert [visit.is_alive() for visit in visits] == [False]
     assert Receipt.select().count() == 2
     assert not Mailbox.get_by_id(mailbox.id).cursor
+
+
+class _PathSettings(PigeonSettings):
+    path: str
+
+
+def test_an_import_whose_files_are_silent_ends(
+    pigeon: SleepyPigeon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "1")
+    monkeypatch.setattr(pigeon, "receiver_settings", lambda: _PathSettings)
+    pigeon.says = lambda: None
+    mailbox = mailboxes.find("0@example.org")
+    source = importing.source(plugins.load(), "homing", str(tmp_path), {"host": "loft"})
+
+    with pytest.raises(TransientError, match=r"homing.* gave no sign of life in fetch") as caught:
+        source.bring_in(mailbox, plugins.load())
+
+    assert caught.value.code is codes.TIMEOUT
+    assert not Side.select().where(Side.lease_owner.is_null(False)).exists()

@@ -26,6 +26,7 @@ from postroom.api.transport import (
 )
 from postroom.context import SessionContext
 from postroom.ledger import ENTRANCE
+from postroom.pulse import Pulse, WatchedReceiver
 from postroom.store.models import Mailbox
 
 PIPE = f"{ENTRANCE}pipe:"
@@ -39,6 +40,7 @@ class Entrance:
     :param acknowledges: whether new questions are acknowledged, where the mailbox does so
     :param transport: None: only what is here already is written down anew, from quarantine
     :param passed: told the number of messages that were delivered, or were known already
+    :param pulse: by which the transport's calls are timed
     """
 
     prefix: str
@@ -46,12 +48,15 @@ class Entrance:
     transport: Transport | None = None
     settings: Any = None
     passed: Callable[[int], None] = lambda _: None
+    pulse: Pulse | None = None
 
     def open(self, address: str) -> Receiver:
         """Return a receiver for the mailbox with this address; its refs have the prefix."""
         assert self.transport is not None  # noqa: S101 - nothing is fetched without one
         context = SessionContext(address, self.transport.name, self.settings)
         receiver = self.transport.open_receiver(self.settings, context)
+        if self.pulse is not None:
+            receiver = WatchedReceiver(receiver, self.pulse)
         return _Prefixed(receiver, self.prefix, self.passed)
 
 

@@ -16,9 +16,11 @@ from typing import Any
 from postroom import sides
 from postroom.api.transport import Transport
 from postroom.entrances import Entrance, import_prefix
+from postroom.foreground import attend
 from postroom.intake import Retrieval
 from postroom.leases import LEASE_SECONDS, Keeper, Lease, new_owner
 from postroom.plugins import Plugins
+from postroom.pulse import Pulse
 from postroom.side_settings import validate
 from postroom.store.models import Mailbox, Side
 from postroom.tally import Tally
@@ -65,20 +67,23 @@ class Source:
         try:
             while not (tally.complete or stop.is_set()):
                 with _leased(side, keeper) as lease:
+                    lease.pulse.who = plugins.who_offers(self.transport.name)
                     visit = Retrieval(
                         lease,
                         plugins,
                         stop=stop,
                         understanding=in_workers(plugins, pool),
-                        entrance=self._entrance(passed),
+                        entrance=self._entrance(passed, lease.pulse),
                     )
-                    tally.add(visit.run())
+                    tally.add(attend(lease, visit.run, stop=stop))
         finally:
             keeper.close()
             pool.close()
         return tally
 
-    def _entrance(self, passed: Callable[[int], None] = lambda _: None) -> Entrance:
+    def _entrance(
+        self, passed: Callable[[int], None] = lambda _: None, pulse: Pulse | None = None
+    ) -> Entrance:
         prefix = import_prefix(self.transport.name, self.path)
         return Entrance(
             prefix,
@@ -86,6 +91,7 @@ class Source:
             transport=self.transport,
             settings=self.settings,
             passed=passed,
+            pulse=pulse,
         )
 
 
@@ -114,7 +120,6 @@ def _leased(side: Side, keeper: Keeper) -> Iterator[Lease]:
     finally:
         keeper.drop(lease)
         was_asked = lease.wanted_by_another()
-        if not lease.lost:
-            lease.release()
+        lease.release()
     if was_asked:
         time.sleep(1.0)
