@@ -48,24 +48,42 @@ class HangsError(TransientError):
 
 
 class Visit:
-    """One visit to one side of a mailbox, in a thread of its own."""
+    """One visit to one side of a mailbox, in a thread of its own.
 
-    def __init__(self, lease: Lease, work: Callable[[], None], transport: str = "") -> None:
+    :param wake: set when it is over
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        work: Callable[[], None],
+        transport: str = "",
+        wake: threading.Event | None = None,
+    ) -> None:
         self.lease = lease
         self.transport = transport
         self.interrupted_at: float | None = None
+        self._over = threading.Event()
+
+        def work_and_tell() -> None:
+            try:
+                work()
+            finally:
+                self._over.set()
+                if wake is not None:
+                    wake.set()
+
         # A daemon: one that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=work, name=f"visit-{lease.side_id}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=work_and_tell, name=f"visit-{lease.side_id}", daemon=True)
+        thread.start()
 
     def is_over(self) -> bool:
-        """Say whether the thread has ended."""
-        return not self._thread.is_alive()
+        """Say whether the work has ended; whoever was woken by it does not wait for the thread."""
+        return self._over.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end, not for longer; say whether it has ended."""
-        self._thread.join(seconds)
-        return self.is_over()
+        return self._over.wait(seconds)
 
     def tend(self) -> bool:
         """Interrupt it if its plugin stalls; False if it does not end by that."""
@@ -125,14 +143,7 @@ class Crew:
             sentence = f"{who} is not asked any more: {hanging} of its sessions hang."
             give_back(lease, HangsError(sentence), self._plugins, self._keeper)
             return
-
-        def work_and_tell() -> None:
-            try:
-                work()
-            finally:
-                self._wake.set()
-
-        self._working.append(Visit(lease, work_and_tell, side.transport))
+        self._working.append(Visit(lease, work, side.transport, self._wake))
 
     def tend(self) -> None:
         """Forget what ended, interrupt what stalls, leave behind what does not end."""

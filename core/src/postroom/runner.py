@@ -228,19 +228,20 @@ class Runner:
         waiting = set(find())
         deadline = time.monotonic() + LEASE_SECONDS + 5
         while not self._stop.is_set() and self._core_error is None:
-            if not self._start_some(waiting, direction):
+            started = self._start_some(waiting, direction)
+            self._crew.tend()
+            if not self._crew.is_busy:
+                if not waiting:
+                    waiting, self._gave_way = self._gave_way, set()
+                    if not waiting:
+                        return
+                    continue
+                if time.monotonic() > deadline:
+                    self.outcome.try_later = True
+                    return
+            if not started:
                 self._wake.wait(0.1)
                 self._wake.clear()
-            self._crew.tend()
-            if self._crew.is_busy:
-                continue
-            if not waiting:
-                waiting, self._gave_way = self._gave_way, set()
-                if not waiting:
-                    return
-            elif time.monotonic() > deadline:
-                self.outcome.try_later = True
-                return
         self._crew.end()
         if self._core_error is not None:
             raise self._core_error
