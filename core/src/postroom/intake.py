@@ -54,7 +54,7 @@ logger = logging.getLogger(__name__)
 BATCH_COUNT = 256
 FIRST_COUNT = 32
 """Batches begin small and double, so that there is soon something to understand and to write."""
-BATCH_BYTES = 2 << 20
+BATCH_BYTES = 4 << 20
 BATCH_SECONDS = 2.0
 """What a slow server hands out is committed in smaller batches: a runner that is killed again and
 again, or asked to give way, still gets on."""
