@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -450,6 +451,26 @@ def test_the_check_command_says_what_failed(loft: Whistle, command: Command) -> 
     assert result.exit_code == 1
     last = json.loads(result.stdout.splitlines()[-1])
     assert (last["outcome"], last["detail"]) == ("fail", "The loft refused.")
+
+
+def test_a_check_ends_although_the_kind_hangs(
+    loft: Whistle, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", "1")
+    credentials.put("loft", "whistle", {**WHISTLE, "timeout_seconds": 0.5})
+    goes_on = threading.Event()
+    loft.answer = lambda _: (goes_on.wait(60), None)[1]
+
+    result = command("credential", "check", "loft", "--purpose", "smtp", "--json")
+    goes_on.set()
+    [left_behind] = [one for one in threading.enumerate() if one.name == "visit-0"]
+    left_behind.join(30)
+
+    assert result.exit_code == 1
+    *others, last = map(json.loads, result.stdout.splitlines())
+    assert {row["step"]: row["outcome"] for row in others}["settings"] == "ok"
+    assert (last["step"], last["outcome"]) == ("plugin", "fail")
+    assert "credential whistle did not come back from check" in last["detail"]
 
 
 def test_the_sign_in_command_shows_the_code(loft: Whistle, command: Command) -> None:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from postroom import credential_expiry, credentials, secrets, token_memory
 from postroom.api.credential import CredentialKind, SignIn
 from postroom.api.errors import TransportError
 from postroom.api.transport import CheckStep
+from postroom.crew import HangsError
 from postroom.errors import InputError, PostroomError
+from postroom.foreground import attend
+from postroom.leases import NoLease
 from postroom.plugins import Plugins
 from postroom.store.database import now, transaction
 from postroom.store.models import Credential, CredentialToken
 from postroom.tokens import KindContext, bug
+
+if TYPE_CHECKING:
+    from postroom.api.settings import CredentialSettings
 
 
 def check(
@@ -37,14 +44,36 @@ def check(
         settings = credentials.load(credential, kind)
         needed, user = _needs(credential, kind, plugins)
         wanted = [*purposes] or needed or [*kind.usual_purposes(settings)]
-        yield from kind.check(
-            settings, KindContext(credential), purposes=wanted, mailbox=mailbox or user
-        )
+        yield from _tried(kind, settings, credential, wanted, mailbox or user)
+    except HangsError as error:
+        yield CheckStep("plugin", "fail", error.sentence, error.next_step)
     except (TransportError, PostroomError) as error:
         yield CheckStep("settings", "fail", error.sentence, error.next_step)
     except Exception as error:
         assert kind is not None  # noqa: S101 - only its calls raise anything else
         yield CheckStep("plugin", "fail", bug(kind, error).sentence, "Report it to its author.")
+
+
+def _tried(
+    kind: CredentialKind,
+    settings: CredentialSettings,
+    credential: Credential,
+    purposes: Sequence[str],
+    mailbox: str,
+) -> Iterator[CheckStep]:
+    """Yield the kind's own steps; it is watched, but has nothing that could be interrupted."""
+    look = NoLease(0)
+    look.pulse.who = f"The plugin of the credential {kind.name}"
+    look.pulse.adapt(settings)
+    steps: list[CheckStep] = []
+
+    def check() -> Iterator[CheckStep]:
+        return kind.check(settings, KindContext(credential), purposes=purposes, mailbox=mailbox)
+
+    try:
+        attend(look, lambda: steps.extend(look.pulse.each("check", check)))
+    finally:
+        yield from [*steps]
 
 
 def _end_step(credential: Credential) -> CheckStep:
