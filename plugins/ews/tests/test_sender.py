@@ -60,6 +60,49 @@ def test_draft_is_sent_and_a_copy_is_kept(
     assert [one.recipients for one in exchange.sent] == [("ann@customer.example",)]
 
 
+def test_draft_whose_answer_is_lost_is_removed_at_once(
+    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender
+) -> None:
+    sender = open_sender()
+    sender.prepare(outgoing(message_id="2@desk.example.org"))
+    exchange.fail("CreateItem", cut="after")
+
+    with pytest.raises(TransientError):
+        sender.prepare(outgoing())
+
+    assert drafts(box) == 1
+
+
+def test_draft_that_nobody_heard_of_is_removed_by_the_next_session(
+    box: Mailbox, exchange: ExchangeServer, open_sender: OpenSender
+) -> None:
+    first = open_sender()
+    other = first.prepare(outgoing(message_id="2@desk.example.org"))
+    exchange.fail("CreateItem", cut="after")
+    exchange.fail("FindItem", cut="before", times=2)  # as if the process were dead
+    with pytest.raises(TransientError):
+        first.prepare(outgoing())
+    assert drafts(box) == 2
+    exchange.heal()
+
+    open_sender().send(outgoing(), None)
+
+    [left] = box.items_in(box.well_known("drafts"))
+    assert left.id == json.loads(other or "")["id"]
+    assert len(exchange.sent) == 1
+
+
+@pytest.mark.parametrize("fault", [{"code": "ErrorInvalidRequest"}, {"status": 500}])
+def test_server_that_lists_no_drafts_sends_as_well(
+    exchange: ExchangeServer, open_sender: OpenSender, fault: dict[str, Any]
+) -> None:
+    exchange.fail("FindItem", **fault)
+
+    open_sender().send(outgoing(), None)
+
+    assert len(exchange.sent) == 1
+
+
 def test_no_copy_is_kept_where_none_is_wanted(box: Mailbox, open_sender: OpenSender) -> None:
     open_sender().send(outgoing(save_to_sent=False), None)
 

@@ -232,6 +232,21 @@ def test_a_draft_that_nobody_heard_of_is_removed_by_the_next_session(
     assert len(mailbox.delivered) == 1
 
 
+def test_drafts_are_listed_again_where_that_failed(
+    open_sender: OpenSender, mailbox: GraphMailbox, graph_server: GraphServer, letter: Letter
+):
+    mailbox.rewrites_message_ids = True
+    open_sender().prepare(letter())
+    sender = open_sender()
+    graph_server.on(r"GET .*/drafts/messages", CUT, times=2)
+    with pytest.raises(TransientError):
+        sender.prepare(letter())
+
+    sender.prepare(letter())
+
+    assert in_folder(mailbox, "drafts") == 1
+
+
 def test_a_draft_whose_answer_is_lost_is_removed_at_once_whatever_its_message_id(
     open_sender: OpenSender, mailbox: GraphMailbox, graph_server: GraphServer, letter: Letter
 ):

@@ -5,6 +5,7 @@ After a lost answer the draft says what became of it: while it is a draft it was
 
 from __future__ import annotations
 
+import contextlib
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from postroom_ews.elements import NAMES, Element, M, T, fields, id_under, instan
 from postroom_ews.errors import GONE, UNCERTAIN, HttpRefused, code_of
 from postroom_ews.exchange import MOST_WAITS, chain, failure, raise_failure
 from postroom_ews.folders import Folder
+from postroom_ews.leftovers import HEADER, Leftovers, mark_of
 from postroom_ews.session import EwsSession
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ class EwsSender(EwsSession, Sender):
     """Sends for one mailbox."""
 
     _settings: EwsSenderSettings
+    _leftovers: Leftovers | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._leftovers = None
+        super().close()
 
     # ------------------------------------------------------------------ the draft
 
@@ -83,6 +91,19 @@ class EwsSender(EwsSession, Sender):
             return None
 
     def _save(self, outgoing: Outgoing) -> _Draft:
+        """Save the message; a draft that an earlier attempt did not hear of goes first."""
+        leftovers = self._leftovers = self._leftovers or Leftovers(self.exchange(), self.folders())
+        leftovers.remove(outgoing.message_id)
+        try:
+            return self._saved(outgoing)
+        except TransientError:
+            leftovers.forget()
+            if self._has_asked() and not self._was_interrupted:
+                with contextlib.suppress(TransportError):
+                    leftovers.remove(outgoing.message_id)
+            raise
+
+    def _saved(self, outgoing: Outgoing) -> _Draft:
         exchange, doing = self.exchange(), "save a message"
         payload = M.CreateItem(
             M.SavedItemFolderId(self.folders().element(_DRAFTS)),
@@ -268,16 +289,17 @@ class _State(NamedTuple):
 
 
 def _with_hidden(outgoing: Outgoing) -> bytes:
-    """Return the bytes with a Bcc for recipients that stand in no header: there is no envelope.
+    """Return the bytes with a mark, and a Bcc for recipients that stand in no header: there is no
+    envelope.
 
-    Exchange takes it out before it sends.
+    Exchange takes the Bcc out before it sends.
     """
     header = BytesHeaderParser().parsebytes(outgoing.raw)
     values = [_unicode(value) for name, value in header.raw_items() if name.lower() in _VISIBLE]
     visible = {address.lower() for _, address in getaddresses(values)}
     hidden = [one for one in outgoing.recipients if one.lower() not in visible]
-    line = b"".join(_bcc(hidden))
-    return line + outgoing.raw
+    mark = f"{HEADER}: {mark_of(outgoing.message_id)}\r\n".encode()
+    return mark + b"".join(_bcc(hidden)) + outgoing.raw
 
 
 def _unicode(value: object) -> str:

@@ -33,9 +33,10 @@ class Leftovers:
         :raises GraphError: the server refused
         """
         if self._by_mark is None:
-            self._by_mark = defaultdict(list)
+            found = defaultdict[str, list[str]](list)
             for mark, draft_id in self._marked():
-                self._by_mark[mark].append(draft_id)
+                found[mark].append(draft_id)
+            self._by_mark = found
         return self._by_mark.pop(mark_of(message_id), [])
 
     def forget(self) -> None:

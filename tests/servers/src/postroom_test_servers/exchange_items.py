@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from email.parser import BytesHeaderParser
 from typing import Any, Final
 
 from postroom_test_servers.exchange_soap import NAMES, Element, Refused, T
@@ -88,7 +89,14 @@ def extended_name(uri: Element) -> str:
 def _extended_value(item: Item, name: str) -> str | None:
     if name in item.extended:
         return str(item.extended[name])
+    if name.startswith("InternetHeaders/"):
+        return _header(item, name.partition("/")[2])
     return str(_INTEGERS[name](item)) if name in _INTEGERS else None
+
+
+def _header(item: Item, name: str) -> str | None:
+    found = BytesHeaderParser().parsebytes(item.mime).get(name)
+    return None if found is None else str(found)
 
 
 def value_of(item: Item, uri: Element) -> str | None:
