@@ -358,6 +358,9 @@ def test_answer_is_read_whole_where_the_server_closes_after_it(
 
     done = fetch(open_receiver(), limits=Limits(batch_bytes=4 << 20))
 
+    for one in done:
+        if isinstance(one, Fetched) and isinstance(one.raw, Spool):
+            one.raw.close()
     assert sorted(refs(done)) == sorted(item.id for item in items)
     assert exchange.most_open <= 2  # the last one may still be closing
 
