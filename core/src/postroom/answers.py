@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,7 +24,7 @@ from postroom.mail.text import readable, storable
 from postroom.mail.threading import reply_references, reply_subject
 from postroom.names import checked_name
 from postroom.outgoing import addresses, distinct, letterhead, new_id, queue
-from postroom.store.database import now, transaction
+from postroom.store.database import is_among, now, rows, transaction
 from postroom.store.models import Mailbox, Message, Outbox, Question
 from postroom.views import own_addresses
 
@@ -48,45 +48,67 @@ class OutgoingMissingError(InputError):
 # ---------------------------------------------------------------------- acknowledgements
 
 
-def queue_acknowledgement(question: Question, message: Message, template: str) -> Outbox | None:
-    """Tell the customer that the question was received; None: better not.
+class Acknowledgements:
+    """Tells customers of one mailbox that their questions were received; what all of a batch have
+    in common is read once. In the caller's transaction.
 
-    :param message: the stored row of what opened the question
-    :param template: see `templates`; blank: the default text
+    :param numbers: of the questions that may be acknowledged
     """
-    mailbox = Mailbox.get_by_id(message.mailbox_id)
-    recipient = _acknowledged_to(message)
-    head = letterhead(mailbox)
-    if recipient is None or head is None or not _may_acknowledge(question, message, mailbox):
-        return None
-    with transaction():
+
+    def __init__(self, mailbox: Mailbox, numbers: Iterable[int]) -> None:
+        self._mailbox = mailbox
+        self._head = letterhead(mailbox)
+        self._own = own_addresses()
+        self._done = _acknowledged(numbers)
+        self._had: dict[str, int] = {}
+        """How many automatic mails a correspondent had lately, by `contact_key`."""
+
+    def queue(self, question: Question, message: Message, template: str) -> Outbox | None:
+        """Queue one; None: better not.
+
+        :param message: what opened the question
+        :param template: see `templates`; blank: the default text
+        """
+        if self._head is None or question.id in self._done:
+            return None
+        recipient = _acknowledged_to(message, self._own)
+        if recipient is None or not _may_acknowledge(question, message, self._mailbox):
+            return None
         message_id = new_id()
-        if _is_acknowledged(question) or _has_had_enough(recipient):
+        if self._has_had_enough(recipient):
             return None
         draft = Draft(
-            from_=head.from_,
+            from_=self._head.from_,
             to=(recipient,),
-            reply_to=head.reply_to,
+            reply_to=self._head.reply_to,
             subject=_acknowledged_subject(question, message),
-            text=_acknowledgement_text(question, mailbox, template),
-            message_id=head.new_message_id(),
+            text=_acknowledgement_text(question, self._mailbox, template),
+            message_id=self._head.new_message_id(),
             date=now().replace(microsecond=0),
             in_reply_to=message.internet_id,
             references=_references(message),
             automatic="auto-replied",
         )
+        kind = "acknowledgement"
         try:
-            return queue(
-                question,
-                mailbox,
-                draft,
-                message_id=message_id,
-                kind="acknowledgement",
-                instant=now(),
-            )[1]
+            _, row = queue(
+                question, self._mailbox, draft, message_id=message_id, kind=kind, instant=now()
+            )
         except ValueError as error:  # an address that cannot be written; no reason to lose the mail
             logger.info("Question %s is not acknowledged: %s", question.id, error)
             return None
+        self._done.add(question.id)
+        self._had[contact_key(recipient.address)] += 1
+        return row
+
+    def _has_had_enough(self, recipient: Address) -> bool:
+        key = contact_key(recipient.address)
+        if key not in self._had:
+            self._had[key] = _automatic_mails_to(key)
+        had = self._had[key]
+        if had >= MOST_AUTOMATIC:
+            logger.info("A correspondent had %s automatic mails in a day and gets no more.", had)
+        return had >= MOST_AUTOMATIC
 
 
 def _may_acknowledge(question: Question, message: Message, mailbox: Mailbox) -> bool:
@@ -97,9 +119,8 @@ def _may_acknowledge(question: Question, message: Message, mailbox: Mailbox) -> 
     return received_at is not None and received_at >= mailbox.first_contact_at
 
 
-def _acknowledged_to(message: Message) -> Address | None:
+def _acknowledged_to(message: Message, own: Collection[str]) -> Address | None:
     """Return the one to tell: Reply-To, else From; nobody if either is one of ours."""
-    own = own_addresses()
     named = addresses(message.reply_to)
     sender = Address(message.from_address, message.from_name) if message.from_address else None
     if any(address_key(one.address) in own for one in (*named, *([sender] if sender else []))):
@@ -108,29 +129,26 @@ def _acknowledged_to(message: Message) -> Address | None:
     return recipient if recipient is not None and is_usable(recipient.address) else None
 
 
-def _is_acknowledged(question: Question) -> bool:
-    return bool(
-        Message.select()
-        .where((Message.question == question.id) & (Message.kind == "acknowledgement"))
-        .exists()
+def _acknowledged(numbers: Iterable[int]) -> set[int]:
+    """Return which of these questions were acknowledged."""
+    query = Message.select(Message.question).where(
+        is_among(Message.question, numbers) & (Message.kind == "acknowledgement")
     )
+    return {number for (number,) in rows(query)}
 
 
-def _has_had_enough(recipient: Address) -> bool:
+def _automatic_mails_to(key: str) -> int:
     """Count what went to this correspondent from any mailbox, sent or on its way."""
-    sent = (
+    return int(
         Outbox.select()
         .where(
-            (Outbox.recipient_key == contact_key(recipient.address))
+            (Outbox.recipient_key == key)
             & (Outbox.created_at > now() - AUTOMATIC_SPAN)
             & Outbox.is_automatic
             & (Outbox.state != "cancelled")
         )
         .count()
     )
-    if sent >= MOST_AUTOMATIC:
-        logger.info("A correspondent had %s automatic mails in a day and gets no more.", sent)
-    return bool(sent >= MOST_AUTOMATIC)
 
 
 def _acknowledged_subject(question: Question, message: Message) -> str:

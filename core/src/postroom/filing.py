@@ -6,6 +6,7 @@ Everything runs in the transaction of the batch, which intake opens.
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from peewee import OperationalError
 
@@ -13,7 +14,7 @@ from postroom import contacts
 from postroom.conversations import Conversations, write
 from postroom.errors import LeaseLostError, StoreError
 from postroom.ledger import Ledger, live_receipts
-from postroom.records import Prepared, ReceiptRow, insert_messages, insert_receipts
+from postroom.records import Prepared, ReceiptRow, as_message, insert_messages, insert_receipts
 from postroom.secrets import installation_secret
 from postroom.store import raws
 from postroom.store.database import allocate_ids, is_among, is_sqlite, now, rows, transaction
@@ -118,8 +119,7 @@ class Filing:
         raws.insert([(item.raw_id, item.packed) for item in kept if item.raw_id is not None])
         insert_messages(self._mailbox.id, stored, instant)
         insert_receipts(self._mailbox.id, (self._receipt(item) for item in prepared), instant)
-        for item in stored:
-            self._acknowledge(item)
+        self._acknowledge([item for item in stored if self._is_to_be_acknowledged(item)], instant)
         for item in prepared:
             self._tally.count(item.outcome)
         return stored
@@ -206,18 +206,27 @@ class Filing:
             is_settled=self._mailbox.disposition == "leave",
         )
 
-    def _acknowledge(self, item: Prepared) -> None:
-        template = item.incoming.verdict.acknowledgement
-        placement = item.placement
-        if not self._acknowledges or template is None or placement is None or not placement.opened:
-            return
-        if not item.incoming.parsed.may_auto_reply or item.incoming.verdict.may_auto_reply is False:
-            return
+    def _is_to_be_acknowledged(self, item: Prepared) -> bool:
+        placement, verdict = item.placement, item.incoming.verdict
+        if (
+            not self._acknowledges
+            or verdict.acknowledgement is None
+            or verdict.may_auto_reply is False
+        ):
+            return False
+        if placement is None or not placement.opened or not item.incoming.parsed.may_auto_reply:
+            return False
         received_at = item.received_at or item.incoming.parsed.received_at
-        if received_at is None or received_at < self._mailbox.first_contact_at:
-            return  # first contact is safe (invariant 10)
-        from postroom import answers  # not needed where nothing is acknowledged
+        # first contact is safe (invariant 10)
+        return received_at is not None and received_at >= self._mailbox.first_contact_at
 
-        with transaction():
-            message = Message.get_by_id(item.message_id)
-            answers.queue_acknowledgement(placement.question, message, template)
+    def _acknowledge(self, items: list[Prepared], instant: datetime) -> None:
+        if not items:
+            return
+        from postroom.answers import Acknowledgements  # not needed where nothing is acknowledged
+
+        opened = [item.placement.question for item in items if item.placement is not None]
+        acknowledgements = Acknowledgements(self._mailbox, [question.id for question in opened])
+        for item, question in zip(items, opened, strict=True):
+            message = as_message(self._mailbox.id, item, instant)
+            acknowledgements.queue(question, message, item.incoming.verdict.acknowledgement or "")

@@ -14,7 +14,7 @@ from postroom.mail.domains import address_key
 from postroom.mail.message import Address
 from postroom.mail.threading import id_key
 from postroom.store import raws
-from postroom.store.database import allocate_ids
+from postroom.store.database import allocate_ids, insert
 from postroom.store.models import Mailbox, Message, MessageKey, Outbox, Question, Side
 from postroom.transcript import indexed
 
@@ -69,7 +69,7 @@ def queue(
     raw = compose(draft)
     is_automatic = draft.automatic is not None
     raw_id = raws.save(raw)
-    message = Message.create(
+    message = Message(
         id=message_id,
         question=question.id,
         mailbox=mailbox.id,
@@ -93,7 +93,8 @@ def queue(
         author=author,
         created_at=instant,
     )
-    MessageKey.create(key=id_key(draft.message_id), names=False, message=message_id)
+    insert(message)
+    insert(MessageKey(key=id_key(draft.message_id), names=False, message=message_id))
     return message, _outbox_row(draft, message, raw_id, is_automatic=is_automatic, instant=instant)
 
 

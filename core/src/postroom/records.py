@@ -117,6 +117,13 @@ def insert_messages(mailbox_id: int, items: Sequence[Prepared], instant: datetim
     )
 
 
+def as_message(mailbox_id: int, prepared: Prepared, instant: datetime) -> Message:
+    """Return a stored item's message as it was inserted."""
+    return Message(
+        **dict(zip(_MESSAGE_COLUMNS, _message(mailbox_id, prepared, instant), strict=True))
+    )
+
+
 def _keys(incoming: Incoming) -> Iterable[tuple[str, bool]]:
     if incoming.own_key:
         yield incoming.own_key, False

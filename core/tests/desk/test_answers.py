@@ -11,6 +11,7 @@ from postroom.errors import InputError
 from postroom.mail import ParsedMessage, parse
 from postroom.mail.compose import OutgoingFile
 from postroom.store import raws
+from postroom.store.database import transaction
 from postroom.store.models import Message, MessageKey, Outbox, Side
 
 Desk = Any
@@ -25,11 +26,17 @@ def outbox_of(message: Message) -> Outbox:
     return row
 
 
+def acknowledge(message: Message, template: str = "") -> Outbox | None:
+    with transaction():
+        acknowledgements = answers.Acknowledgements(message.mailbox, [message.question_id])
+        return acknowledgements.queue(message.question, message, template)
+
+
 class TestAcknowledgement:
     def test_it_tells_the_reference_and_cannot_be_answered_by_a_machine(self, desk: Desk) -> None:
         message = desk.receive()
 
-        row = answers.queue_acknowledgement(message.question, message, "{{ question.reference }}!")
+        row = acknowledge(message, "{{ question.reference }}!")
 
         assert row is not None
         mail = sent(row)
@@ -47,7 +54,7 @@ class TestAcknowledgement:
     def test_it_is_a_message_that_answers_to_it_can_join(self, desk: Desk) -> None:
         message = desk.receive()
 
-        row = answers.queue_acknowledgement(message.question, message, "")
+        row = acknowledge(message)
 
         assert row is not None
         stored = Message.get_by_id(row.message_id)
@@ -63,7 +70,7 @@ class TestAcknowledgement:
     ) -> None:
         message = desk.receive()
 
-        row = answers.queue_acknowledgement(message.question, message, template)
+        row = acknowledge(message, template)
 
         assert row is not None
         assert questions.reference(message.question) in sent(row).text
@@ -71,7 +78,7 @@ class TestAcknowledgement:
     def test_it_goes_to_reply_to(self, desk: Desk) -> None:
         message = desk.receive(more="Reply-To: form@customer.example")
 
-        row = answers.queue_acknowledgement(message.question, message, "")
+        row = acknowledge(message)
 
         assert row is not None
         assert row.recipient_key == "form@customer.example"
@@ -79,7 +86,7 @@ class TestAcknowledgement:
     def test_advertisement_in_the_subject_is_not_carried(self, desk: Desk) -> None:
         message = desk.receive(subject="Win at https://casino.example now")
 
-        row = answers.queue_acknowledgement(message.question, message, "")
+        row = acknowledge(message)
 
         assert row is not None
         assert "casino" not in raws.load(row.raw_id).decode()
@@ -87,28 +94,28 @@ class TestAcknowledgement:
 
     def test_once_a_question(self, desk: Desk) -> None:
         message = desk.receive()
-        answers.queue_acknowledgement(message.question, message, "")
+        acknowledge(message)
 
-        assert answers.queue_acknowledgement(message.question, message, "") is None
+        assert acknowledge(message) is None
 
     def test_a_correspondent_gets_a_bounded_number(self, desk: Desk) -> None:
         mails = [desk.receive() for _ in range(answers.MOST_AUTOMATIC + 2)]
 
-        rows = [answers.queue_acknowledgement(m.question, m, "") for m in mails]
+        rows = [acknowledge(m) for m in mails]
 
         assert sum(row is not None for row in rows) == answers.MOST_AUTOMATIC
         other = desk.receive(sender="bob@customer.example")
-        assert answers.queue_acknowledgement(other.question, other, "") is not None
+        assert acknowledge(other) is not None
 
     def test_what_was_sent_long_ago_does_not_count(self, desk: Desk) -> None:
         for _ in range(answers.MOST_AUTOMATIC):
             message = desk.receive()
-            answers.queue_acknowledgement(message.question, message, "")
+            acknowledge(message)
         Outbox.update(created_at=datetime.now(UTC) - answers.AUTOMATIC_SPAN).execute()
 
         message = desk.receive()
 
-        assert answers.queue_acknowledgement(message.question, message, "") is not None
+        assert acknowledge(message) is not None
 
     @pytest.mark.parametrize(
         "values",
@@ -124,22 +131,22 @@ class TestAcknowledgement:
     def test_not_for(self, desk: Desk, values: dict[str, Any]) -> None:
         message = desk.receive(**values)
 
-        assert answers.queue_acknowledgement(message.question, message, "") is None
+        assert acknowledge(message) is None
 
     def test_not_for_mail_whose_arrival_is_unknown(self, desk: Desk) -> None:
         message = desk.receive()
         message.received_at = None
 
-        assert answers.queue_acknowledgement(message.question, message, "") is None
+        assert acknowledge(message) is None
 
     def test_not_for_spam_nor_without_an_outgoing_side(self, desk: Desk) -> None:
         message = desk.receive()
         message.question.status = "spam"
-        assert answers.queue_acknowledgement(message.question, message, "") is None
+        assert acknowledge(message) is None
 
         Side.delete().execute()
         other = desk.receive()
-        assert answers.queue_acknowledgement(other.question, other, "") is None
+        assert acknowledge(other) is None
 
 
 class TestAnswer:

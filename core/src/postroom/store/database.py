@@ -254,3 +254,8 @@ def insert_rows(
     if stored:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # missing in its stubs
             database.connection().cursor().executemany(statement, stored)
+
+
+def insert(row: Table) -> None:
+    """Insert one row as `insert_rows` does; what the database counts itself is not read back."""
+    insert_rows(type(row), tuple(row.__data__), [tuple(row.__data__.values())])
