@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from postroom import intake, mailboxes
 from postroom.api import Capability
-from postroom.api.transport import Fetched, Listed, Receiver, Transport
+from postroom.api.transport import Fetched, Listed, Receiver, Spool, SpoolError, Transport
 from postroom.entrances import Entrance
+from postroom.errors import DiskFullError
 from postroom.leases import NoLease
 from postroom.store.models import Receipt
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
@@ -91,3 +92,80 @@ def test_a_fast_server_s_mail_is_committed_in_full_batches(monkeypatch: pytest.M
     tortoise = _walk(0.001, monkeypatch)
 
     assert set(tortoise.stored) == {0}
+
+
+class Tray(Transport):
+    """Hands out files; its temporary folder takes only so many at a time."""
+
+    name = "tray"
+    title = "Tray"
+    capabilities = Capability.NONE
+
+    def __init__(self, room: int) -> None:
+        self.room, self.most = room, 0
+        self.files: list[Spool] = []
+
+    def receiver_settings(self) -> type[PigeonSettings]:
+        return PigeonSettings
+
+    def open_receiver(self, settings: Any, context: Any) -> Receiver:
+        return _Carried(self)
+
+    def put(self, raw: bytes) -> Spool:
+        self.files = [file for file in self.files if not file._file.closed]
+        if len(self.files) >= self.room:
+            raise SpoolError("The temporary folder is full.")
+        spool = Spool()
+        spool.write(raw)
+        self.files.append(spool)
+        self.most = max(self.most, len(self.files))
+        return spool
+
+
+class _Carried(_Walk):
+    def __init__(self, tray: Tray) -> None:
+        self._tray = tray
+
+    def fetch(self, cursor: str | None, *, limits: Any, wanted: Any) -> Iterator[Fetched]:
+        listed = [Listed(str(number)) for number in range(MESSAGES)]
+        chosen = wanted(listed)
+        for ref in [item.ref for item in listed if item.ref in chosen]:
+            raw = f"Subject: {ref}\r\nMessage-ID: <{ref}@a.example>\r\n\r\n".encode()
+            yield Fetched(ref, self._tray.put(raw))
+
+
+def _carry(tray: Tray, lease: NoLease) -> None:
+    entrance = Entrance("-", acknowledges=False, transport=tray)
+    intake.Retrieval(lease, FakePlugins([tray]), entrance=entrance).run()
+
+
+def test_few_files_are_open_at_a_time_however_small_they_are() -> None:
+    tray = Tray(MESSAGES)
+
+    _carry(tray, NoLease(mailboxes.add("info@example.org").id))
+
+    assert Receipt.select().count() == MESSAGES
+    assert tray.most <= (intake.BATCHES_AHEAD + 1) * intake.BATCH_BYTES // intake.SPOOL_BYTES
+
+
+def test_large_messages_wait_only_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    tray = Tray(MESSAGES)
+    monkeypatch.setattr(intake, "AHEAD_BYTES", 0)
+    monkeypatch.setattr(intake, "BATCH_BYTES", 1)  # each is a batch
+
+    _carry(tray, NoLease(mailboxes.add("info@example.org").id))
+
+    assert Receipt.select().count() == MESSAGES
+    assert tray.most == 2  # one is understood, the next one is fetched
+
+
+def test_what_came_before_the_temporary_folder_was_full_is_stored() -> None:
+    """Else it would be as full at the next visit, for ever."""
+    tray = Tray(room=3)
+    lease = NoLease(mailboxes.add("info@example.org").id)
+
+    for visit in range(1, 4):
+        with pytest.raises(DiskFullError):
+            _carry(tray, lease)
+
+        assert Receipt.select().count() == 3 * visit

@@ -28,6 +28,7 @@ from postroom.api.transport import (
     Listed,
     Oversized,
     Receiver,
+    Spool,
     SpoolError,
     Unavailable,
 )
@@ -55,11 +56,15 @@ BATCH_COUNT = 256
 FIRST_COUNT = 32
 """Batches begin small and double, so that there is soon something to understand and to write."""
 BATCH_BYTES = 4 << 20
+SPOOL_BYTES = BATCH_BYTES // 16
+"""A message that is a file counts for so many at least: a process may have only so many open."""
 BATCH_SECONDS = 2.0
 """What a slow server hands out is committed in smaller batches: a runner that is killed again and
 again, or asked to give way, still gets on."""
 BATCHES_AHEAD = 3
 """So many are understood, or wait for it, while another is fetched or written."""
+AHEAD_BYTES = 32 << 20
+"""What waits behind the latest may have so many bytes: large messages fill the temporary folder."""
 
 
 @dataclass(slots=True)
@@ -203,9 +208,11 @@ class Retrieval:
             trouble = error
         except (PostroomError, OperationalError):
             raise
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             self._begin()  # what came whole before the connection or the plugin broke
-            self._finish_begun()
+            self._finish_begun()  # it may be what fills the temporary folder
+            if isinstance(error, SpoolError):
+                raise DiskFullError(str(error)) from error
             raise
         finally:
             deliveries.close()
@@ -225,8 +232,6 @@ class Retrieval:
         )
         try:
             yield from receiver.fetch(cursor, limits=limits, wanted=self._wanted)
-        except SpoolError as error:
-            raise DiskFullError(str(error)) from error
         except Exception:
             self._raise_core_error()
             raise
@@ -255,7 +260,7 @@ class Retrieval:
             case Fetched():
                 batch.since = min(batch.since, monotonic())
                 batch.fetched.append(delivery)
-                batch.bytes += len(delivery.raw)
+                batch.bytes += _counted(delivery.raw)
             case Unavailable():
                 batch.unavailable.append(delivery)
             case Oversized():
@@ -292,10 +297,17 @@ class Retrieval:
             [fetched.raw for fetched in batch.fetched], self.view
         )
         self._begun.append(batch)
-        while len(self._begun) > BATCHES_AHEAD or (
-            self._begun and self._begun[0].age() >= 2 * BATCH_SECONDS
-        ):
+        while self._begun and self._is_first_due():
             self._commit(self._begun.popleft())
+
+    def _is_first_due(self) -> bool:
+        """Say whether it is time to commit the first batch that was begun."""
+        *behind, _ = self._begun
+        return (
+            len(behind) >= BATCHES_AHEAD
+            or sum(batch.bytes for batch in behind) > AHEAD_BYTES
+            or self._begun[0].age() >= 2 * BATCH_SECONDS
+        )
 
     def _finish_begun(self) -> None:
         """Commit what was begun."""
@@ -366,3 +378,8 @@ class Retrieval:
                     "kind": item.placement.kind,
                 }
                 self._plugins.tell(Event("stored", now(), self.mailbox.address, details))
+
+
+def _counted(raw: bytes | Spool) -> int:
+    """Return how much a message adds to its batch."""
+    return len(raw) if isinstance(raw, bytes) else max(len(raw), SPOOL_BYTES)

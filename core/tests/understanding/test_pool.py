@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from postroom.api.transport import Spool
 from postroom.api.verdict import FilterRule, MailboxView, Verdict
-from postroom.understanding.pool import COMMAND, Pool
+from postroom.mail import parse
+from postroom.mail.identity import fingerprint
+from postroom.understanding.pool import COMMAND, Pool, Worker
 from postroom.understanding.understood import Understood, understand_one
 
 MAIL = (
@@ -35,6 +40,19 @@ def understand(batch):
 worker.understand_all = understand
 worker.main()
 """
+
+GROUP = """
+import os
+from dataclasses import replace
+from postroom.understanding import understood, worker
+honest = understood.understand_all
+def understand(batch):
+    return [replace(one, fingerprint=str(os.getpgrp())) for one in honest(batch)]
+worker.understand_all = understand
+worker.main()
+"""
+ENDS_SOON = """worker.LONGEST_SECONDS = 0.1
+worker.main"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +99,22 @@ def test_large_messages_are_understood_in_their_place_among_others(pool: Pool) -
 
     subjects = [r.parsed.subject for r in (first, middle, last) if isinstance(r, Understood)]
     assert subjects == ["Brake 1", "Brake 7", "Brake 2"]
+    spool.close()
+
+
+def test_a_file_without_a_byte_is_an_empty_message(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = Spool()
+
+    empty, other = pool.understand([spool, MAIL % (1, 1)])()
+
+    for result in (empty, understand_one(spool)):
+        assert isinstance(result, Understood)
+        assert result.parsed == parse(b"")
+        assert result.fingerprint == fingerprint(b"")
+    assert _same(other, understand_one(MAIL % (1, 1)))
+    assert caplog.records == []  # no worker died of it
     spool.close()
 
 
@@ -156,3 +190,47 @@ def test_without_any_worker_it_is_done_in_place(command: list[str]) -> None:
 
 def test_the_worker_is_this_program() -> None:
     assert COMMAND[0] == sys.executable
+
+
+def test_modules_in_the_folder_that_the_runner_was_started_in_are_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "zstandard.py").write_text("raise SystemExit('a stranger was loaded')")
+    monkeypatch.chdir(tmp_path)
+
+    worker = Worker(COMMAND)  # raises where it does not start
+
+    worker.end()
+
+
+def test_a_key_pressed_at_the_terminal_does_not_reach_a_worker() -> None:
+    command = [sys.executable, "-c", GROUP]
+    worker = Worker(command)
+    try:
+        (result,) = worker.understand([b"Subject: x\r\n\r\n"], None, 30)
+    finally:
+        worker.end()
+
+    assert isinstance(result, Understood)
+    assert result.fingerprint != str(os.getpgrp())
+
+
+def test_a_worker_that_hangs_ends_also_when_nobody_is_there_to_kill_it() -> None:
+    worker = Worker([sys.executable, "-c", POISONED.replace("worker.main", ENDS_SOON)])
+    try:
+        with pytest.raises(EOFError):
+            worker.understand([b"HANG"], None, 120)
+    finally:
+        worker.end()
+
+
+def test_a_worker_starts_where_a_pipe_cannot_be_made_larger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "the user's pipes have all the pages they may")
+
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+
+    Worker(COMMAND).end()

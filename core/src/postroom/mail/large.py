@@ -49,8 +49,8 @@ class OnDisk(Protocol):
 
 def parse(raw: bytes | OnDisk) -> ParsedMessage:
     """Return what the message says; of one on disk, large attachments have no content."""
-    if isinstance(raw, bytes):
-        return parsing.parse(raw)
+    if isinstance(raw, bytes) or not len(raw):  # what is empty cannot be mapped
+        return parsing.parse(raw if isinstance(raw, bytes) else b"")
     pages = _Pages(raw.map())
     cuts = list(_cuts(pages, raw.sha256))
     parsed = _parsed_abridged(pages, cuts) if cuts else None
@@ -59,7 +59,9 @@ def parse(raw: bytes | OnDisk) -> ParsedMessage:
 
 def fingerprint(raw: bytes | OnDisk) -> str:
     """Return the key of the message's content, see `identity`."""
-    return identity.fingerprint(raw if isinstance(raw, bytes) else _Pages(raw.map()))
+    if isinstance(raw, bytes) or not len(raw):
+        return identity.fingerprint(raw if isinstance(raw, bytes) else b"")
+    return identity.fingerprint(_Pages(raw.map()))
 
 
 class _Pages:

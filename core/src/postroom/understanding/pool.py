@@ -6,6 +6,7 @@ only the one that does it is set aside. Large messages are handed over as the fi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
@@ -40,12 +41,13 @@ MESSAGE_SECONDS = 30.0
 BATCH_SECONDS = 120.0
 START_SECONDS = 60.0
 """So long a worker may take to start: on a busy machine that is no message's fault."""
-COMMAND = (sys.executable, "-m", "postroom.understanding.worker")
+COMMAND = (sys.executable, "-P", "-m", "postroom.understanding.worker")
+"""Without the folder that the runner was started in: a module there is none of ours."""
 FEW = 100
 """So many messages are left to one worker: starting another takes as long as they do."""
 IDLE_SECONDS = 120.0
 """A worker without work ends after that time, and is started again when there is some."""
-
+_PIPE_BYTES = 1 << 20
 
 Batch = Sequence[bytes | Spool]
 
@@ -182,8 +184,8 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=numbers,
-                bufsize=1 << 20,
-                pipesize=1 << 20,
+                bufsize=_PIPE_BYTES,
+                process_group=0,  # Ctrl-C is for the runner, also while a worker starts
             )
         except BaseException:
             if self._files:
@@ -192,6 +194,7 @@ class Worker:
         finally:
             if theirs:
                 theirs.close()
+        _widen(self._process.stdin, self._process.stdout)
         try:
             self.understand([], None, START_SECONDS)
         except Exception as error:
@@ -251,6 +254,15 @@ class Worker:
                 except OSError:
                     logger.debug("A worker was gone already", exc_info=True)
         self._process.wait()
+
+
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let pipes hold most batches whole, where the system and its bound for a user allow that."""
+    for pipe in pipes:
+        with contextlib.suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
 
 
 def _socket_pair() -> tuple[socket.socket | None, socket.socket | None]:

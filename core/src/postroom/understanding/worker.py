@@ -33,6 +33,10 @@ from postroom.understanding.wire import (
 MEMORY_BYTES = 4 << 30
 """What a message may make the worker take; beyond it, understanding that message fails."""
 
+LONGEST_SECONDS = 150.0
+"""After that time with one batch a worker ends by itself: the runner, which would have killed it
+sooner, is gone."""
+
 
 def main() -> None:
     """Serve until the runner goes away."""
@@ -51,10 +55,12 @@ def main() -> None:
         while True:
             asked, *batch = read_frames(source)
             request = decode_request(asked)
+            _end_after(LONGEST_SECONDS)
             with contextlib.ExitStack() as open_files:
                 results = understand_all(_with_files(batch, request, files, open_files))
             if request.view is not None:
                 results = [_classified(result, request.view, built_in) for result in results]
+            _end_after(0)
             write_frames(target, [*map(encode_result, results), encode(told.take())])
 
 
@@ -88,26 +94,34 @@ class _Passed:
 
     def __init__(self, number: int, sha256: str) -> None:
         self.sha256 = sha256
-        self._map = mmap.mmap(number, 0, access=mmap.ACCESS_READ)
-        os.close(number)
+        self._number = number
+        self._size = os.fstat(number).st_size
+        self._map: mmap.mmap | None = None
 
     def __enter__(self) -> _Passed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._map.close()
+        if self._map is not None:
+            self._map.close()
+        os.close(self._number)
 
     def __len__(self) -> int:
-        return len(self._map)
+        return self._size
 
     def map(self) -> mmap.mmap:
-        """Return the bytes as a read-only map."""
+        """Return the bytes as a read-only map.
+
+        :raises ValueError, OSError: it is empty, or there is no memory for it
+        """
+        if self._map is None:
+            self._map = mmap.mmap(self._number, 0, access=mmap.ACCESS_READ)
         return self._map
 
     def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
         """Yield the bytes in pieces of `size` bytes."""
-        for at in range(0, len(self._map), size):
-            yield self._map[at : at + size]
+        for at in range(0, len(self), size):
+            yield self.map()[at : at + size]
 
 
 class _Teller(logging.Handler):
@@ -126,6 +140,12 @@ class _Teller(logging.Handler):
         """Return what was kept since the last time."""
         lines, self._lines = self._lines, []
         return lines
+
+
+def _end_after(seconds: float) -> None:
+    """Have the system end this process then, whatever it does; 0: no more."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _limit_memory() -> None:
