@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postroom.api.throttling import borrow, give_back
 from postroom.store import raws
 from postroom.store.database import rows
 from postroom.store.models import Outbox, Raw, Receipt
@@ -195,6 +196,44 @@ def test_a_full_mailbox_through_every_trouble(
     assert graph.most_at_once[SUPPORT] <= 4
     assert graph.early == []
     assert graph.without_immutable_ids == []
+
+
+def test_runners_that_come_in_a_pause_keep_it_and_share_the_mailbox(
+    desk: Desk, graph: GraphServer, mailbox: GraphMailbox, configure: Callable[..., None]
+):
+    """Two runners are killed while the server wants nobody to ask; two more are started at once,
+    and have mail to send as well."""
+    configure(disposition="seen")
+    for number in range(4):
+        mailbox.put(mail(f"first{number}"))
+    desk.run("run", "--once")
+    for number in range(40):
+        mailbox.put(mail(f"later{number}"))
+    graph.latency, graph.throttle_every, graph.retry_after = 0.02, 40, "0.5"
+    graph.on(r"\$value", refusal(429, "ApplicationThrottled", retry_after="5"))
+    gate = borrow(f"{graph.url}|{SUPPORT}")
+    runners = [start_run(), start_run()]
+    _wait_for(
+        lambda: gate.remaining() > 0
+    )  # what is killed before it has heard of it knows nothing
+    give_back(gate)
+    for runner in runners:
+        runner.kill()
+        runner.communicate()
+    for number in range(1, 5):
+        desk.do("question", "answer", str(number), "--text", "Please bring it in.")
+
+    for runner in [start_run(), start_run()]:
+        output, _ = runner.communicate(timeout=240)
+        assert "Traceback" not in output, output
+    run_to_the_end()
+
+    assert all(message.is_read for message in mailbox.messages.values())
+    assert len(mailbox.delivered) == 4
+    assert graph.early == []
+    assert graph.most_at_once[SUPPORT] <= 4
+    audit = desk.audit(SUPPORT)
+    assert audit["on_server"] == audit["stored"] == 44
 
 
 def test_answer_whose_response_never_came_is_sent_exactly_once(
