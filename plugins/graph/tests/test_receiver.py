@@ -20,6 +20,7 @@ from postroom.api import (
     Unavailable,
     codes,
 )
+from postroom_graph import cursor as cursor_module
 from postroom_graph.receiver import GraphReceiver
 from postroom_test_servers.graph import CUT, GraphServer
 from postroom_test_servers.graph_mailbox import GraphMailbox
@@ -92,6 +93,25 @@ def test_only_what_came_since_is_listed(open_receiver: OpenReceiver, mailbox: Gr
     new = put(mailbox, 2, name="new")
 
     assert Run(open_receiver(), cursor).refs == new
+
+
+def test_more_folders_than_the_cursor_holds_are_retrieved_all_the_same(
+    open_receiver: OpenReceiver, mailbox: GraphMailbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cursor_module, "MOST_BYTES", 1000)
+    folders = [mailbox.add_folder(f"Orders {n}", mailbox.well_known["inbox"]) for n in range(12)]
+    names = [f"Inbox/{one.name}" for one in folders]
+    known = [ref for one in folders for ref in put(mailbox, 1, one.id)]
+    first = Run(open_receiver(folders=names))
+    assert first.refs == known
+    cursor = first.cursors[-1]
+    assert 1 < len(cursor_module.parse_cursor(cursor, "")) < 12
+    new = [ref for one in folders for ref in put(mailbox, 1, one.id, "new")]
+
+    again = Run(open_receiver(folders=names), cursor, known)
+
+    assert again.refs == new
+    assert max(len(one) for one in first.cursors + again.cursors) <= 1000
 
 
 def test_messages_carry_date_and_conversation(open_receiver: OpenReceiver, mailbox: GraphMailbox):
