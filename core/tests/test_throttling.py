@@ -274,6 +274,20 @@ def test_shorter_pause_of_another_process_ends_no_longer_one():
         assert later.remaining() > 50
 
 
+def test_usual_folder_for_temporary_files_is_not_used_where_a_service_may_have_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    monkeypatch.setattr(throttling, "SHARED", tmp_path)
+
+    with borrowed() as ours:
+        ours.pause(60)
+
+    [folder] = tmp_path.iterdir()
+    assert folder.name == f"postroom-{throttling.os.getuid()}"
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_without_a_folder_of_our_own_the_gate_is_the_processs(monkeypatch: pytest.MonkeyPatch):
     Path(tempfile.gettempdir(), f"postroom-{throttling.os.getuid()}").mkdir(mode=0o777)
     Path(tempfile.gettempdir(), f"postroom-{throttling.os.getuid()}").chmod(0o777)

@@ -39,6 +39,8 @@ _STEP: Final = 5.0
 """After a pause one request at a time passes; every so many seconds one more. What is on its way
 when the server begins to throttle comes too early, and nobody can call it back."""
 _POLL: Final = 0.02
+SHARED: Final = Path("/dev/shm")  # noqa: S108 - only a folder of this user's own is used in it
+_USUAL: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 _MOST_AT_ONCE: Final = 15
 _PAUSE_LOCK: Final = 15
 _PAUSE: Final = struct.Struct("=dd")
@@ -310,7 +312,7 @@ def _folder() -> Path | None:
     """Return the folder of this user's files, None where there is none that only they may use."""
     if fcntl is None:
         return None
-    folder = Path(tempfile.gettempdir()) / f"postroom-{os.getuid()}"
+    folder = _shared_place() / f"postroom-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -318,6 +320,14 @@ def _folder() -> Path | None:
         return None
     is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o077
     return folder if is_ours and folder.is_dir() and not folder.is_symlink() else None
+
+
+def _shared_place() -> Path:
+    """Return the folder for temporary files; where none was chosen, one that a service whose /tmp
+    is its own (systemd's PrivateTmp) shares with all others."""
+    chosen = Path(tempfile.gettempdir())
+    is_better = chosen in _USUAL and os.access(SHARED, os.W_OK | os.X_OK)
+    return SHARED if is_better else chosen
 
 
 def _open_file(key: str) -> int | None:
