@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 
 import pytest
 from postroom.api.transport import Spool
 from postroom.api.verdict import FilterRule, MailboxView, Verdict
 from postroom.mail import parse
 from postroom.mail.identity import fingerprint
+from postroom.understanding import pool as pool_module
 from postroom.understanding.pool import COMMAND, Pool, Worker
 from postroom.understanding.understood import Understood, understand_one
 
@@ -186,6 +189,50 @@ def test_without_any_worker_it_is_done_in_place(command: list[str]) -> None:
         pool.close()
 
     assert _same(result, understand_one(MAIL % (1, 1)))
+
+
+def test_what_was_understood_already_is_not_done_in_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no more processes can be started, least of all what made one die."""
+    starts = iter([Worker] * 2)
+
+    def start(command: list[str]) -> Worker:
+        try:
+            return next(starts)(command)
+        except StopIteration:
+            raise OSError("no more processes") from None
+
+    monkeypatch.setattr(pool_module, "Worker", start)
+    pool = Pool(1, command=[sys.executable, "-c", POISONED])
+    try:
+        bad, other = pool.understand([MAIL % (1, 1) + b"CRASH", MAIL % (2, 2)])()
+    finally:
+        pool.close()
+
+    assert isinstance(bad, Exception)
+    assert _same(other, understand_one(MAIL % (2, 2)))
+    assert "No process can be started" in caplog.text
+
+
+def test_a_pool_is_closed_at_once_although_a_worker_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    hangs = f"open({str(begun)!r}, 'w').close(), time.sleep(60)"
+    tells = POISONED.replace("time.sleep(60)", hangs)
+    before = set(threading.enumerate())
+    pool = Pool(1, command=[sys.executable, "-c", tells])
+    result = pool.understand([MAIL % (1, 1) + b"HANG"])
+    begun.read_text()  # it hangs now
+
+    pool.close()
+
+    assert set(threading.enumerate()) <= before
+    assert caplog.records == []
+    assert isinstance(result, MethodType)
+    assert not result.__self__.done()  # nothing that the message would be set aside for
 
 
 def test_the_worker_is_this_program() -> None:

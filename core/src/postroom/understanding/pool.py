@@ -81,6 +81,8 @@ class Pool:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._count = count or max(1, min(4, os.cpu_count() or 2))
         self._threads: list[threading.Thread] = []
+        self._workers: set[Worker] = set()
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def expect(self, messages: int) -> None:
@@ -99,11 +101,15 @@ class Pool:
         return job.done.result
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers, also in the middle of a batch: by now nobody waits for what they do."""
+        self._is_closed = True
         for _ in self._threads:
             self._jobs.put(None)
+        with self._lock:
+            for worker in self._workers:
+                worker.kill()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=1)
 
     def _start(self) -> None:
         with self._lock:
@@ -123,38 +129,60 @@ class Pool:
                 try:
                     job = self._jobs.get(timeout=IDLE_SECONDS)
                 except queue.Empty:
-                    _end(worker)
+                    self._end(worker)
                     worker = None
                     continue
-                if job is None:
+                if job is None or self._is_closed:
                     return
                 worker = self._do(job, worker)
         finally:
-            _end(worker)
+            self._end(worker)
 
     def _do(self, job: _Job, worker: Worker | None) -> Worker | None:
         try:
-            worker = worker or Worker(self._command)
+            worker = worker or self._begin()
             job.done.set_result(worker.understand(job.batch, job.view, self._batch_seconds))
             return worker
         except Exception as error:
+            self._end(worker)
+            if self._is_closed:
+                return None
             logger.warning("A batch is understood message by message: %s", error)
-            _end(worker)
+        results = self._one_by_one(job)
+        if not self._is_closed:  # else it is no message's fault that it was not understood
+            job.done.set_result(results)
+        return None
+
+    def _one_by_one(self, job: _Job) -> Result:
+        results: Result = []
         try:
-            job.done.set_result([self._alone(raw, job.view) for raw in job.batch])
+            for raw in job.batch:
+                results.append(self._alone(raw, job.view))
         except OSError as error:  # no worker can be started: done in place, mail comes first
             logger.error("No process can be started to understand messages in: %s", error)
-            job.done.set_result([understand_one(raw) for raw in job.batch])
-        return None
+            results += [understand_one(raw) for raw in job.batch[len(results) :]]
+        return results
 
     def _alone(self, raw: bytes | Spool, view: MailboxView | None) -> Understood | Exception:
         """Understand one message in a worker of its own, in bounded time."""
-        worker = Worker(self._command)
+        worker = self._begin()
         try:
             return worker.understand([raw], view, self._message_seconds)[0]
         except Exception as error:  # it died or was killed: this is the one
             return NotUnderstoodError(str(error))
         finally:
+            self._end(worker)
+
+    def _begin(self) -> Worker:
+        worker = Worker(self._command)
+        with self._lock:
+            self._workers.add(worker)
+        return worker
+
+    def _end(self, worker: Worker | None) -> None:
+        if worker is not None:
+            with self._lock:
+                self._workers.discard(worker)
             worker.end()
 
 
@@ -162,11 +190,6 @@ def in_workers(plugins: Plugins, pool: Pool) -> Understanding:
     """Return the pool, unless a plugin from elsewhere classifies: it may look at headers and into
     attachments, which stay in a worker, so then it is done in place."""
     return IN_PLACE if plugins.classifies_elsewhere() else pool
-
-
-def _end(worker: Worker | None) -> None:
-    if worker is not None:
-        worker.end()
 
 
 class Worker:
@@ -244,8 +267,12 @@ class Worker:
         write_frames(self._process.stdin, [encode(request), *small])  # type: ignore[arg-type]
         return read_frames(self._process.stdout)  # type: ignore[arg-type]
 
+    def kill(self) -> None:
+        """End the process, whatever it does; from any thread."""
+        self._process.kill()
+
     def end(self) -> None:
-        """End the process."""
+        """End the process, and let go of what led to it."""
         self._process.kill()
         for stream in (self._process.stdin, self._process.stdout, self._files):
             if stream is not None:
