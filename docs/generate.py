@@ -19,10 +19,11 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import click
 import reference
-from postroom import apply, plugins, scaffold
+from postroom import plugins, scaffold
+from postroom.admin import apply
 from postroom.api import Code, codes
 from postroom.cli import cli
-from postroom.mailbox_values import DEFAULTS
+from postroom.mailboxes.mailbox_values import DEFAULTS
 from postroom.side_settings import is_secret
 
 FOLDER: Final = Path(__file__).resolve().parent

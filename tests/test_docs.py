@@ -16,9 +16,9 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from postroom import transcript
 from postroom.cli import cli
 from postroom.cli.mailbox_migrate import MigrateCommand
+from postroom.questions import transcript
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Message, Question, Segment
 

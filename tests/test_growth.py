@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from postroom import wrong_clock
+from postroom.leases import wrong_clock
 from postroom.store.models import Contact, Message, Receipt, database
 from postroom_test_servers.shelves import shelf_mailbox, visit
 

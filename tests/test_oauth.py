@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from postroom import credential_check, credentials, plugins, token_memory, tokens
+from postroom import plugins
+from postroom.admin import credential_check
 from postroom.api import AuthError, Token
+from postroom.credentials import credentials, token_memory, tokens
 from postroom.store.models import Credential, CredentialToken
 from postroom_test_servers.dovecot import Dovecot, introspection, running_dovecot
 from postroom_test_servers.google_login import GoogleLogin

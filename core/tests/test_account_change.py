@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from postroom import mailboxes, sides
-from postroom.records import ReceiptRow, insert_receipts
+from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.mailboxes import mailboxes, sides
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt
 

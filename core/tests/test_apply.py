@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postroom import apply as configuration
-from postroom import filters, mailboxes, plugins, segments, sides
+from postroom import plugins
+from postroom.admin import apply as configuration
+from postroom.admin.toml_lines import Lines
 from postroom.errors import InputError
+from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.store.models import Filter, Mailbox, Segment, Setting, Side, Topic
-from postroom.toml_lines import Lines
 from postroom_test_servers.pigeon import FakePlugins
 
 GOOD = """

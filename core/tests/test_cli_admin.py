@@ -192,7 +192,7 @@ def test_a_bug_is_a_sentence_and_its_traceback_is_written_down(
     def fail() -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("postroom.mailboxes.listed", fail)
+    monkeypatch.setattr("postroom.mailboxes.mailboxes.listed", fail)
     monkeypatch.delenv("POSTROOM_DEBUG")
 
     result = command("mailbox", "list")
@@ -227,7 +227,7 @@ def test_exit_codes(
     def fail() -> None:
         raise eval(error, vars(api) | vars(errors))
 
-    monkeypatch.setattr("postroom.mailboxes.listed", fail)
+    monkeypatch.setattr("postroom.mailboxes.mailboxes.listed", fail)
 
     result = command("mailbox", "list")
 
@@ -525,14 +525,14 @@ def test_a_driver_is_imported_only_for_its_database(
 
 
 def test_a_look_at_a_mailbox_needs_no_reader_of_mail() -> None:
-    code = "import sys, postroom.cli.run, postroom.runner\nprint(*sys.modules)"
+    code = "import sys, postroom.cli.run, postroom.runner.runner\nprint(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
 
     assert not set(done.stdout.split()) & {
-        "postroom.mail.parsing", "postroom.mail.phrases", "postroom.understanding.wire", "regex",
-        "jinja2", "nh3",
+        "postroom.mail.parsing", "postroom.mail.phrases", "postroom.intake.understanding.wire",
+        "regex", "jinja2", "nh3",
     }  # fmt: skip
 
 

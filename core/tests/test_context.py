@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from postroom.api import SettingsError, codes
-from postroom.context import SessionContext
+from postroom.credentials.context import SessionContext
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,13 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from postroom import (
-    apply,
-    credential_check,
-    credential_expiry,
-    credentials,
-    mailboxes,
-    plugins,
-    sides,
-    tokens,
-)
+from postroom import plugins
+from postroom.admin import apply, credential_check
+from postroom.admin.status import status
 from postroom.api import AuthError, Event, codes
+from postroom.credentials import credential_expiry, credentials, tokens
 from postroom.errors import InputError, NotFoundError
-from postroom.status import status
+from postroom.mailboxes import mailboxes, sides
 from postroom.store.database import now
 from postroom.store.models import Credential, CredentialToken
 from postroom_test_servers.pigeon import FakePlugins, Pigeon, Whistle, problems_of
@@ -237,7 +231,7 @@ def test_a_warning_comes_once_at_each_threshold(
 ) -> None:
     heard = plugins.load().heard  # type: ignore[attr-defined]
     told = []
-    with caplog.at_level(logging.WARNING, "postroom.credential_expiry"):
+    with caplog.at_level(logging.WARNING, "postroom.credentials.credential_expiry"):
         for days in (31, 29, 28, 14, 13, 4, 3, 2, 0.5, -1, -2):
             end_in(days=days)
             for _ in range(2):

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postroom import crew, importing, mailboxes, plugins, sides
+from postroom import plugins
+from postroom.admin import importing
 from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, codes
 from postroom.api.transport import Wanted
-from postroom.crew import MOST_LEFT_BEHIND, Crew
 from postroom.errors import LeaseLostError
-from postroom.leases import Keeper, Lease, claim, new_owner
-from postroom.runner import Runner
+from postroom.leases.leases import Keeper, Lease, claim, new_owner
+from postroom.mailboxes import mailboxes, sides
+from postroom.runner import crew
+from postroom.runner.crew import MOST_LEFT_BEHIND, Crew
+from postroom.runner.runner import Runner
 from postroom.store.models import Mailbox, Receipt, Side, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing, PigeonSettings
 

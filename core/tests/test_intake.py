@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from postroom import intake, mailboxes
 from postroom.api import Capability
 from postroom.api.transport import Fetched, Listed, Receiver, Spool, SpoolError, Transport
-from postroom.entrances import Entrance
 from postroom.errors import DiskFullError
-from postroom.leases import NoLease
+from postroom.intake import intake
+from postroom.intake.entrances import Entrance
+from postroom.leases.leases import NoLease
+from postroom.mailboxes import mailboxes
 from postroom.store.models import Receipt
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
 

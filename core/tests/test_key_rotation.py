@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 from peewee import BlobField
-from postroom import key_rotation, secrets, sides
+from postroom import secrets
+from postroom.admin import key_rotation
 from postroom.errors import KeyUnusableError
+from postroom.mailboxes import sides
 from postroom.store.models import TABLES, Mailbox, Side
 from postroom_test_servers.pigeon import FakePlugins
 

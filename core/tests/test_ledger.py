@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import mailboxes, plugins, quarantine, sides
+from postroom import plugins
+from postroom.admin import quarantine
 from postroom.api.transport import Listed
-from postroom.ledger import BEFORE_START, Ledger
-from postroom.records import ReceiptRow, insert_receipts
+from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.mailboxes import mailboxes, sides
+from postroom.mailboxes.ledger import BEFORE_START, Ledger
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Question, Receipt

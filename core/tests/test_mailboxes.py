@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import filters, mailboxes, relocation, segments, sides
+from postroom.admin import relocation
 from postroom.errors import InputError, NotFoundError
+from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.store.models import (
     Contact,
     Mailbox,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from postroom import plugins
-from postroom.plugin_check import check
+from postroom.admin.plugin_check import check
 from postroom.plugins import GROUP, Plugins
 
 SOUND = """

@@ -7,10 +7,11 @@ from threading import Event
 from typing import Any
 
 import pytest
-from postroom import mailboxes, settlement
 from postroom.api.transport import Disposition, Receiver, Settled
-from postroom.leases import NoLease
-from postroom.records import ReceiptRow, insert_receipts
+from postroom.intake import settlement
+from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.leases.leases import NoLease
+from postroom.mailboxes import mailboxes
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postroom import mailboxes, plugins, sides
+from postroom import plugins
 from postroom.api import SettingsError, codes
 from postroom.errors import InputError
+from postroom.mailboxes import mailboxes, sides
 from postroom.store.models import Mailbox, Side
 from postroom_test_servers.pigeon import FakePlugins, Pigeon, problems_of
 

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from postroom import clock, credentials, mailboxes, plugins, sides, token_memory, tokens
+from postroom import clock, plugins
 from postroom.api import AuthError, SettingsError, Token, TransientError, codes
-from postroom.context import SessionContext
-from postroom.leases import new_owner
+from postroom.credentials import credentials, token_memory, tokens
+from postroom.credentials.context import SessionContext
+from postroom.leases.leases import new_owner
+from postroom.mailboxes import mailboxes, sides
 from postroom.store import database
 from postroom.store.database import now
 from postroom.store.models import Credential, CredentialToken, Side
@@ -239,7 +241,7 @@ def test_changed_settings_end_the_tokens_of_before_but_not_the_state(whistle: Wh
 
 
 def test_mailboxes_that_waited_are_tried_when_the_issuer_agrees_again(whistle: Whistle) -> None:
-    from postroom import health
+    from postroom.leases import health
 
     mailbox = mailboxes.add("info@example.org")
     side = sides.save(mailbox, "in", "pigeon", {"host": "loft", "credential": "loft"})
@@ -383,7 +385,7 @@ def test_another_machine_that_fetches_is_waited_for(whistle: Whistle) -> None:
 
 
 def test_a_dead_process_of_this_host_is_not_waited_for(whistle: Whistle) -> None:
-    code = "from postroom.leases import new_owner; print(new_owner())"
+    code = "from postroom.leases.leases import new_owner; print(new_owner())"
     dead = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
     Credential.update(lease_owner=dead, leased_until=now() + timedelta(minutes=1)).execute()
 

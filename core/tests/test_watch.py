@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from postroom import health, mailboxes, plugins, sides
+from postroom import plugins
 from postroom.api import Capability
+from postroom.leases import health
+from postroom.mailboxes import mailboxes, sides
+from postroom.runner.watch import Watcher
 from postroom.store.database import now
 from postroom.store.models import Side
-from postroom.watch import Watcher
 from postroom_test_servers.pigeon import FakePlugins, Pigeon
 
 

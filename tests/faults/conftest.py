@@ -34,8 +34,8 @@ def pass_time() -> Callable[[], None]:
 def run_once() -> Callable[[], int]:
     """Do what ``run --once`` does in this process; returns its exit code."""
     from postroom import plugins
-    from postroom.runner import Runner
-    from postroom.understanding.understood import IN_PLACE
+    from postroom.intake.understanding.understood import IN_PLACE
+    from postroom.runner.runner import Runner
 
     def run() -> int:
         with kept_logging():

@@ -12,7 +12,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from postroom import health, plugins, runner
+from postroom import plugins
+from postroom.leases import health
+from postroom.runner import runner
 from postroom.store import models
 from postroom.store.models import Trouble
 from postroom_test_servers.desk import Desk, assert_each_once, incoming, mail, toml

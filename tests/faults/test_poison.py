@@ -60,7 +60,7 @@ def test_a_parser_that_raises_keeps_nobody_away(
 def test_a_message_that_cannot_be_written_is_set_aside_alone(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from postroom import filing
+    from postroom.intake import filing
 
     raws = [mail(f"m{i}") for i in range(10)]
     real = filing.insert_messages

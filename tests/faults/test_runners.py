@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from postroom.leases import is_dead
+from postroom.leases.leases import is_dead
 from postroom.store.models import Message, Outbox, Receipt, Side, Trouble
 from postroom_test_servers.desk import Desk, assert_each_once, incoming, mail, outgoing, toml
 from postroom_test_servers.dovecot import Account
@@ -25,7 +25,8 @@ MAILS = 1000 if takes_all() else 60
 SEEDS = range(10 if takes_all() else 1)
 LEASE_SECONDS = 2.0
 _RUNNER = f"""
-from postroom import intake, leases
+from postroom.intake import intake
+from postroom.leases import leases
 leases.LEASE_SECONDS, leases.RENEW_SECONDS, leases.WIRE_MARGIN_SECONDS = {LEASE_SECONDS}, 0.3, 0.3
 intake.BATCH_COUNT = 7
 from postroom.cli import main

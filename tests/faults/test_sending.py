@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import answers, clock, questions
+from postroom import clock
 from postroom.api import OutcomeUnknown, SendResult, TransientError, codes
 from postroom.api.transport import Outgoing
-from postroom.leases import claim, new_owner
-from postroom.outbox import Dispatch
+from postroom.leases.leases import claim, new_owner
+from postroom.outbox import answers
+from postroom.outbox.outbox import Dispatch
 from postroom.plugins import load
+from postroom.questions import questions
 from postroom.store.models import Attempt, Outbox, Question, Side
 from postroom_test_servers.desk import mail
 from postroom_test_servers.points import say

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import contacts
 from postroom.mail import ParsedMessage, parse
 from postroom.mail.threading import id_key
+from postroom.questions import contacts
 from postroom.store import raws
 from postroom.store.database import allocate_ids, transaction
 from postroom.store.models import Mailbox, Message, MessageKey, Question, Segment, Side

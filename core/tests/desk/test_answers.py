@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import answers, questions
 from postroom.errors import InputError
 from postroom.mail import ParsedMessage, parse
 from postroom.mail.compose import OutgoingFile
+from postroom.outbox import answers
+from postroom.questions import questions
 from postroom.store import raws
 from postroom.store.database import transaction
 from postroom.store.models import Message, MessageKey, Outbox, Side

@@ -189,7 +189,7 @@ def test_outbox(desk: Desk, run: Run) -> None:
 
 
 def test_unknown_outcome(desk: Desk, run: Run) -> None:
-    from postroom import answers
+    from postroom.outbox import answers
 
     answers.answer(desk.receive().question, "Five.", author="Eve")
     Outbox.update(state="unknown").execute()

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import answers, leases
 from postroom.api import (
     CANNOT_TELL,
     NOT_SENT,
@@ -22,10 +21,12 @@ from postroom.api import (
     Sent,
     hookimpl,
 )
-from postroom.outbox import LOOK_PAUSES
+from postroom.leases import leases
+from postroom.outbox import answers
+from postroom.outbox.outbox import LOOK_PAUSES
 from postroom.plugins import Plugins
+from postroom.runner.visits import visit_outgoing
 from postroom.store.models import MessageKey, Outbox, Side, Trouble
-from postroom.visits import visit_outgoing
 from postroom_test_servers.shelf import Shelf, ShelfTransport
 
 Desk = Any

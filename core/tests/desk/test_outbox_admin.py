@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from postroom import answers, outbox_admin
+from postroom.admin import outbox_admin
 from postroom.errors import InputError, NotFoundError
+from postroom.outbox import answers
 from postroom.store.models import Attempt, Outbox
 
 Desk = Any

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom import answers, questions, transcript
 from postroom.errors import InputError, NotFoundError
+from postroom.outbox import answers
+from postroom.questions import questions, transcript
 from postroom.store.models import Message, Outbox, Question, Topic
 
 Desk = Any

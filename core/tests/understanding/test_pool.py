@@ -13,11 +13,11 @@ from types import MethodType
 import pytest
 from postroom.api.transport import Spool
 from postroom.api.verdict import FilterRule, MailboxView, Verdict
+from postroom.intake.understanding import pool as pool_module
+from postroom.intake.understanding.pool import COMMAND, Pool, Worker
+from postroom.intake.understanding.understood import Understood, understand_one
 from postroom.mail import parse
 from postroom.mail.identity import fingerprint
-from postroom.understanding import pool as pool_module
-from postroom.understanding.pool import COMMAND, Pool, Worker
-from postroom.understanding.understood import Understood, understand_one
 
 MAIL = (
     b"Received: from a by b; Tue, 03 Mar 2026 09:20:00 +0100\r\nFrom: Ann =?utf-8?q?R=C3=A9d?= "
@@ -31,7 +31,7 @@ MAIL = (
 
 POISONED = """
 import os, time
-from postroom.understanding import understood, worker
+from postroom.intake.understanding import understood, worker
 honest = understood.understand_all
 def understand(batch):
     batch = list(batch)
@@ -47,7 +47,7 @@ worker.main()
 GROUP = """
 import os
 from dataclasses import replace
-from postroom.understanding import understood, worker
+from postroom.intake.understanding import understood, worker
 honest = understood.understand_all
 def understand(batch):
     return [replace(one, fingerprint=str(os.getpgrp())) for one in honest(batch)]

@@ -287,7 +287,7 @@ def test_settings_without_an_account_are_refused() -> None:
 
 def test_library_is_loaded_by_sessions_only() -> None:
     code = (
-        "import sys, postroom.cli, postroom.runner, postroom.plugins\n"
+        "import sys, postroom.cli, postroom.runner.runner, postroom.plugins\n"
         "from postroom.plugins import Plugins\n"
         "print([m for m in ('exchangelib', 'requests', 'lxml') if m in sys.modules])"
     )

@@ -105,7 +105,7 @@ def main() -> NoReturn:
 def _leave_threads_behind(end: SystemExit) -> None:
     """End at once where threads of a plugin hang: it may have made some that Python would wait for.
     All that is ours is committed."""
-    foreground = sys.modules.get("postroom.foreground")
+    foreground = sys.modules.get("postroom.runner.foreground")
     if foreground is not None and foreground.has_left_behind():
         import os
 

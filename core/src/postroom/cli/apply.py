@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from postroom import apply as configuration
-from postroom import installation, places
+from postroom import places
+from postroom.admin import apply as configuration
+from postroom.admin import installation
 from postroom.cli.output import json_option, print_json, say, warn
 from postroom.cli.session import open_store, sqlite_path
 

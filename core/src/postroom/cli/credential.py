@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from postroom import credentials
 from postroom.cli.arguments import described
 from postroom.cli.output import json_option, print_one, print_rows, say, say_trouble
 from postroom.cli.session import open_store
+from postroom.credentials import credentials
 from postroom.errors import InputError
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import is_file, secret_fields
@@ -259,7 +259,7 @@ def check(name: str, purposes: Sequence[str], mailbox: str | None, as_json: bool
     If it works again, mailboxes that were refused are tried at once.
     """
     with open_store():
-        from postroom.credential_check import check as try_out
+        from postroom.admin.credential_check import check as try_out
 
         found = credentials.find(name)
         steps = [
@@ -292,7 +292,7 @@ def sign_in(name: str) -> None:
     Shows an address and a code, and waits until somebody has signed in there.
     """
     with open_store():
-        from postroom.credential_check import begin_sign_in, finish_sign_in
+        from postroom.admin.credential_check import begin_sign_in, finish_sign_in
 
         found = credentials.find(name)
         begun = begin_sign_in(found, load_plugins())

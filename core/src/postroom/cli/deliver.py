@@ -26,7 +26,7 @@ class _Deliver(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        from postroom.delivery import NotTakenError
+        from postroom.admin.delivery import NotTakenError
 
         try:
             return super().invoke(ctx)
@@ -59,7 +59,8 @@ def deliver(address: str) -> None:
     an unknown mailbox; 1 not taken, because it is empty or larger than max_message_bytes.
     """
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.delivery import deliver as take
+        from postroom import plugins
+        from postroom.admin.delivery import deliver as take
+        from postroom.mailboxes import mailboxes
 
         take(mailboxes.find(address), plugins.load())

@@ -15,8 +15,9 @@ from postroom.cli.session import open_store
 def doctor(address: str | None, as_json: bool) -> None:
     """Check database, key, plugins and every mailbox, or one. Exit code 1: a step failed."""
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.doctor import check_all, check_mailbox
+        from postroom import plugins
+        from postroom.admin.doctor import check_all, check_mailbox
+        from postroom.mailboxes import mailboxes
 
         loaded = plugins.load()
         if address is None:

@@ -6,11 +6,11 @@ from typing import Any, BinaryIO
 
 import click
 
-from postroom import filters, segments
 from postroom.cli.arguments import described, segment_option
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.errors import InputError
+from postroom.mailboxes import filters, segments
 
 
 @click.group("filter")

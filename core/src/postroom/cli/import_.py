@@ -19,9 +19,9 @@ from postroom.cli.failure import TRY_LATER
 from postroom.cli.output import print_json, say, warn
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import plain_value, setting_options
+from postroom.intake.tally import Tally
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import goes, model_of
-from postroom.tally import Tally
 
 _COUNTED = ("stored", "duplicate", "ignored", "quarantined", "refused")
 
@@ -97,7 +97,8 @@ def _callback(transport: Transport) -> Callable[..., None]:
     def run(path: str, address: str, as_json: bool, **options: Any) -> None:
         values = {k: plain_value(k, v) for k, v in options.items() if v not in (None, ())}
         with open_store():
-            from postroom import importing, mailboxes
+            from postroom.admin import importing
+            from postroom.mailboxes import mailboxes
 
             mailbox = mailboxes.find(address)
             plugins = load_plugins()

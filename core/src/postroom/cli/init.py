@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from postroom import installation
+from postroom.admin import installation
 from postroom.cli.output import say
 from postroom.cli.session import open_store
 

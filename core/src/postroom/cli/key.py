@@ -32,7 +32,8 @@ def rotate(new_key_env: str | None, new_key_file: str | None, as_json: bool) -> 
     POSTROOM_KEY right afterwards.
     """
     with open_store():
-        from postroom import key_rotation, places
+        from postroom import places
+        from postroom.admin import key_rotation
 
         done = key_rotation.rotate(_new_key(new_key_env, new_key_file))
         used = "POSTROOM_KEY" if os.environ.get("POSTROOM_KEY") else str(places.key_file())
@@ -49,8 +50,8 @@ def rotate(new_key_env: str | None, new_key_file: str | None, as_json: bool) -> 
 
 def _new_key(variable: str | None, path: str | None) -> Key | None:
     from postroom import secrets
+    from postroom.admin.secret_sources import from_environment, from_file
     from postroom.errors import InputError, KeyUnusableError
-    from postroom.secret_sources import from_environment, from_file
 
     if variable is not None and path is not None:
         raise click.UsageError("Give --new-key-env or --new-key-file, not both.")

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
-from postroom import mailboxes, relocation
+from postroom.admin import relocation
 from postroom.cli.arguments import address_argument, confirm, described, yes_option
 from postroom.cli.lazy import Lazy, LazyGroup
 from postroom.cli.output import json_option, print_one, print_rows, say, say_trouble
 from postroom.cli.session import open_store
+from postroom.mailboxes import mailboxes
 
 F = TypeVar("F", bound=Callable[..., Any])
 

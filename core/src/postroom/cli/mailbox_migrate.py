@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import click
 
-from postroom import mailboxes
-from postroom.changeover import Report, Target, former
-from postroom.changeover import migrate as change_over
+from postroom.admin.changeover import Report, Target, former
+from postroom.admin.changeover import migrate as change_over
 from postroom.cli.arguments import address_argument
 from postroom.cli.mailbox_sides import take_options
 from postroom.cli.output import json_option, print_json, say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import setting_options
+from postroom.mailboxes import mailboxes
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import model_of
 

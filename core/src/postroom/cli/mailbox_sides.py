@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from postroom import mailboxes, sides
 from postroom.api.settings import TransportSettings
 from postroom.cli.arguments import complete_mailboxes, described
 from postroom.cli.output import say
@@ -20,6 +19,7 @@ from postroom.cli.setting_options import (
     setting_options,
 )
 from postroom.errors import InputError
+from postroom.mailboxes import mailboxes, sides
 from postroom.plugins import load as load_plugins
 from postroom.side_settings import goes, model_of, secret_fields
 from postroom.store.models import Mailbox

@@ -17,9 +17,10 @@ from postroom.cli.session import open_store
 def poll(address: str, as_json: bool) -> None:
     """Retrieve from a mailbox now, also from a disabled one."""
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.visits import incoming_side
-        from postroom.visits import poll as retrieve
+        from postroom import plugins
+        from postroom.mailboxes import mailboxes
+        from postroom.runner.visits import incoming_side
+        from postroom.runner.visits import poll as retrieve
 
         tally = retrieve(incoming_side(mailboxes.find(address)), plugins.load())
         names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
@@ -33,8 +34,9 @@ def poll(address: str, as_json: bool) -> None:
 def audit(address: str, no_poll: bool, as_json: bool) -> None:
     """Hold what the server has against the ledger. Exit code 3: something is unaccounted for."""
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.audit import audit as run_audit
+        from postroom import plugins
+        from postroom.admin.audit import audit as run_audit
+        from postroom.mailboxes import mailboxes
 
         result = run_audit(mailboxes.find(address), plugins.load(), poll=not no_poll)
     print_one(result.shown(), as_json=as_json)
@@ -51,8 +53,9 @@ def test(address: str, as_json: bool) -> None:
     A side that was refused before and works now is tried again at once, not after its pause.
     """
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.doctor import check_mailbox
+        from postroom import plugins
+        from postroom.admin.doctor import check_mailbox
+        from postroom.mailboxes import mailboxes
 
         steps = list(check_mailbox(mailboxes.find(address), plugins.load()))
     print_steps(steps, as_json=as_json)
@@ -85,8 +88,9 @@ def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
 def preview(address: str, limit: int, as_json: bool) -> None:
     """Show what would be retrieved; stores nothing, changes nothing."""
     with open_store():
-        from postroom import mailboxes, plugins
-        from postroom.doctor import preview as look
+        from postroom import plugins
+        from postroom.admin.doctor import preview as look
+        from postroom.mailboxes import mailboxes
 
         rows = look(mailboxes.find(address), plugins.load(), limit=limit)
         if as_json:

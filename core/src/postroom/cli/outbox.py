@@ -30,7 +30,7 @@ def list_(state: str | None, mailbox: str | None, as_json: bool) -> None:
     """List outgoing mail, the latest first."""
     columns = ("id", "state", "question", "kind", "to", "attempts", "next_try_at", "sentence")
     with open_store():
-        from postroom import outbox_admin
+        from postroom.admin import outbox_admin
 
         found = outbox_admin.entries(state=state, mailbox=mailbox)
         print_rows(found, as_json=as_json, columns=columns)
@@ -42,7 +42,7 @@ def list_(state: str | None, mailbox: str | None, as_json: bool) -> None:
 def show(outbox_id: int, as_json: bool) -> None:
     """Show the outgoing mail ID and everything that was tried."""
     with open_store():
-        from postroom import outbox_admin
+        from postroom.admin import outbox_admin
 
         print_one(outbox_admin.shown(outbox_id), as_json=as_json)
 
@@ -53,7 +53,7 @@ def show(outbox_id: int, as_json: bool) -> None:
 @author_option
 def retry(ids: tuple[int, ...], yes: bool, author: str) -> None:
     """Queue what failed or is held again; with --yes also what may have been sent already."""
-    from postroom import outbox_admin
+    from postroom.admin import outbox_admin
 
     def again(outbox_id: int, *, author: str) -> None:
         outbox_admin.retry(outbox_id, author=author, accept_risk=yes)
@@ -66,7 +66,7 @@ def retry(ids: tuple[int, ...], yes: bool, author: str) -> None:
 @author_option
 def hold(ids: tuple[int, ...], author: str) -> None:
     """Keep queued mail from being sent until `retry`."""
-    from postroom import outbox_admin
+    from postroom.admin import outbox_admin
 
     _act(ids, outbox_admin.hold, "is held", author)
 
@@ -76,7 +76,7 @@ def hold(ids: tuple[int, ...], author: str) -> None:
 @author_option
 def cancel(ids: tuple[int, ...], author: str) -> None:
     """Never send what is queued, held or failed."""
-    from postroom import outbox_admin
+    from postroom.admin import outbox_admin
 
     _act(ids, outbox_admin.cancel, "is cancelled", author)
 
@@ -86,7 +86,7 @@ def cancel(ids: tuple[int, ...], author: str) -> None:
 @author_option
 def mark_sent(ids: tuple[int, ...], author: str) -> None:
     """Record that mail whose outcome was unknown did arrive."""
-    from postroom import outbox_admin
+    from postroom.admin import outbox_admin
 
     _act(ids, outbox_admin.mark_sent, "counts as sent", author)
 

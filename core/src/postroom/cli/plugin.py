@@ -52,7 +52,7 @@ def check(names: tuple[str, ...], as_json: bool) -> None:
 
     Opens no connection. Ends with 3 if something is broken.
     """
-    from postroom.plugin_check import check as look_into
+    from postroom.admin.plugin_check import check as look_into
 
     plugins = load()
     findings = [finding for one in _chosen(plugins, names) for finding in look_into(one, plugins)]

@@ -26,8 +26,8 @@ def list_(mailbox: str | None, as_json: bool) -> None:
     """List what needs a person, the oldest first."""
     columns = ("id", "mailbox", "outcome", "code", "cause", "size", "tries", "has_bytes")
     with open_store():
-        from postroom import mailboxes
-        from postroom import quarantine as held
+        from postroom.admin import quarantine as held
+        from postroom.mailboxes import mailboxes
 
         of = mailboxes.find(mailbox) if mailbox else None
         print_rows(held.entries(of), as_json=as_json, columns=columns)
@@ -39,7 +39,7 @@ def list_(mailbox: str | None, as_json: bool) -> None:
 def show(receipt_id: int, as_json: bool) -> None:
     """Show the quarantined message ID."""
     with open_store():
-        from postroom import quarantine as held
+        from postroom.admin import quarantine as held
 
         print_one(held.shown(held.find(receipt_id)), as_json=as_json)
 
@@ -50,7 +50,7 @@ def show(receipt_id: int, as_json: bool) -> None:
 def raw(receipt_id: int, output: str) -> None:
     """Write the bytes of the quarantined message ID."""
     with open_store():
-        from postroom import quarantine as held
+        from postroom.admin import quarantine as held
         from postroom.errors import NotFoundError
         from postroom.store import raws
 
@@ -69,7 +69,7 @@ def retry(ids: tuple[int, ...]) -> None:
     """Try again to read and convert messages."""
     with open_store():
         from postroom import plugins
-        from postroom import quarantine as held
+        from postroom.admin import quarantine as held
 
         for receipt_id in ids:
             say(held.retry(receipt_id, plugins.load()))
@@ -81,7 +81,7 @@ def release(ids: tuple[int, ...]) -> None:
     """Make questions of messages whatever is wrong with them; `delete` may then follow."""
     with open_store():
         from postroom import plugins
-        from postroom import quarantine as held
+        from postroom.admin import quarantine as held
 
         for receipt_id in ids:
             say(held.release(receipt_id, plugins.load()))

@@ -61,7 +61,7 @@ def list_(as_json: bool, limit: int | None, **filters: Any) -> None:
     columns = ("number", "status", "assignee", "contact", "subject", "mailbox", "updated_at")
     shown = limit or (None if as_json else _SHOWN_TO_PEOPLE)
     with open_store():
-        from postroom import questions, transcript
+        from postroom.questions import questions, transcript
 
         found = questions.listing(**filters, limit=shown and shown + 1)
         documents = map(transcript.summary, itertools.islice(found, shown))
@@ -88,7 +88,7 @@ def _for_people(document: dict[str, Any]) -> dict[str, Any]:
 def show(number: int, full: bool, as_json: bool) -> None:
     """Show the question NUMBER with its messages."""
     with open_store():
-        from postroom import questions, transcript
+        from postroom.questions import questions, transcript
 
         document = transcript.shown(questions.find(number))
     if as_json:
@@ -101,7 +101,7 @@ def show(number: int, full: bool, as_json: bool) -> None:
 def export() -> None:
     """Write every question as one line of JSON, as `show --json` does, to standard output."""
     with open_store():
-        from postroom import transcript
+        from postroom.questions import transcript
 
         for document in transcript.export():
             print_json(document)
@@ -116,7 +116,7 @@ def export() -> None:
 def assign(number: int, assignee: str) -> None:
     """Give the question NUMBER to ASSIGNEE."""
     with open_store():
-        from postroom import questions
+        from postroom.questions import questions
 
         found = questions.assign(number, assignee)
     say(f"Question {found.id} is assigned to {found.assignee}.")
@@ -126,7 +126,7 @@ def assign(number: int, assignee: str) -> None:
 @_NUMBERS
 def resolve(number: tuple[int, ...]) -> None:
     """Say that questions are done; a reply of the customer opens them again."""
-    from postroom import questions
+    from postroom.questions import questions
 
     _change(number, questions.resolve)
 
@@ -135,7 +135,7 @@ def resolve(number: tuple[int, ...]) -> None:
 @_NUMBERS
 def reopen(number: tuple[int, ...]) -> None:
     """Open questions again that are resolved or spam."""
-    from postroom import questions
+    from postroom.questions import questions
 
     _change(number, questions.reopen)
 
@@ -144,7 +144,7 @@ def reopen(number: tuple[int, ...]) -> None:
 @_NUMBERS
 def spam(number: tuple[int, ...]) -> None:
     """Put questions away as spam; replies to them stay away too."""
-    from postroom import questions
+    from postroom.questions import questions
 
     _change(number, questions.mark_spam)
 
@@ -165,7 +165,8 @@ def note(number: int, text: str | None, text_file: str | None, author: str, as_j
     """Add a note for colleagues to the question NUMBER."""
     written = read_text(text, text_file)
     with open_store():
-        from postroom import answers, questions, transcript
+        from postroom.outbox import answers
+        from postroom.questions import questions, transcript
 
         stored = answers.note(questions.find(number), written, author=author)
         document = transcript.message_document(transcript.message(number, stored.id))
@@ -207,8 +208,9 @@ def answer(
     written = read_text(text, text_file)
     html = html_file.read_text(encoding="utf-8", errors="replace") if html_file else None
     with open_store():
-        from postroom import answers, questions, transcript
         from postroom.mail.compose import OutgoingFile
+        from postroom.outbox import answers
+        from postroom.questions import questions, transcript
 
         stored = answers.answer(
             questions.find(number),
@@ -241,7 +243,7 @@ def _type_of(path: Path) -> str:
 def raw(number: int, message_id: int | None, output: str) -> None:
     """Write a message of the question NUMBER as the server served it."""
     with open_store():
-        from postroom import transcript
+        from postroom.questions import transcript
 
         write_bytes(transcript.raw(transcript.message(number, message_id)), output)
 
@@ -254,7 +256,7 @@ def raw(number: int, message_id: int | None, output: str) -> None:
 def attachment(number: int, which: int, message_id: int | None, output: str) -> None:
     """Write attachment N (1 is the first) of a message of the question NUMBER."""
     with open_store():
-        from postroom import transcript
+        from postroom.questions import transcript
 
         found = transcript.attachment(transcript.message(number, message_id), which - 1)
         write_bytes(found.content, output)

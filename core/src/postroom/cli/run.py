@@ -45,7 +45,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
     _log_to_stderr(log_level)
     with open_store():
         from postroom import plugins, secrets
-        from postroom.runner import Runner
+        from postroom.runner.runner import Runner
 
         secrets.installation_secret()  # a wrong key is told before anything is fetched
         with _progress(shown=once) as progress:

@@ -6,11 +6,11 @@ from typing import TextIO
 
 import click
 
-from postroom import segments
 from postroom.cli.arguments import described
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.errors import InputError
+from postroom.mailboxes import segments
 
 _TEMPLATE = click.option(
     "--acknowledgement-file",

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from postroom.admin.secret_sources import from_environment, from_file
 from postroom.api.settings import TransportSettings
 from postroom.cli.arguments import is_interactive
 from postroom.errors import InputError
-from postroom.secret_sources import from_environment, from_file
 from postroom.side_settings import is_file, is_secret
 
 

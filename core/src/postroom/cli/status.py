@@ -15,7 +15,7 @@ from postroom.cli.session import open_store
 def status(as_json: bool) -> None:
     """Show how the installation fares. Exit code 3: something needs a person."""
     with open_store():
-        from postroom.status import status as collect
+        from postroom.admin.status import status as collect
 
         result = collect()
     print_one(result, as_json=as_json)

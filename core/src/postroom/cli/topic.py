@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from postroom import segments
 from postroom.cli.arguments import described, segment_option
 from postroom.cli.output import json_option, print_rows, say
 from postroom.cli.session import open_store
+from postroom.mailboxes import segments
 
 
 @click.group()

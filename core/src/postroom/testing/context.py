@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postroom.api import Token
-from postroom.context import SessionContext
+from postroom.credentials.context import SessionContext
 from postroom.testing.harness import Harness
 
 ADDRESS = "support@example.org"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from postroom import clock, credentials, plugins, tokens
+from postroom import clock, plugins
+from postroom.admin.loading import HEAVY, imported_at_load
 from postroom.api import (
     AuthError,
     CheckStep,
@@ -29,7 +30,8 @@ from postroom.api import (
 from postroom.api.codes import CATALOGUE
 from postroom.api.settings import CredentialSettings
 from postroom.api.transport import API_VERSION
-from postroom.loading import HEAVY, imported_at_load
+from postroom.credentials import credentials, tokens
+from postroom.credentials.tls import shared_context
 from postroom.side_settings import secret_fields
 from postroom.store import database, models, schema
 from postroom.testing.cases_description import ModelCases
@@ -43,7 +45,6 @@ from postroom.testing.expectations import (
     in_time,
 )
 from postroom.testing.harness import Harness
-from postroom.tls import shared_context
 
 if TYPE_CHECKING:
     import ssl

@@ -18,7 +18,8 @@ from typing import Any, Self
 
 import pytest
 
-from postroom import mailboxes, plugins, secrets, segments
+from postroom import plugins, secrets
+from postroom.admin.audit import Audit, audit
 from postroom.api import (
     Capability,
     Checkpoint,
@@ -35,13 +36,13 @@ from postroom.api import (
     Transport,
 )
 from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
-from postroom.audit import Audit, audit
-from postroom.leases import Keeper, new_owner
+from postroom.leases.leases import Keeper, new_owner
+from postroom.mailboxes import mailboxes, segments
+from postroom.runner.visits import claim_for_command, visit_incoming, visit_outgoing
 from postroom.side_settings import secret_fields, split
 from postroom.store import database, models, raws, schema
 from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side
 from postroom.testing.context import ADDRESS
-from postroom.visits import claim_for_command, visit_incoming, visit_outgoing
 
 
 class KilledError(BaseException):

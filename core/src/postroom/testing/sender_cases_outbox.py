@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from postroom import answers
 from postroom.mail import parse
+from postroom.outbox import answers
 from postroom.store.models import Outbox
 from postroom.testing.expectations import expect
 from postroom.testing.installed import Installed

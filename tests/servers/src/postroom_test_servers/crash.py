@@ -156,9 +156,9 @@ def _outcome(child: int, reading: int, timeout: float) -> dict[str, int]:
 def _run(order: dict[str, Any], writing: int) -> None:
     """In the child: one run, then tell and end without any clean-up that is not the runner's."""
     from postroom import plugins
-    from postroom.runner import Runner
+    from postroom.intake.understanding.understood import IN_PLACE
+    from postroom.runner.runner import Runner
     from postroom.store import database, models
-    from postroom.understanding.understood import IN_PLACE
 
     os.environ.update(order["environment"])
     steps = itertools.count(1)

@@ -44,7 +44,7 @@ def _database(servers: Servers, kind: str) -> Iterator[str]:
 
 
 def _mailbox(disposition: str, **sides: tuple[str, dict[str, object]]) -> None:
-    from postroom import sides as stored_sides
+    from postroom.mailboxes import sides as stored_sides
     from postroom.store.models import Mailbox, Segment
 
     instant = datetime.now(UTC)
@@ -112,8 +112,8 @@ def outgoing_case(
     servers: Servers, kind: str, *, port: int | None = None, answers_to_send: int = MAILS
 ) -> Iterator[tuple[str, Check]]:
     """A mailbox with answers to send; `port` as in `incoming_case`."""
-    from postroom import answers
     from postroom.mail import parse
+    from postroom.outbox import answers
     from postroom.store import raws
     from postroom.store.database import transaction
     from postroom.store.models import Mailbox, Message, Question, Segment

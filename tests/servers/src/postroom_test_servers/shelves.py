@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from postroom import plugins, sides
-from postroom.runner import Runner
+from postroom import plugins
+from postroom.intake.understanding.understood import IN_PLACE
+from postroom.mailboxes import sides
+from postroom.runner.runner import Runner
 from postroom.store.models import Mailbox, Segment, Side
-from postroom.understanding.understood import IN_PLACE
 
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.shelf import Shelf, ShelfTransport

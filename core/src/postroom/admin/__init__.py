@@ -1,0 +1,1 @@
+"""What administrators do with a whole installation, a module for each task."""

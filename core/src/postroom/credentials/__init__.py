@@ -1,0 +1,1 @@
+"""Named secrets, the tokens fetched with them, and what a session is lent."""

@@ -1,0 +1,125 @@
+"""Applies the disposition on the server to what is safely stored: the last step of intake.
+
+It follows the commit; what the server did not confirm stays to be settled at the next visit.
+"""
+
+from __future__ import annotations
+
+import logging
+from threading import Event as Flag
+from time import monotonic
+from typing import Any
+
+from postroom.api.transport import Disposition, Receiver, Settled, Unsettled
+from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.leases.leases import Lease
+from postroom.mailboxes.ledger import ref_key
+from postroom.store.database import now, rows, transaction
+from postroom.store.models import Mailbox, Receipt
+
+logger = logging.getLogger(__name__)
+
+SETTLE_COUNT = 2_000
+"""So many messages are settled at once: POP needs a session for each time."""
+CONFIRM_SECONDS = 2.0
+"""What the server confirmed is noted so often: a runner that is killed does not do it all again."""
+
+
+class Settlement:
+    """Settles what is due in one mailbox, under the lease of the visit."""
+
+    def __init__(self, mailbox: Mailbox, lease: Lease, stop: Flag) -> None:
+        self._lease = lease
+        self._stop = stop
+        self.mailbox = mailbox
+        self.settled = 0
+        self.unsettled = 0
+
+    def run(self, receiver: Receiver) -> None:
+        """Apply the disposition to what is stored, and note what the server confirmed."""
+        action: Any = self.mailbox.disposition
+        disposition = Disposition(action, self.mailbox.disposition_folder)
+        last_id = 0
+        while not self._stop.is_set():
+            due = rows(
+                Receipt.select(Receipt.id, Receipt.ref)
+                .where(
+                    (Receipt.mailbox == self.mailbox.id)
+                    & Receipt.settle
+                    & Receipt.gone_at.is_null()
+                    & (Receipt.id > last_id)
+                )
+                .order_by(Receipt.id)
+                .limit(SETTLE_COUNT)
+            )
+            if not due:
+                return
+            last_id = due[-1][0]
+            self._lease.check()
+            self._settle_some(receiver, {ref: row_id for row_id, ref in due}, disposition)
+
+    def _settle_some(
+        self, receiver: Receiver, due: dict[str, int], disposition: Disposition
+    ) -> None:
+        settled: list[Settled] = []
+        since = monotonic()
+        try:
+            for result in receiver.settle(list(due), disposition):
+                if isinstance(result, Settled):
+                    settled.append(result)
+                else:
+                    self._note_unsettled(result)
+                if monotonic() - since >= CONFIRM_SECONDS:
+                    self._confirm(settled, due, disposition)
+                    since = monotonic()
+        finally:  # what was confirmed is confirmed, also if the connection broke after it
+            self._confirm(settled, due, disposition)
+
+    def _confirm(
+        self, settled: list[Settled], due: dict[str, int], disposition: Disposition
+    ) -> None:
+        """Note what the server confirmed, and empty the list."""
+        with transaction():
+            self._lease.hold()
+            self._write_settled(settled, due, disposition)
+        self.settled += len(settled)
+        settled.clear()
+
+    def _note_unsettled(self, result: Unsettled) -> None:
+        self.unsettled += 1
+        logger.warning(
+            "%s: a message stays as it is on the server for now: %s",
+            self.mailbox.address,
+            result.error.sentence,
+            extra={"mailbox": self.mailbox.address, "ref": result.ref},
+        )
+
+    def _write_settled(
+        self, settled: list[Settled], due: dict[str, int], disposition: Disposition
+    ) -> None:
+        instant = now()
+        ids = [due[one.ref] for one in settled if one.ref in due]
+        gone = instant if disposition.action in ("move", "delete") else None
+        for i in range(0, len(ids), 500):
+            Receipt.update(settle=False, settled_at=instant, gone_at=gone).where(
+                Receipt.id.in_(ids[i : i + 500])
+            ).execute()
+        for one in settled:
+            if one.new_ref is not None and one.ref in due:
+                self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)
+
+    def _follow(self, receipt: Receipt, new_ref: str) -> None:
+        """A message moved within what is watched: it is known under its new name too."""
+        row = ReceiptRow(
+            ref=new_ref,
+            ref_key=ref_key(new_ref),
+            outcome="duplicate",
+            listed_size=receipt.listed_size,
+            received_at=receipt.received_at,
+            because="moved",
+            sha256=receipt.sha256,
+            fingerprint=receipt.fingerprint,
+            message=receipt.message,
+            is_settled=True,
+        )
+        insert_receipts(self.mailbox.id, [row], now())

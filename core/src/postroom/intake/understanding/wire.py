@@ -1,0 +1,135 @@
+"""How a batch goes to a worker process and what it made of it comes back.
+
+Frames of a length and so many bytes. A request's first frame says what is asked, then come the
+messages; of an answer the last frame is what was logged. What is no message is MessagePack, read as
+the types that it must have. Nothing that could run code is ever loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+from msgspec import msgpack
+
+from postroom.api.verdict import MailboxView, Verdict
+from postroom.intake.understanding.understood import NotUnderstoodError, Result, Understood
+from postroom.mail.message import ParsedMessage
+from postroom.store.packing import Packed
+
+_HEAD = struct.Struct("!QQ")
+_KEPT_HEADERS = frozenset(["content-type"])
+"""What is asked of a message that is classified: by `conversations`."""
+
+
+def write_frames(stream: BinaryIO, frames: Sequence[bytes]) -> None:
+    """Write a group of frames: their lengths, then all of them in one piece.
+
+    Few and large reads and writes: after each, a thread waits for its turn with the interpreter.
+    """
+    lengths = struct.pack(f"!{len(frames)}Q", *map(len, frames))
+    total = len(lengths) + sum(map(len, frames))
+    stream.write(b"".join([_HEAD.pack(len(frames), total), lengths, *frames]))
+    stream.flush()
+
+
+def read_frames(stream: BinaryIO) -> list[bytes]:
+    """Read a group of frames.
+
+    :raises EOFError: the other side is gone
+    """
+    count, total = _HEAD.unpack(_read(stream, _HEAD.size))
+    data = _read(stream, total)
+    at = 8 * count
+    frames = []
+    for length in struct.unpack_from(f"!{count}Q", data):
+        frames.append(data[at : at + length])
+        at += length
+    return frames
+
+
+def _read(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError("the other side is gone")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked.
+
+    `view`: classify for this mailbox, too; `large`: the places in the batch of messages that are
+    files, handed over beside the frames, with their SHA-256.
+    """
+
+    view: MailboxView | None = None
+    large: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line that the worker would have logged."""
+
+    logger: str
+    level: int
+    text: str
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What became of one message: what it says, without the files' contents, or an error's name."""
+
+    parsed: ParsedMessage | None = None
+    fingerprint: str = ""
+    size: int = 0
+    sha256: str = ""
+    chunks: list[bytes] = field(default_factory=list)
+    classified: tuple[Verdict, list[str]] | None = None
+    error: str = ""
+
+
+encode = msgpack.Encoder().encode
+_decode = msgpack.Decoder(_Answer).decode
+decode_request = msgpack.Decoder(Request).decode
+decode_told = msgpack.Decoder(list[Told]).decode
+
+
+def encode_result(result: Understood | Exception) -> bytes:
+    """Return the frame of one message."""
+    if isinstance(result, Exception):
+        return encode(_Answer(error=type(result).__name__))
+    packed = result.packed
+    chunks = packed.chunks if isinstance(packed.chunks, list) else []
+    parsed = _without_what_storing_leaves(
+        result.parsed, is_classified=result.classified is not None
+    )
+    return encode(
+        _Answer(parsed, result.fingerprint, packed.size, packed.sha256, chunks, result.classified)
+    )
+
+
+def _without_what_storing_leaves(parsed: ParsedMessage, *, is_classified: bool) -> ParsedMessage:
+    """Return a copy to be sent: files' contents are in the raw bytes, headers were asked for."""
+    values = dict(vars(parsed))
+    if parsed.attachments:
+        values["attachments"] = tuple(replace(one, content=b"") for one in parsed.attachments)
+    if is_classified:
+        values["headers"] = tuple(one for one in parsed.headers if one[0].lower() in _KEPT_HEADERS)
+    copy = object.__new__(ParsedMessage)
+    vars(copy).update(values)  # `replace` takes four times as long
+    return copy
+
+
+def decode_results(frames: Iterable[bytes]) -> Result:
+    """Return what the frames of a batch say."""
+    return [_result(_decode(frame)) for frame in frames]
+
+
+def _result(answer: _Answer) -> Understood | Exception:
+    if answer.parsed is None:
+        return NotUnderstoodError(answer.error)
+    packed = Packed(answer.size, answer.sha256, answer.chunks)
+    return Understood(answer.parsed, answer.fingerprint, packed, answer.classified)

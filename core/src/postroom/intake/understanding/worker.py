@@ -1,0 +1,159 @@
+"""The worker process: reads batches on standard input, writes results on standard output.
+
+Started by `pool`; ends when its input ends, so it never outlives the runner. Large messages come
+as open files through a socket, whose number is the only argument; without one there are none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import mmap
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import postroom.mail.large  # noqa: F401  # before the first batch, not with it
+from postroom.api.verdict import MailboxView
+from postroom.classification import BuiltIn
+from postroom.intake.understanding.understood import Understood, understand_all
+from postroom.intake.understanding.wire import (
+    Request,
+    Told,
+    decode_request,
+    encode,
+    encode_result,
+    read_frames,
+    write_frames,
+)
+
+MEMORY_BYTES = 4 << 30
+"""What a message may make the worker take; beyond it, understanding that message fails."""
+
+LONGEST_SECONDS = 150.0
+"""After that time with one batch a worker ends by itself: the runner, which would have killed it
+sooner, is gone."""
+
+
+def main() -> None:
+    """Serve until the runner goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and so is a service manager's stop
+    _limit_memory()
+    gc.freeze()
+    gc.set_threshold(50_000)  # what is made of a batch is let go as a whole
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing but frames may get into the pipe
+    files = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
+    told = _Teller()
+    logging.getLogger().addHandler(told)
+    built_in = BuiltIn()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            asked, *batch = read_frames(source)
+            request = decode_request(asked)
+            _end_after(LONGEST_SECONDS)
+            with contextlib.ExitStack() as open_files:
+                results = understand_all(_with_files(batch, request, files, open_files))
+            if request.view is not None:
+                results = [_classified(result, request.view, built_in) for result in results]
+            _end_after(0)
+            write_frames(target, [*map(encode_result, results), encode(told.take())])
+
+
+def _classified(
+    result: Understood | Exception, view: MailboxView, built_in: BuiltIn
+) -> Understood | Exception:
+    if isinstance(result, Exception):
+        return result
+    classified = built_in.classify(result.parsed, view)
+    return Understood(result.parsed, result.fingerprint, result.packed, classified)
+
+
+def _with_files(
+    batch: list[bytes],
+    request: Request,
+    files: socket.socket | None,
+    open_files: contextlib.ExitStack,
+) -> Iterator[bytes | _Passed]:
+    """Yield the messages, those that are files in their places."""
+    for place, raw in enumerate(batch):
+        sha256 = request.large.get(place)
+        if sha256 is None or files is None:
+            yield raw
+        else:
+            _, (number,), _, _ = socket.recv_fds(files, 1, 1)
+            yield open_files.enter_context(_Passed(number, sha256))
+
+
+class _Passed:
+    """A large message that the runner has on disk; what is read of it here is what `Spool` has."""
+
+    def __init__(self, number: int, sha256: str) -> None:
+        self.sha256 = sha256
+        self._number = number
+        self._size = os.fstat(number).st_size
+        self._map: mmap.mmap | None = None
+
+    def __enter__(self) -> _Passed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._map is not None:
+            self._map.close()
+        os.close(self._number)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def map(self) -> mmap.mmap:
+        """Return the bytes as a read-only map.
+
+        :raises ValueError, OSError: it is empty, or there is no memory for it
+        """
+        if self._map is None:
+            self._map = mmap.mmap(self._number, 0, access=mmap.ACCESS_READ)
+        return self._map
+
+    def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
+        """Yield the bytes in pieces of `size` bytes."""
+        for at in range(0, len(self), size):
+            yield self.map()[at : at + size]
+
+
+class _Teller(logging.Handler):
+    """Keeps what is logged for the runner, which has somewhere to log to."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[Told] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        if len(self._lines) < 100:
+            self._lines.append(Told(record.name, record.levelno, record.getMessage()))
+
+    def take(self) -> list[Told]:
+        """Return what was kept since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+
+def _end_after(seconds: float) -> None:
+    """Have the system end this process then, whatever it does; 0: no more."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""Receipts of messages that do not become entries of a question: too large, older than the start,
+unreadable on the server, or not convertible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from postroom.api import codes
+from postroom.api.transport import Listed, Oversized, Unavailable
+from postroom.intake.records import Prepared, ReceiptRow, insert_receipts
+from postroom.intake.tally import Tally
+from postroom.mailboxes.ledger import Ledger, Unfetched, live_receipts, ref_key
+from postroom.store import raws
+from postroom.store.database import allocate_ids, now
+from postroom.store.models import Mailbox, Raw, Receipt
+
+UNAVAILABLE_PAUSES = (1, 5, 30, 120, 720)
+"""Minutes until bytes that could not be had are asked for again; then a person decides."""
+
+
+class Unstored:
+    """Writes such receipts, in the transaction of the batch."""
+
+    def __init__(self, mailbox: Mailbox, ledger: Ledger, tally: Tally) -> None:
+        self._mailbox = mailbox
+        self._ledger = ledger
+        self._tally = tally
+
+    def quarantine(self, item: Prepared, error: Exception) -> None:
+        """Keep a message that cannot be turned into a question: bytes, cause, tries."""
+        instant = now()
+        self._ledger.close_replaced([item.ref_key])
+        item.repack()
+        item.raw_id = allocate_ids(Raw, 1)[0]
+        raws.insert([(item.raw_id, item.packed)])
+        row = ReceiptRow(
+            ref=item.fetched.ref,
+            ref_key=item.ref_key,
+            outcome="quarantined",
+            listed_size=item.listed.size,
+            received_at=item.received_at,
+            reason=f"{codes.MESSAGE_UNSTORABLE.meaning} ({type(error).__name__})",
+            because=codes.MESSAGE_UNSTORABLE.name,
+            sha256=item.packed.sha256,
+            fingerprint=item.incoming.fingerprint,
+            raw_id=item.raw_id,
+            settle=self._mailbox.disposition not in ("leave", "delete"),
+            is_settled=self._mailbox.disposition == "leave",
+            tries=1,
+        )
+        insert_receipts(self._mailbox.id, [row], instant)
+        self._tally.count("quarantined")
+
+    def write(
+        self,
+        unfetched: list[Unfetched],
+        oversized: Iterable[Oversized],
+        unavailable: Iterable[Unavailable],
+    ) -> None:
+        """Write receipts of what was listed but not downloaded, or could not be."""
+        receipts: list[ReceiptRow] = []
+        for item in oversized:
+            listed = self._ledger.listings.pop(ref_key(item.ref), Listed(item.ref))
+            size = listed.size if listed.size is not None else item.size
+            unfetched.append(
+                Unfetched(
+                    Listed(item.ref, listed.received_at or item.received_at, size),
+                    "refused",
+                    "too large",
+                )
+            )
+        items = {ref_key(one.listed.ref): one for one in unfetched}
+        known = live_receipts(self._mailbox.id, items)
+        for key, one in items.items():
+            if key in known and self._ledger.replaced.get(key) != known[key].id:
+                continue  # a transport need not have asked
+            self._ledger.close_replaced([key])
+            receipts.append(
+                ReceiptRow(
+                    ref=one.listed.ref,
+                    ref_key=key,
+                    outcome=one.outcome,
+                    listed_size=one.listed.size,
+                    received_at=one.listed.received_at,
+                    reason=one.reason,
+                    because=codes.TOO_LARGE.name if one.outcome == "refused" else None,
+                )
+            )
+            self._tally.count(one.outcome)
+        receipts += [row for item in unavailable if (row := self._unavailable(item))]
+        if receipts:
+            insert_receipts(self._mailbox.id, receipts, now())
+            self._ledger.forget(row.ref_key for row in receipts)
+
+    def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
+        """Return the receipt of a message that cannot be read; None where it had one already."""
+        key = ref_key(item.ref)
+        listed = self._ledger.listings.pop(key, Listed(item.ref, item.received_at, item.size))
+        earlier = self._ledger.replaced.get(key)
+        if earlier is None and live_receipts(self._mailbox.id, [key]):
+            return None  # a transport need not have asked
+        receipt = None if earlier is None else Receipt.get_by_id(earlier)
+        same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
+        tries = (receipt.tries if receipt is not None and same else 0) + 1
+        due = None
+        if tries <= len(UNAVAILABLE_PAUSES):
+            due = now() + timedelta(minutes=UNAVAILABLE_PAUSES[tries - 1])
+        if receipt is not None and same:
+            Receipt.update(
+                tries=tries,
+                reason=item.error.sentence,
+                because=item.error.code.name,
+                next_try_at=due,
+            ).where(Receipt.id == receipt.id).execute()
+            self._ledger.forget([key])
+            return None
+        self._ledger.close_replaced([key])
+        self._tally.count("quarantined")
+        return ReceiptRow(
+            ref=item.ref,
+            ref_key=key,
+            outcome="quarantined",
+            listed_size=listed.size,
+            received_at=listed.received_at,
+            reason=item.error.sentence,
+            because=item.error.code.name,
+            tries=tries,
+            next_try_at=due,
+        )

@@ -1,0 +1,1 @@
+"""Who may work on which side of a mailbox, whether it still answers, and when to try again."""

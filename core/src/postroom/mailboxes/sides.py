@@ -1,0 +1,364 @@
+"""The two sides of a mailbox as they are stored: the transport and its settings, secrets sealed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from postroom import names, secrets
+from postroom.api import codes
+from postroom.api.errors import Problem, SettingsError
+from postroom.api.transport import Capability, Disposition, Transport
+from postroom.credentials import credentials
+from postroom.errors import InputError, NotFoundError
+from postroom.mailboxes import ledger
+from postroom.plugins import Plugins
+from postroom.plugins import load as load_plugins
+from postroom.side_settings import WORDS, secret_fields, split, up_to_date, validate
+from postroom.store.database import now, transaction
+from postroom.store.models import Mailbox, Side
+
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
+
+__all__ = [
+    "FORMER",
+    "MASK",
+    "WORDS",
+    "check_disposition",
+    "disposition",
+    "find",
+    "for_imports",
+    "forget_cursor",
+    "is_same_account",
+    "keep_former",
+    "load",
+    "prepare",
+    "put",
+    "remove",
+    "save",
+    "shown",
+    "stored_values",
+    "validate",
+]
+
+MASK: Final = "********"
+FORMER: Final = "former"
+"""The direction of what the incoming side was before the last migration; nothing works on it."""
+_WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url", "path")
+"""A change of these, and the mailbox's messages are other ones, though their refs may be equal."""
+_WHERE_TO_FETCH: Final = (*_WHICH_ACCOUNT, "port", "folders")
+"""A change of these makes the cursor worthless."""
+_NEEDS: Final = {
+    "seen": Capability.SEEN,
+    "move": Capability.MOVE,
+    "delete": Capability.DELETE,
+}
+
+
+# ---------------------------------------------------------------------------- disposition
+
+
+def disposition(action: str, folder: str | None) -> Disposition:
+    """Return what is to happen on the server with what is stored, from a mailbox's columns."""
+    return Disposition(action, folder)  # type: ignore[arg-type]  # the column holds no other
+
+
+def check_disposition(
+    transport: Transport, wanted: Disposition, watched: Sequence[str] | None
+) -> list[Problem]:
+    """Return what speaks against a disposition with an incoming side that watches these folders."""
+    needed = _NEEDS.get(wanted.action)
+    if needed is not None and needed not in transport.capabilities:
+        able = ", ".join(["leave", *(a for a, c in _NEEDS.items() if c in transport.capabilities)])
+        return [Problem("disposition", f"{transport.name} cannot do that, only: {able}")]
+    keys = [_folder_key(folder) for folder in watched or ()]
+    if wanted.folder is not None and _folder_key(wanted.folder) in keys:
+        return [Problem("disposition", f"the folder {wanted.folder} is watched itself")]
+    return []
+
+
+def _folder_key(folder: str) -> str:
+    """INBOX is the one name without case (RFC 9051 section 5.1)."""
+    return folder.upper() if folder.upper() == "INBOX" else folder
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def save(
+    mailbox: Mailbox,
+    direction: str,
+    transport_name: str,
+    values: Mapping[str, Any],
+    *,
+    send_as: str | None = None,
+    reply_to: str | None = None,
+    save_to_sent: bool = True,
+) -> Side:
+    """Set up a side from all its settings; what is absent gets its default.
+
+    What is equal already changes nothing. A change ends any back-off, so that it is tried at once.
+
+    :param values: as an administrator wrote them, secrets in clear
+    :raises InputError: a setting is wrong, or the mailbox's disposition does not go with it
+    :raises SettingsError: the transport is not installed
+    """
+    own = {"send_as": send_as, "reply_to": reply_to, "save_to_sent": save_to_sent}
+    return put(mailbox, direction, transport_name, values, own)[0]
+
+
+def put(
+    mailbox: Mailbox,
+    direction: str,
+    transport_name: str,
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+    *,
+    seal: Callable[[bytes], bytes] = secrets.seal,
+) -> tuple[Side, list[str]]:
+    """Do what `save` does; return the side and the names of what changed.
+
+    :param own: ``send_as``, ``reply_to``, ``save_to_sent``: the core's settings of a side
+    """
+    plugins = load_plugins()
+    transport, settings, own = prepare(direction, transport_name, values, own)
+    if direction == "in":
+        refuse_unfit_disposition(mailbox, transport, settings)
+    with transaction():
+        side = find(mailbox, direction)
+        changed = _differences(side, transport, settings, own, plugins)
+        if side is not None and not changed:
+            return side, []
+        columns = _columns(transport, settings, own, seal)
+        if side is None:
+            changed = ["added"]
+            Side.create(mailbox=mailbox.id, direction=direction, **columns)
+        else:
+            Side.update(columns).where(Side.id == side.id).execute()
+        if direction == "in":
+            _begin_anew(mailbox, {*changed})
+    saved = find(mailbox, direction)
+    assert saved is not None  # noqa: S101 - it was just written
+    return saved, changed
+
+
+def refuse_unfit_disposition(
+    mailbox: Mailbox, transport: Transport, settings: TransportSettings
+) -> None:
+    """Hold a mailbox's disposition against an incoming side.
+
+    :raises InputError: it does not go with it
+    """
+    wanted = disposition(mailbox.disposition, mailbox.disposition_folder)
+    problems = check_disposition(transport, wanted, getattr(settings, "folders", None))
+    if problems:
+        raise InputError("The disposition does not go with the incoming side.", problems)
+
+
+def _columns(
+    transport: Transport,
+    settings: TransportSettings,
+    own: Mapping[str, Any],
+    seal: Callable[[bytes], bytes],
+) -> dict[str, Any]:
+    """Return what is stored of a side; nothing is known to be wrong with it."""
+    public, hidden = split(settings)
+    return {
+        "transport": transport.name,
+        "settings_version": transport.settings_version,
+        "settings": public,
+        "secret_fields": secret_fields(type(settings)),
+        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+        **own,
+        "failures": 0,
+        "next_try_at": 0,
+        "paused_by_server": False,
+    }
+
+
+def _begin_anew(mailbox: Mailbox, changed: set[str]) -> None:
+    """Forget what was known of the incoming side and is no longer so."""
+    if changed & {"added", "transport", *_WHERE_TO_FETCH}:
+        forget_cursor(mailbox)
+    if changed & {"added", "transport", *_WHICH_ACCOUNT}:
+        _begin_another_account(mailbox)
+
+
+def prepare(
+    direction: str, transport_name: str, values: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[Transport, TransportSettings, dict[str, Any]]:
+    """Check what can be checked without the mailbox; return what `put` goes on with.
+
+    :raises InputError: with every problem
+    :raises SettingsError: the transport is not installed
+    """
+    transport = load_plugins().transport(transport_name)
+    problems: list[Problem] = []
+    checked = _checked_own(own, problems)
+    try:
+        settings = validate(transport, direction, values)
+    except InputError as error:
+        error.problems = (*error.problems, *problems)
+        raise
+    credential = getattr(settings, "credential", None)
+    if credential is not None:
+        try:
+            credentials.find(credential)
+        except NotFoundError as error:
+            sentence = error.sentence
+            problems.append(Problem("credential", sentence[0].lower() + sentence[1:]))
+    if problems:
+        raise InputError(f"The {WORDS[direction]} settings are not right.", problems)
+    return transport, settings, checked
+
+
+def remove(mailbox: Mailbox, direction: str) -> bool:
+    """Take a side away; what was received and what waits to be sent stays."""
+    matches = (Side.mailbox == mailbox.id) & (Side.direction == direction)
+    return bool(Side.delete().where(matches).execute())
+
+
+def forget_cursor(mailbox: Mailbox) -> None:
+    """Make the next visit list everything; one that is under way loses its lease, so that it
+    cannot store a cursor of before."""
+    with transaction():
+        Mailbox.update(cursor=None).where(Mailbox.id == mailbox.id).execute()
+        Side.update(
+            generation=Side.generation + 1,
+            lease_owner=None,
+            leased_until=None,
+            give_way_at=None,
+            next_try_at=0,
+        ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
+
+
+def _begin_another_account(mailbox: Mailbox) -> None:
+    """A ref is a name within one account: close the receipts. The next retrieval first recognises
+    what the account holds of the mail that is known."""
+    begins_at = now()
+    ledger.close_all(mailbox.id)
+    if ledger.knows_content(mailbox.id):
+        Mailbox.update(account_since=begins_at).where(Mailbox.id == mailbox.id).execute()
+
+
+def _checked_own(own: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    checked: dict[str, Any] = {"save_to_sent": own.get("save_to_sent", True)}
+    if not isinstance(checked["save_to_sent"], bool):
+        problems.append(Problem("save_to_sent", "must be true or false"))
+    for name in ("send_as", "reply_to"):
+        checked[name] = None
+        if own.get(name) is not None:
+            try:
+                checked[name] = names.checked_address(own[name])
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+    return checked
+
+
+def _differences(
+    side: Side | None,
+    transport: Transport,
+    settings: TransportSettings,
+    own: Mapping[str, Any],
+    plugins: Plugins,
+) -> list[str]:
+    """Return the names of what is not yet as it should be."""
+    if side is None or side.transport != transport.name:
+        return ["transport"]
+    changed = [name for name, value in own.items() if getattr(side, name) != value]
+    try:
+        old = load(side, plugins)
+    except SettingsError:  # what is stored is no longer valid: everything is new
+        return [*changed, *type(settings).model_fields]
+    changed += [
+        name
+        for name in type(settings).model_fields
+        if getattr(old, name) != getattr(settings, name)
+    ]
+    if not changed and side.settings_version != transport.settings_version:
+        changed.append("settings_version")
+    return changed
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def find(mailbox: Mailbox, direction: str) -> Side | None:
+    """Return the side, None if it is not set up."""
+    side: Side | None = Side.get_or_none(
+        (Side.mailbox == mailbox.id) & (Side.direction == direction)
+    )
+    return side
+
+
+def is_same_account(
+    side: Side, transport: Transport, settings: TransportSettings, plugins: Plugins
+) -> bool:
+    """Say whether refs of this side mean the same messages with these settings."""
+    changed = _differences(side, transport, settings, {}, plugins)
+    return not {"transport", *_WHICH_ACCOUNT} & {*changed}
+
+
+def keep_former(mailbox: Mailbox) -> None:
+    """Keep the incoming side as it is, under another name, so that a migration can go back to it.
+    In the caller's transaction."""
+    side = find(mailbox, "in")
+    assert side is not None  # noqa: S101 - a migration starts from it
+    remove(mailbox, FORMER)
+    kept = ("transport", "settings_version", "settings", "secret_fields", "sealed")
+    Side.create(
+        mailbox=mailbox.id, direction=FORMER, **{name: getattr(side, name) for name in kept}
+    )
+
+
+def for_imports(mailbox: Mailbox) -> Side:
+    """Return the row that holds the lease of imports, made when it is first needed: a mailbox
+    that mail is imported into need not have an incoming side."""
+    side: Side
+    side, _ = Side.get_or_create(  # type: ignore[no-untyped-call]  # peewee's stubs
+        mailbox=mailbox.id, direction="import", defaults={"transport": "import"}
+    )
+    return side
+
+
+def load(side: Side, plugins: Plugins) -> TransportSettings:
+    """Return the settings of a side, brought up to date and validated.
+
+    :raises SettingsError: the plugin is missing or older, or what is stored does not do
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    transport = plugins.transport(side.transport)
+    what = f"The {WORDS[side.direction]} settings are"
+    values = up_to_date(stored_values(side), side.settings_version, transport, what)
+    try:
+        return validate(transport, side.direction, values)
+    except InputError as error:
+        raise SettingsError(
+            codes.SETTINGS_INVALID, error.sentence, problems=error.problems
+        ) from error
+
+
+def stored_values(side: Side) -> dict[str, Any]:
+    """Return what is stored, secrets in clear.
+
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    values = dict(side.settings)
+    if side.sealed is not None:
+        values.update(json.loads(secrets.unseal(side.sealed)))
+    return values
+
+
+def shown(side: Side) -> dict[str, Any]:
+    """Return a side for people and programs, secrets masked; needs neither plugin nor key."""
+    values: dict[str, Any] = {"transport": side.transport, **side.settings}
+    hidden: dict[str, Any] = {name: MASK for name in side.secret_fields if side.sealed is not None}
+    if side.direction == "out":
+        hidden |= {
+            "send_as": side.send_as,
+            "reply_to": side.reply_to,
+            "save_to_sent": side.save_to_sent,
+        }
+    return values | hidden

@@ -1,0 +1,376 @@
+"""The way of an answer to the outgoing server: claim → prepare → send → record.
+
+A send that broke after its last byte, or whose runner died in it, is `unknown`: only evidence or a
+person moves it on (invariant 7). The Message-ID stays the same through all attempts, and a retry
+goes only to the recipients that were deferred.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from datetime import datetime, timedelta
+from threading import Event as Flag
+from typing import Any
+
+from peewee import Expression
+
+from postroom.api import codes
+from postroom.api.codes import Code
+from postroom.api.errors import (
+    AuthError,
+    OutcomeUnknown,
+    Rejected,
+    SettingsError,
+    TransientError,
+    TransportError,
+)
+from postroom.api.events import Event
+from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendResult, Sent
+from postroom.leases.leases import Lease
+from postroom.mail.threading import id_key
+from postroom.mailboxes import sessions
+from postroom.outbox.recipients import PENDING, Told, reasons, with_states
+from postroom.plugins import Plugins
+from postroom.store import raws
+from postroom.store.database import now, transaction
+from postroom.store.models import Attempt, Mailbox, MessageKey, Outbox, Side
+
+logger = logging.getLogger(__name__)
+
+RETRY_PAUSES = (timedelta(minutes=5), timedelta(hours=4))
+GIVE_UP_AFTER = timedelta(days=5)
+"""RFC 5321 section 4.5.4.1: the give-up time needs to be at least 4-5 days."""
+LOOK_PAUSES = (timedelta(seconds=30), timedelta(hours=1))
+"""Between two looks for evidence on a message whose outcome is unknown."""
+
+_UNREACHABLE = (codes.HOST_UNKNOWN, codes.PORT_REFUSED)
+"""Says nothing about the message: only the side's own back-off counts."""
+
+
+class Dispatch:
+    """One visit to the outgoing side of one mailbox, under a lease: sends what is due.
+
+    :param stop: when set, the message in flight is finished and the visit ends
+    """
+
+    def __init__(self, lease: Lease, plugins: Plugins, *, stop: Flag | None = None) -> None:
+        self._lease = lease
+        self._plugins = plugins
+        self._stop = stop or Flag()
+        self.side: Side = Side.get_by_id(lease.side_id)
+        self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        self.sent = 0
+        self._reported: list[Event] = []
+
+    def run(self) -> int:
+        """Send what is due; return how many messages were sent.
+
+        :raises TransportError: about the server or the settings; the messages stay queued
+        :raises StoreError: the database is the trouble
+        :raises LeaseLostError: another runner took over
+        """
+        self._give_up_on_interrupted()
+        with sessions.open_sender(self._lease, self.mailbox, self._plugins) as sender:
+            self._lease.on_lost = sender.interrupt
+            transport = self._plugins.transport(self.side.transport)
+            finds_sent = Capability.FIND_SENT in transport.capabilities
+            look = self._look_for_evidence if finds_sent else self._look_no_more
+            look(sender)
+            while not self._stop.is_set() and (row := self._next_due()) is not None:
+                self._send(sender, row)
+            if not self._stop.is_set():
+                look(sender)
+        return self.sent
+
+    def _next_due(self) -> Outbox | None:
+        row: Outbox | None = (
+            Outbox.select()
+            .where(
+                (Outbox.mailbox == self.mailbox.id)
+                & (Outbox.state == "queued")
+                & (Outbox.next_try_at.is_null() | (Outbox.next_try_at <= now()))
+            )
+            .order_by(Outbox.next_try_at.is_null(False), Outbox.next_try_at, Outbox.id)
+            .first()
+        )
+        return row
+
+    # ------------------------------------------------------------------ what others left
+
+    def _give_up_on_interrupted(self) -> None:
+        """Whoever was sending these is gone, for we hold the lease: nobody knows how far it got."""
+        for row in Outbox.select().where(
+            (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "sending")
+        ):
+            unknown = OutcomeUnknown("The runner ended while it was sending this message.")
+            self._finish(row, "unknown", error=unknown, generation=row.generation)
+
+    def _look_for_evidence(self, sender: Sender) -> None:
+        """Ask about what is unknown, as soon as it is and then again in growing intervals."""
+        due = Outbox.next_try_at.is_null() | (Outbox.next_try_at <= now())
+        for row in list(Outbox.select().where(self._is_unknown() & due)):
+            self._lease.check()
+            found = sender.find_sent(row.internet_id, row.handle)
+            if isinstance(found, Sent) and not _is_known_of_some(row):
+                self._learn(row, found.message_id)
+                note_evidence(row.id, row.generation, "found", "found on the server")
+            elif found is NOT_SENT:
+                self._requeue(row, state="unknown", due=None)
+            else:
+                self._look_later(row)
+
+    def _look_later(self, row: Outbox) -> None:
+        age = now() - (row.sending_since or row.queued_at)
+        shortest, longest = LOOK_PAUSES
+        due = None if age >= GIVE_UP_AFTER else now() + max(shortest, min(age / 2, longest))
+        Outbox.update(next_try_at=due).where(
+            (Outbox.id == row.id) & (Outbox.state == "unknown")
+        ).execute()
+
+    def _look_no_more(self, _sender: Sender) -> None:
+        """The transport can prove nothing: a person decides."""
+        Outbox.update(next_try_at=None).where(self._is_unknown()).execute()
+
+    def _is_unknown(self) -> Expression:
+        return (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "unknown")
+
+    # ------------------------------------------------------------------ prepare and send
+
+    def _send(self, sender: Sender, row: Outbox) -> None:
+        outgoing = self._outgoing(row)
+        try:
+            handle = row.handle or self._prepare(sender, row, outgoing)
+        except Rejected as error:  # nothing was sent, and nothing will be
+            if self._begin(row):
+                self._failed(row, error)
+            return
+        self._lease.check()
+        if not self._begin(row):
+            return  # somebody held or cancelled it in the meantime
+        try:
+            result = sender.send(outgoing, handle)
+        except TransportError as error:
+            self._failed(row, error)
+        except (Exception, SystemExit) as error:
+            # A bug in the plugin, at an unknown point: it may have been sent. The visit ends with
+            # it, else every message that waits would become unknown in turn.
+            sentence = f"{self._lease.pulse.who} failed ({type(error).__name__})."
+            self._finish(row, "unknown", error=OutcomeUnknown(sentence))
+            raise
+        else:
+            self._record(row, outgoing, result)
+
+    def _prepare(self, sender: Sender, row: Outbox, outgoing: Outgoing) -> str | None:
+        self._lease.check()
+        handle = sender.prepare(outgoing)
+        if handle is not None:
+            with transaction():
+                self._lease.hold()
+                Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
+        return handle
+
+    def _outgoing(self, row: Outbox) -> Outgoing:
+        return Outgoing(
+            message_id=row.internet_id,
+            sender=row.sender,
+            recipients=tuple(r["address"] for r in row.recipients if r["state"] in PENDING),
+            raw=raws.load(row.raw_id),
+            from_address=self.side.send_as or self.mailbox.address,
+            save_to_sent=self.side.save_to_sent,
+        )
+
+    def _begin(self, row: Outbox) -> bool:
+        """Mark it as being sent, before the wire is touched."""
+        with transaction():
+            self._lease.hold()
+            begun = (
+                Outbox.update(
+                    state="sending",
+                    sending_since=now(),
+                    attempts=Outbox.attempts + 1,
+                    generation=self._lease.generation,
+                )
+                .where((Outbox.id == row.id) & (Outbox.state == "queued"))
+                .execute()
+            )
+            if begun:
+                self._note(row.id, "begun")
+                row.attempts += 1
+                row.generation = self._lease.generation
+        return bool(begun)
+
+    # ------------------------------------------------------------------ record
+
+    def _record(self, row: Outbox, outgoing: Outgoing, result: SendResult) -> None:
+        told = Told(outgoing.recipients, result)
+        recipients = told.applied(row.recipients)
+        self._learn(row, result.message_id)
+        if told.accepted:
+            self._note(row.id, "accepted", result.reply, told.accepted)
+        refused = [r for r in recipients if r["state"] == "refused"]
+        deferred = [r for r in recipients if r["state"] == "deferred"]
+        if told.unheard:
+            sentence = f"{self._lease.pulse.who} does not say what became of {told.unheard}."
+            self._finish(row, "unknown", error=OutcomeUnknown(sentence), recipients=recipients)
+        elif deferred and not self._is_too_late(row):
+            reason = reasons(deferred)
+            self._postpone(row, codes.SERVER_BUSY, reason, recipients, result.retry_after)
+        elif refused or deferred:
+            code = codes.RECIPIENT_REFUSED if refused else codes.SERVER_BUSY
+            error = Rejected(code, reasons(refused + deferred))
+            self._finish(row, "failed", error=error, recipients=recipients)
+        else:
+            self._finish(row, "sent", recipients=recipients)
+        if told.unheard or told.unasked:  # the next message would fare no better
+            raise told.bug(self._lease.pulse.who)
+
+    def _failed(self, row: Outbox, error: TransportError) -> None:
+        if isinstance(error, OutcomeUnknown):
+            self._finish(row, "unknown", error=error)
+        elif isinstance(error, Rejected):
+            states = {address: ("refused", reply) for address, reply in error.recipients.items()}
+            recipients = with_states(row.recipients, states)
+            self._finish(row, "failed", error=error, recipients=recipients)
+        elif isinstance(error, AuthError | SettingsError):
+            self._requeue(row, state="sending", due=None)
+            raise error
+        else:
+            retry_after = error.retry_after if isinstance(error, TransientError) else None
+            if self._is_too_late(row):
+                self._finish(row, "failed", error=error)
+            elif error.code in _UNREACHABLE:
+                self._requeue(row, state="sending", due=None)
+            else:
+                self._postpone(row, error.code, error.sentence, row.recipients, retry_after)
+            raise error
+
+    def _is_too_late(self, row: Outbox) -> bool:
+        return bool(now() - row.queued_at >= GIVE_UP_AFTER)
+
+    def _postpone(
+        self,
+        row: Outbox,
+        code: Code,
+        sentence: str,
+        recipients: list[dict[str, Any]],
+        retry_after: float | None,
+    ) -> None:
+        """Queue it again, surely not sent to those that are pending."""
+        first, last = RETRY_PAUSES
+        pause = min(last, first * (1 << min(row.attempts - 1, 16)))
+        pause *= random.uniform(0.9, 1.3)  # noqa: S311 - spreads load, guards nothing
+        if retry_after is not None:
+            pause = max(pause, timedelta(seconds=retry_after))
+        self._update(
+            row,
+            "deferred",
+            sentence,
+            state="queued",
+            next_try_at=now() + pause,
+            recipients=recipients,
+            code=code.name,
+            sentence=sentence,
+            next_step=code.next_step,
+        )
+
+    def _requeue(self, row: Outbox, *, state: str, due: datetime | None) -> None:
+        with transaction():
+            self._lease.hold()
+            Outbox.update(state="queued", next_try_at=due).where(
+                (Outbox.id == row.id) & (Outbox.state == state)
+            ).execute()
+            self._note(row.id, "not-sent")
+
+    def _finish(
+        self,
+        row: Outbox,
+        state: str,
+        *,
+        error: TransportError | None = None,
+        recipients: list[dict[str, Any]] | None = None,
+        generation: int | None = None,
+    ) -> None:
+        self._update(
+            row,
+            {"sent": "accepted", "failed": "refused"}.get(state, state),
+            error.sentence if error else "",
+            generation=generation,
+            state=state,
+            next_try_at=now() if state == "unknown" else None,
+            recipients=row.recipients if recipients is None else recipients,
+            sent_at=now() if state == "sent" else None,
+            code=error.code.name if error else None,
+            sentence=error.sentence if error else None,
+            next_step=error.next_step if error else None,
+        )
+        self.sent += state == "sent"
+        details = {"outbox": row.id, "message": row.message_id, "sentence": row.sentence}
+        name: Any = state
+        self._plugins.tell(Event(name, now(), self.mailbox.address, details))
+
+    def _update(
+        self,
+        row: Outbox,
+        outcome: str,
+        detail: str,
+        *,
+        generation: int | None = None,
+        **values: Any,
+    ) -> None:
+        """Write a state if the row is still ours; evidence is written in any case."""
+        mine = self._lease.generation if generation is None else generation
+        with transaction():
+            changed = (
+                Outbox.update(**values)
+                .where(
+                    (Outbox.id == row.id)
+                    & (Outbox.state == "sending")
+                    & (Outbox.generation == mine)
+                )
+                .execute()
+            )
+            if changed:
+                self._note(row.id, outcome, detail)
+        if not changed:
+            note_evidence(row.id, mine, outcome, detail)
+
+    def _learn(self, row: Outbox, message_id: str | None) -> None:
+        """Know a Message-ID that the provider rewrote: replies will name it."""
+        if message_id and id_key(message_id) != id_key(row.internet_id):
+            MessageKey.create(key=id_key(message_id), names=False, message=row.message_id)
+
+    def _note(
+        self, row_id: int, outcome: str, detail: str = "", accepted: list[str] | None = None
+    ) -> None:
+        Attempt.create(
+            outbox=row_id,
+            generation=self._lease.generation,
+            at=now(),
+            outcome=outcome,
+            detail=detail,
+            accepted=accepted or [],
+        )
+
+
+def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> None:
+    """Record an attempt's outcome whoever holds the row; a success turns `unknown` into `sent`."""
+    with transaction():
+        Attempt.create(
+            outbox=row_id, generation=generation, at=now(), outcome=outcome, detail=detail
+        )
+        if outcome in ("accepted", "found"):
+            Outbox.update(
+                state="sent",
+                sent_at=now(),
+                next_try_at=None,
+                code=None,
+                sentence=None,
+                next_step=None,
+            ).where((Outbox.id == row_id) & (Outbox.state == "unknown")).execute()
+
+
+def _is_known_of_some(row: Outbox) -> bool:
+    """Say whether some recipients have accepted or refused it: what is found then may be just that,
+    and proves nothing about the others."""
+    return any(recipient["state"] in ("accepted", "refused") for recipient in row.recipients)

@@ -1,0 +1,1 @@
+"""Takes what is due: visits to mailboxes, in and out, for ever or once."""

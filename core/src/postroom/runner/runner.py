@@ -1,0 +1,344 @@
+"""The runner: takes due mailboxes, in and out, until it is told to stop; or all of them once.
+
+Blocking libraries, so threads: a bounded crew for visits; a waiting mailbox costs a thread only
+where its server can push. Any number of runners share the mailboxes through leases.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from peewee import OperationalError, fn
+
+from postroom.credentials import credential_expiry
+from postroom.errors import KeyUnusableError, PostroomError, StoreError
+from postroom.intake.tally import Tally
+from postroom.intake.understanding.pool import Pool, in_workers
+from postroom.leases import health, wrong_clock
+from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
+from postroom.mailboxes.ledger import needs_person
+from postroom.plugins import Plugins
+from postroom.runner.crew import Crew
+from postroom.runner.visits import visit_incoming, visit_outgoing
+from postroom.runner.watch import Watchers
+from postroom.store.database import connection, explain, now
+from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 8
+WARN_SECONDS = 3600.0
+"""How often is looked for secrets that end soon."""
+LOOK_SECONDS = 1.0
+"""How often the database is asked for what is due."""
+REST_SECONDS = (5.0, 60.0)
+"""So long, doubling, `run` leaves a database alone that takes nothing."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What `run --once` found; `exit_code` is one of those that the manual lists."""
+
+    needs_person: bool = False
+    try_later: bool = False
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    sent: int = 0
+    remarks: list[str] = field(default_factory=list)
+    """What is wrong and was not logged in this run, and what to look at, a line each."""
+
+    @property
+    def exit_code(self) -> int:
+        """Return 3 if something needs a person, else 75 if something waits, else 0."""
+        return 3 if self.needs_person else 75 if self.try_later else 0
+
+
+class Runner:
+    """Works on mailboxes through leases.
+
+    :param progress: told the mailbox and the number of messages after each batch
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        *,
+        workers: int = WORKERS,
+        progress: Callable[[str, int], None] = lambda _address, _count: None,
+    ) -> None:
+        self._plugins = plugins
+        self._progress = progress
+        self._owner = new_owner()
+        self._pool = Pool()
+        self._understanding = in_workers(plugins, self._pool)
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._keeper = Keeper()
+        self._crew = Crew(workers, plugins, self._keeper, self._wake)
+        self._core_error: PostroomError | None = None
+        """Why `run_once` cannot go on."""
+        self._unrecorded: PostroomError | None = None
+        """The database could not even take the record of an error: `run` rests for a while."""
+        self._rested: tuple[str, float] | None = None
+        """For which error it rested last, and how long."""
+        self._warn_at = 0.0
+        self._gave_way: set[int] = set()
+        """Sides that a command asked for in the middle: `run_once` goes back to them."""
+        self._latest: datetime | None = None
+        """The time at the last look: a clock that goes back is noticed."""
+        self.outcome = Outcome()
+
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether threads of plugins hang, now that the work has ended."""
+        return self._crew.has_left_behind
+
+    def stop(self) -> None:
+        """Finish the batches in flight and end; from any thread or signal handler."""
+        self._stop.set()
+        self._wake.set()
+
+    # ------------------------------------------------------------------ for ever
+
+    def run(self) -> None:
+        """Work until `stop`. A database that goes away is waited for."""
+        watchers = Watchers(self._plugins, self._wake)
+        try:
+            while not self._stop.is_set():
+                self._look(watchers)
+                self._wake.wait(LOOK_SECONDS)
+                self._wake.clear()
+        finally:
+            watchers.stop()
+            self._end()
+            watchers.close()
+
+    def _look(self, watchers: Watchers) -> None:
+        self._crew.tend()
+        self._rest()
+        try:
+            with connection():
+                self._watch_clock()
+                free_dead()
+                self._start_due("in")
+                self._start_due("out")
+                watchers.adjust()
+                self._warn_of_ends()
+        except (StoreError, OperationalError) as error:
+            self._wait_for_database(error)
+
+    def _warn_of_ends(self) -> None:
+        """Look now and then for secrets that end soon."""
+        if time.monotonic() >= self._warn_at:
+            self._warn_at = time.monotonic() + WARN_SECONDS
+            credential_expiry.warn(self._plugins)
+
+    def _watch_clock(self) -> None:
+        instant = now()
+        if self._latest is None or instant < self._latest - wrong_clock.TOLERANCE:
+            wrong_clock.mend(instant)
+        self._latest = instant
+
+    def _start_due(self, direction: str) -> None:
+        if self._crew.free > 0:
+            for lease in claim(self._owner, direction, limit=self._crew.free):
+                self._start(lease, direction)
+
+    def _rest(self) -> None:
+        """After the database took nothing (its disk is full, say), try again after a while; told
+        once."""
+        error, self._unrecorded = self._unrecorded, None
+        if error is None:
+            return
+        told, seconds = self._rested or ("", REST_SECONDS[0] / 2)
+        if told != error.sentence:
+            logger.error("%s %s", error.sentence, error.next_step)
+        self._rested = error.sentence, min(seconds * 2, REST_SECONDS[1])
+        self._stop.wait(self._rested[1])
+
+    def _wait_for_database(self, error: Exception) -> None:
+        core = error if isinstance(error, PostroomError) else explain(error)
+        logger.error("%s %s", core.sentence, core.next_step)
+        begun = time.monotonic()
+        while not self._stop.wait(2.0):
+            try:
+                with connection():
+                    now()
+                    Mailbox.select(Mailbox.id).first()
+            except (StoreError, OperationalError):
+                continue
+            logger.error("The database works again, after %.0f s.", time.monotonic() - begun)
+            return
+
+    # ------------------------------------------------------------------ once
+
+    def run_once(self) -> Outcome:
+        """Take every enabled mailbox until its server has no more, send what is due, and end.
+
+        :raises StoreError, KeyUnusableError: it could not work at all
+        """
+        with connection():
+            try:
+                self._warn_of_ends()
+                self._watch_clock()
+                before, begun = self._person_count(), now()
+                self._take_all("in", self._enabled_sides)
+                self._take_all("out", self._sides_with_mail)
+                self._judge(before, begun)
+            finally:
+                self._end()
+        return self.outcome
+
+    def _enabled_sides(self) -> list[int]:
+        """Return the incoming sides to take: not those that the server, or a refused password,
+        told us to leave alone for a while."""
+        sides = (
+            Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
+            .join(Mailbox)
+            .where((Side.direction == "in") & Mailbox.enabled)
+        )
+        instant = now()
+        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+
+    def _sides_with_mail(self) -> list[int]:
+        instant = now()
+        sides = (
+            Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
+            .join(Mailbox)
+            .join(Outbox, on=(Outbox.mailbox == Mailbox.id))
+            .where(
+                (Side.direction == "out")
+                & (
+                    Outbox.state.in_(["sending", "unknown"])
+                    | (
+                        (Outbox.state == "queued")
+                        & (Outbox.next_try_at.is_null() | (Outbox.next_try_at <= instant))
+                    )
+                )
+            )
+            .distinct()
+        )
+        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+
+    def _take_all(self, direction: str, find: Callable[[], list[int]]) -> None:
+        """Visit each side once; what another process holds is waited for, one lease at most."""
+        waiting = set(find())
+        deadline = time.monotonic() + LEASE_SECONDS + 5
+        while not self._stop.is_set() and self._core_error is None:
+            started = self._start_some(waiting, direction)
+            self._crew.tend()
+            if not self._crew.is_busy:
+                if not waiting:
+                    waiting, self._gave_way = self._gave_way, set()
+                    if not waiting:
+                        return
+                    continue
+                if time.monotonic() > deadline:
+                    self.outcome.try_later = True
+                    return
+            if not started:
+                self._wake.wait(0.1)
+                self._wake.clear()
+        self._crew.end()
+        if self._core_error is not None:
+            raise self._core_error
+
+    def _start_some(self, waiting: set[int], direction: str) -> bool:
+        """Visit sides of `waiting` that are free, and take them out of it."""
+        if not waiting or self._crew.free <= 0:
+            return False
+        free_dead()
+        leases = claim(
+            self._owner, direction, limit=self._crew.free, sides=sorted(waiting), only_due=False
+        )
+        for lease in leases:
+            waiting.discard(lease.side_id)
+            self._start(lease, direction)
+        return bool(leases)
+
+    def _person_count(self) -> int:
+        """Count what was quarantined or refused so far."""
+        return int(Receipt.select(fn.COUNT(Receipt.id)).where(needs_person()).scalar())
+
+    def _judge(self, before: int, begun: datetime) -> None:
+        instant = now()
+        outcome = self.outcome
+        if (new := self._person_count() - before) > 0:
+            outcome.needs_person = True
+            outcome.remarks.append(f"{new} new in quarantine: see `postroom quarantine list`.")
+        undone = Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).count()
+        if undone:
+            outcome.needs_person = True
+            outcome.remarks.append(f"{undone} failed or unknown: see `postroom outbox list`.")
+        waiting = Outbox.select().where(Outbox.state == "queued").exists()
+        outcome.try_later |= waiting
+        for trouble in (
+            Trouble.select(Trouble, Side, Mailbox)
+            .join(Side)
+            .join(Mailbox)
+            .where(Trouble.cleared_at.is_null())
+        ):
+            if trouble.side.direction == "in" and not trouble.side.mailbox.enabled:
+                continue
+            if trouble.first_seen_at < begun:
+                outcome.remarks.append(_remark(trouble))
+            since = trouble.side.down_since or trouble.first_seen_at
+            if health.needs_attention(trouble.kind, since, instant):
+                outcome.needs_person = True
+            else:
+                outcome.try_later = True
+
+    # ------------------------------------------------------------------ visits
+
+    def _start(self, lease: Lease, direction: str) -> None:
+        self._crew.start(lease, lambda: self._visit(lease, direction))
+
+    def _visit(self, lease: Lease, direction: str) -> None:
+        try:
+            with connection():
+                if direction == "in":
+                    result: object = self._visit_incoming(lease)
+                else:
+                    result = visit_outgoing(lease, self._plugins, self._keeper, stop=self._stop)
+                    self.outcome.sent += result if isinstance(result, int) else 0
+        except (StoreError, OperationalError) as error:
+            core = error if isinstance(error, PostroomError) else explain(error)
+            self._core_error = self._unrecorded = core
+        except BaseException:
+            logger.exception("A visit failed in a way it should not")
+        else:
+            if isinstance(result, StoreError | KeyUnusableError):
+                self._core_error = result
+            elif self._rested is not None and not isinstance(result, BaseException):
+                self._rested = None
+                logger.error("The database works again.")
+
+    def _visit_incoming(self, lease: Lease) -> object:
+        address = Mailbox.get_by_id(lease.mailbox_id).address
+        result = visit_incoming(
+            lease,
+            self._plugins,
+            self._keeper,
+            stop=self._stop,
+            progress=lambda count: self._progress(address, count),
+            understanding=self._understanding,
+        )
+        if isinstance(result, Tally):
+            self.outcome.tallies.setdefault(address, Tally()).add(result)
+            if not result.complete:
+                self._gave_way.add(lease.side_id)
+        return result
+
+    def _end(self) -> None:
+        self._crew.end()
+        self._keeper.close()
+        self._pool.close()
+
+
+def _remark(trouble: Trouble) -> str:
+    side = trouble.side
+    return f"{side.mailbox.address} ({side.direction}): {trouble.sentence} {trouble.next_step}"

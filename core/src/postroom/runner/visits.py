@@ -1,0 +1,229 @@
+"""One visit to one side of a mailbox, with what belongs around it: health, lease, events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from threading import Event as Flag
+from typing import TypeVar
+
+from postroom.api import codes
+from postroom.api.errors import TransientError, TransportError
+from postroom.api.events import Event
+from postroom.errors import (
+    BusyError,
+    InputError,
+    KeyUnusableError,
+    LeaseLostError,
+    PostroomError,
+    StoreError,
+)
+from postroom.intake.intake import Retrieval
+from postroom.intake.tally import Tally
+from postroom.intake.understanding.understood import IN_PLACE, Understanding
+from postroom.leases import health
+from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
+from postroom.outbox.outbox import Dispatch
+from postroom.plugins import Plugins
+from postroom.runner.crew import HangsError, give_back
+from postroom.runner.foreground import attend
+from postroom.store.database import database_errors, now
+from postroom.store.models import Mailbox, Side
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+def visit_incoming(
+    lease: Lease,
+    plugins: Plugins,
+    keeper: Keeper,
+    *,
+    stop: Flag | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    understanding: Understanding = IN_PLACE,
+) -> Tally | BaseException:
+    """Retrieve under the lease, note how it went, release the lease.
+
+    :returns: what was done, or the error that ended it, which was recorded; also a full disk or
+        an unusable key
+    :raises StoreError: the database is the trouble: nothing can be recorded
+    """
+
+    def work() -> Tally:
+        return Retrieval(
+            lease, plugins, stop=stop, progress=progress, understanding=understanding
+        ).run()
+
+    def next_visit(tally: Tally) -> datetime:
+        if not tally.complete:
+            return now()
+        mailbox = Mailbox.get_by_id(lease.mailbox_id)
+        return now() + timedelta(seconds=mailbox.poll_seconds)
+
+    return _visit(lease, plugins, keeper, stop, work, next_visit)
+
+
+def visit_outgoing(
+    lease: Lease, plugins: Plugins, keeper: Keeper, *, stop: Flag | None = None
+) -> int | BaseException:
+    """Send under the lease, note how it went, release the lease; else as `visit_incoming`."""
+
+    def work() -> int:
+        return Dispatch(lease, plugins, stop=stop).run()
+
+    return _visit(lease, plugins, keeper, stop, work, lambda _: now())
+
+
+def _visit(
+    lease: Lease,
+    plugins: Plugins,
+    keeper: Keeper,
+    stop: Flag | None,
+    work: Callable[[], Result],
+    next_visit: Callable[[Result], datetime],
+) -> Result | BaseException:
+    side = Side.get_by_id(lease.side_id)
+    keeper.keep(lease)
+    try:
+        with database_errors():
+            result = work()
+    except (StoreError, KeyUnusableError) as error:
+        _tell(plugins, health.note_failure(side, error))  # raises if nothing can be written
+        return error
+    except LeaseLostError as error:
+        logger.info("%s: %s", side.transport, error.sentence)
+        return error
+    except BaseException as error:
+        if _is_from_the_keyboard(error):
+            raise
+        if lease.lost or (stop is not None and stop.is_set()):
+            return error  # we interrupted it ourselves
+        error = lease.pulse.reason(error)
+        _tell(plugins, health.note_failure(side, error, lease.pulse.who))
+        return error
+    else:
+        if not lease.lost:  # else how the side fares is for others to say
+            _tell(plugins, health.note_success(side, next_visit(result)))
+        return result
+    finally:
+        keeper.drop(lease)
+        lease.on_lost = lambda: None
+        if not lease.lost:
+            _release(lease)
+
+
+def _tell(plugins: Plugins, event: Event | None) -> None:
+    if event is not None:
+        plugins.tell(event)
+
+
+def _is_from_the_keyboard(error: BaseException) -> bool:
+    """Say whether a person ended it, and not a plugin that raises what it should not."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and is_main
+
+
+def _release(lease: Lease) -> None:
+    try:
+        lease.release()
+    except Exception:  # the database is gone; the lease ends by itself
+        logger.debug("A lease could not be released", exc_info=True)
+
+
+def poll(side: Side, plugins: Plugins) -> Tally:
+    """Retrieve from a side for a command that waits, also from a mailbox that is disabled.
+
+    :raises TransportError, PostroomError: what ended it, which was recorded
+    :raises BusyError: its holder did not give way in time
+    """
+    keeper, stop = Keeper(), Flag()
+    try:
+        lease = claim_for_command(new_owner(), side.id)
+        try:
+            result = attend(
+                lease, lambda: visit_incoming(lease, plugins, keeper, stop=stop), stop=stop
+            )
+        except HangsError as error:
+            give_back(lease, error, plugins, keeper)
+            raise
+    finally:
+        keeper.close()
+    if isinstance(result, BaseException):
+        raise _as_recorded(side, result)
+    return result
+
+
+def _as_recorded(side: Side, error: BaseException) -> BaseException:
+    """Return what is told of an error; one that the contract does not know is the plugin's bug."""
+    trouble = health.open_trouble(side)
+    if isinstance(error, TransportError | PostroomError) or trouble is None:
+        return error
+    told = TransientError(codes.PLUGIN_BUG, trouble.sentence)
+    told.__cause__ = error
+    return told
+
+
+def incoming_side(mailbox: Mailbox) -> Side:
+    """Return the incoming side.
+
+    :raises InputError: it has none
+    """
+    side: Side | None = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == "in"))
+    if side is None:
+        raise InputError(
+            f"{mailbox.address} has no incoming side.",
+            next_step=f"Configure it with `postroom mailbox incoming {mailbox.address} TRANSPORT`.",
+        )
+    return side
+
+
+@contextmanager
+def claimed(side: Side) -> Iterator[Lease]:
+    """Hold a side for a command, and renew the lease.
+
+    :raises BusyError: the holder did not give way in time
+    """
+    keeper = Keeper()
+    try:
+        lease = claim_for_command(new_owner(), side.id)
+        keeper.keep(lease)
+        try:
+            yield lease
+        finally:
+            keeper.drop(lease)
+            lease.release()
+    finally:
+        keeper.close()
+
+
+def claim_for_command(
+    owner: str, side_id: int, patience_seconds: float = 75.0, *, asks: bool = True
+) -> Lease:
+    """Claim a side for a command, asking its holder to give way.
+
+    :param asks: False: wait for the holder to end
+    :raises BusyError: the holder did not give way in time
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        free_dead()
+        leases = claim(owner, _direction(side_id), sides=[side_id], only_due=False)
+        if leases:
+            return leases[0]
+        if time.monotonic() >= deadline:
+            raise BusyError(
+                "Another process works on this mailbox and did not give way.",
+                next_step="Try again in a minute.",
+            )
+        if asks:
+            ask_to_give_way(side_id)
+        time.sleep(0.25)
+
+
+def _direction(side_id: int) -> str:
+    return str(Side.get_by_id(side_id).direction)
