@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 import threading
 import time
@@ -314,3 +315,11 @@ def test_code_that_never_comes_back_is_not_called_for_ever() -> None:
     ):
         pass
     assert limit.call(lambda: "back") == "back"
+
+
+def test_what_authors_import_is_there_before_it_was_asked_for() -> None:
+    code = (
+        "import postroom.api as api; assert {'Receiver', 'errors'} <= set(dir(api)); "
+        "assert api.errors.AuthError is api.AuthError"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

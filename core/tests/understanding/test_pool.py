@@ -44,6 +44,14 @@ worker.understand_all = understand
 worker.main()
 """
 
+FILTERS_BROKEN = """
+from postroom.builtin import filters
+from postroom.intake.understanding import worker
+def classify(message, mailbox):
+    raise KeyError("a bug")
+filters.postroom_classify = classify
+worker.main()
+"""
 GROUP = """
 import os
 from dataclasses import replace
@@ -176,6 +184,23 @@ def test_what_a_worker_logs_is_logged_by_the_runner(
     (record,) = caplog.records
     assert record.name == "postroom.builtin.filters"
     assert "The filter bad is no pattern" in record.getMessage()
+
+
+def test_a_bug_of_what_is_built_in_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    view = MailboxView("info@desk.example", "", "", frozenset())
+    pool = Pool(1, command=[sys.executable, "-c", FILTERS_BROKEN])
+    try:
+        (result,) = pool.understand([MAIL % (1, 1)], view)()
+    finally:
+        pool.close()
+
+    assert isinstance(result, Understood)
+    assert result.classified == (Verdict(), ["The plugin filters failed on a message: KeyError."])
+    (record,) = caplog.records
+    assert vars(record)["plugin"] == "filters"
+    assert "KeyError: 'a bug'" in record.getMessage()
 
 
 @pytest.mark.parametrize(

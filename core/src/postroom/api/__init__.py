@@ -98,10 +98,16 @@ _MODULES = "verdict codes errors events context hookspecs transport credential".
 if not TYPE_CHECKING:  # a type checker is to see the names above, and no others
 
     def __getattr__(name: str) -> Any:
-        """Load the module that has this name, and remember it."""
+        """Load the module that has this name, or is it, and remember what it is."""
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         if name in __all__:
             for module in _MODULES:
                 loaded = import_module(f"{__name__}.{module}")
                 if hasattr(loaded, name):
                     return globals().setdefault(name, getattr(loaded, name))
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """Return also what was not asked for yet."""
+        return sorted({*globals(), *__all__, *_MODULES})

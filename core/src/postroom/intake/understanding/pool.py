@@ -242,7 +242,8 @@ class Worker:
         if len(results) != len(batch):
             raise EOFError("the worker answered for another batch")
         for line in decode_told(told):
-            logging.getLogger(line.logger).log(line.level, "%s", line.text)
+            extra = {"plugin": line.plugin} if line.plugin else {}
+            logging.getLogger(line.logger).log(line.level, "%s", line.text, extra=extra)
         return [self._whole(result, raw) for result, raw in zip(results, batch, strict=True)]
 
     def _whole(self, result: Understood | Exception, raw: bytes | Spool) -> Understood | Exception:

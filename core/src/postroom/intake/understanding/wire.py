@@ -71,11 +71,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A line that the worker would have logged."""
+    """A line that the worker would have logged; `text` ends with the traceback, if there is one."""
 
     logger: str
     level: int
     text: str
+    plugin: str = ""
 
 
 @dataclass(slots=True)

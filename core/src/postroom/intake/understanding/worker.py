@@ -134,7 +134,8 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
         if len(self._lines) < 100:
-            self._lines.append(Told(record.name, record.levelno, record.getMessage()))
+            plugin = getattr(record, "plugin", "")
+            self._lines.append(Told(record.name, record.levelno, self.format(record), plugin))
 
     def take(self) -> list[Told]:
         """Return what was kept since the last time."""
