@@ -225,7 +225,8 @@ def test_exit_codes(
     from postroom import api, errors
 
     def fail() -> None:
-        raise eval(error, vars(api) | vars(errors))
+        known = {name: getattr(api, name) for name in api.__all__}
+        raise eval(error, known | vars(errors) | {"codes": api.codes})
 
     monkeypatch.setattr("postroom.mailboxes.mailboxes.listed", fail)
 

@@ -238,6 +238,7 @@ class Worker:
             *answers, told = self._ask(batch, view)
         finally:
             clock.cancel()
+            clock.join()  # it ends at once, and leaves no thread behind
         results = decode_results(answers)
         if len(results) != len(batch):
             raise EOFError("the worker answered for another batch")
