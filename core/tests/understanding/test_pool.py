@@ -14,10 +14,11 @@ import pytest
 from postroom.api.transport import Spool
 from postroom.api.verdict import FilterRule, MailboxView, Verdict
 from postroom.intake.understanding import pool as pool_module
-from postroom.intake.understanding.pool import COMMAND, Pool, Worker
+from postroom.intake.understanding.pool import COMMAND, Pool, Worker, in_workers
 from postroom.intake.understanding.understood import Understood, understand_one
 from postroom.mail import parse
 from postroom.mail.identity import fingerprint
+from postroom_test_servers.pigeon import FakePlugins
 
 MAIL = (
     b"Received: from a by b; Tue, 03 Mar 2026 09:20:00 +0100\r\nFrom: Ann =?utf-8?q?R=C3=A9d?= "
@@ -258,6 +259,33 @@ def test_a_pool_is_closed_at_once_although_a_worker_hangs(
     assert caplog.records == []
     assert isinstance(result, MethodType)
     assert not result.__self__.done()  # nothing that the message would be set aside for
+
+
+@pytest.mark.parametrize("is_large", [False, True], ids=["", "large"])
+def test_a_plugin_that_classifies_gets_all_and_poison_still_harms_only_itself(
+    is_large: bool,
+) -> None:
+    class Sorting(FakePlugins):
+        def classifies_elsewhere(self) -> bool:
+            return True
+
+    pool = Pool(1, command=[sys.executable, "-c", POISONED], batch_seconds=2, message_seconds=2)
+    raws = [MAIL % (1, 1), MAIL % (2, 2) + b"HANG", b"From: a@b.example\r\nX-A: b\r\n\r\nx"]
+    batch = [_spooled(raw) if is_large else raw for raw in raws]
+    view = MailboxView("info@desk.example", "", "", frozenset())
+    try:
+        first, bad, last = in_workers(Sorting(), pool).understand(batch, view)()
+    finally:
+        pool.close()
+
+    assert isinstance(bad, Exception)
+    for result, raw in ((first, raws[0]), (last, raws[2])):
+        assert isinstance(result, Understood)
+        assert result.parsed == parse(raw)  # with headers, and what is in attachments
+        assert result.classified is None
+    for raw in batch:
+        if isinstance(raw, Spool):
+            raw.close()
 
 
 def test_the_worker_is_this_program() -> None:

@@ -22,7 +22,6 @@ from typing import IO, TYPE_CHECKING
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
 from postroom.intake.understanding.understood import (
-    IN_PLACE,
     NotUnderstoodError,
     Result,
     Understanding,
@@ -187,9 +186,33 @@ class Pool:
 
 
 def in_workers(plugins: Plugins, pool: Pool) -> Understanding:
-    """Return the pool, unless a plugin from elsewhere classifies: it may look at headers and into
-    attachments, which stay in a worker, so then it is done in place."""
-    return IN_PLACE if plugins.classifies_elsewhere() else pool
+    """Return the pool, which also gives what is in attachments where a plugin from elsewhere
+    classifies."""
+    return _Whole(pool) if plugins.classifies_elsewhere() else pool
+
+
+class _Whole:
+    """Understands messages in workers, which keep the contents of attachments to themselves; so
+    messages with some are read again in place, where by then they are known to do no harm."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.expect = pool.expect
+
+    def understand(
+        self,
+        batch: Batch,
+        view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
+    ) -> Callable[[], Result]:
+        """See `Understanding`."""
+        result = self._pool.understand(batch)
+        return lambda: [*map(_whole, batch, result())]
+
+
+def _whole(raw: bytes | Spool, result: Understood | Exception) -> Understood | Exception:
+    if isinstance(result, Exception) or not result.parsed.attachments:
+        return result
+    return understand_one(raw)
 
 
 class Worker:
