@@ -112,7 +112,8 @@ def test_memory_does_not_grow_with_fetches(
 _PROCESS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from postroom import places, tokens
+from postroom import places
+from postroom.credentials import tokens
 from postroom.store import database
 database.connect(places.database_url())
 print("ready", flush=True)
