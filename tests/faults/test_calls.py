@@ -62,7 +62,9 @@ def test_a_call_to_the_network_fails(
     last = seen[0]
     tried = 0
 
-    for name in ERRORS:
+    # Python repeats what was interrupted (PEP 475): for ever, that is no error but no end.
+    errors = [name for name in ERRORS if not (for_ever and name == "EINTR")]
+    for name in errors:
         for at in points(last, stride=max(last // 2, 1)):
             tried += 1
             with CASES[case](servers, "sqlite") as (_, check):  # type: ignore[attr-defined]
@@ -74,7 +76,7 @@ def test_a_call_to_the_network_fails(
                 for _ in range(2):
                     assert run_once() in (0, 3), (name, at)
                 check()
-    say(f"{case}, {tried} of {last * len(ERRORS)} failing calls: 0 lost, 0 doubled")
+    say(f"{case}, {tried} of {last * len(errors)} failing calls: 0 lost, 0 doubled")
 
 
 def _named() -> bool:
