@@ -48,7 +48,7 @@ from postroom.mailboxes.ledger import Ledger, Unfetched, has_due_unavailable, re
 from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
-from postroom.store.database import explain, now, transaction
+from postroom.store.database import explain, later_on_disk, now, transaction
 from postroom.store.models import Mailbox
 
 logger = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ class Retrieval:
         self.view = view(self.mailbox)
         self._ledger = Ledger(self.mailbox)
         self._core_error: PostroomError | None = None
+        self._is_to_be_secured = False
         self._batch = Batch(min(FIRST_COUNT, BATCH_COUNT))
         self._begun: deque[Batch] = deque()
         self.tally = Tally()
@@ -153,6 +154,7 @@ class Retrieval:
             if self.mailbox.is_to_be_recognised and self._entrance is None:
                 self._recognise(receiver)
             trouble = self._fetch(receiver)
+            self._secure()
             if self._entrance is None:
                 self._settle(receiver)
         if trouble is not None:
@@ -164,6 +166,15 @@ class Retrieval:
         if self._entrance is not None:
             return self._entrance.open(self.mailbox.address)
         return sessions.open_receiver(self._lease, self.mailbox, self._plugins)
+
+    def _secure(self) -> None:
+        """Have on the disk what was committed, before the server is told anything, or anybody that
+        it is done. Until then mail that a power cut takes is merely retrieved again, so it need not
+        be waited for with every batch."""
+        if self._is_to_be_secured:
+            with transaction():
+                self._lease.hold()
+            self._is_to_be_secured = False
 
     def _settle(self, receiver: Receiver) -> None:
         settlement = Settlement(self.mailbox, self._lease, self._stop)
@@ -358,7 +369,8 @@ class Retrieval:
     def _store(
         self, prepared: list[Prepared], batch: Batch, unfetched: list[Unfetched]
     ) -> list[Prepared]:
-        with transaction():
+        self._is_to_be_secured = True
+        with later_on_disk(), transaction():
             self._lease.hold()
             self.filing.lock_segment()
             stored = self.filing.write_all(prepared)

@@ -102,6 +102,24 @@ def transaction() -> Iterator[None]:
 
 
 @contextmanager
+def later_on_disk() -> Iterator[None]:
+    """Do not wait in the block, outside of a transaction, until a commit is on the disk (SQLite).
+
+    Commits stay whole and in their order. The next one outside of such a block, of any process,
+    takes them to the disk: it waits for the write-ahead log, which has them all. So this is for
+    what can be done again, and one must follow before anything is done that it is the reason for.
+    """
+    if not is_sqlite():
+        yield
+        return
+    database.execute_sql("PRAGMA synchronous = normal")
+    try:
+        yield
+    finally:
+        database.execute_sql("PRAGMA synchronous = full")
+
+
+@contextmanager
 def database_errors() -> Iterator[None]:
     """Raise what means "the database or its disk is the trouble" as the core's own errors."""
     try:
