@@ -558,3 +558,19 @@ def test_every_command_has_a_help_that_can_be_shown() -> None:
         text = found.get_help(click.Context(found, info_name=name, parent=context))
         assert found.get_short_help_str(), name
         assert "Usage" in text
+
+
+def test_run_may_have_as_many_files_open_as_the_system_lets_it() -> None:
+    resource = pytest.importorskip("resource")  # not on Windows
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}))
+from postroom.cli import run
+run._allow_open_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert int(done.stdout) == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))

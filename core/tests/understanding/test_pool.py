@@ -204,6 +204,23 @@ def test_a_bug_of_what_is_built_in_is_logged_with_its_traceback(
     assert "KeyError: 'a bug'" in record.getMessage()
 
 
+def test_a_worker_that_was_killed_while_it_waited_is_replaced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = Pool(1)
+    try:
+        pool.understand([MAIL % (1, 1)])()
+        (worker,) = pool._workers
+        worker._process.kill()
+        worker._process.wait()
+        results = pool.understand([MAIL % (n, n) for n in range(3)])()
+    finally:
+        pool.close()
+
+    assert [type(result) for result in results] == [Understood] * 3
+    assert caplog.records == []  # no batch had to be done message by message
+
+
 @pytest.mark.parametrize(
     "command", [["/does/not/exist"], [sys.executable, "-c", "1/0"]], ids=["missing", "broken"]
 )

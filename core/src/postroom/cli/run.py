@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -18,6 +18,7 @@ from postroom.cli.output import json_option, print_json, say
 from postroom.cli.session import open_store
 
 _LEVELS = ["debug", "info", "warning", "error"]
+_MOST_FILES = 65_536
 
 
 @click.command(epilog="Example, for cron: postroom run --once")
@@ -43,6 +44,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
     if as_json and not once:
         raise click.UsageError("--json goes with --once: without it, there is no end to report.")
     _log_to_stderr(log_level)
+    _allow_open_files()
     with open_store():
         from postroom import plugins, secrets
         from postroom.runner.runner import Runner
@@ -68,6 +70,17 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
     _leave(runner, outcome.exit_code)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
+
+
+def _allow_open_files() -> None:
+    """Have as many files open as the system lets us: connections, large messages on their way."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(runner: Any, code: int) -> None:

@@ -138,6 +138,9 @@ class Pool:
             self._end(worker)
 
     def _do(self, job: _Job, worker: Worker | None) -> Worker | None:
+        if worker is not None and worker.has_ended():  # somebody ended it, for want of memory, say
+            self._end(worker)
+            worker = None
         try:
             worker = worker or self._begin()
             job.done.set_result(worker.understand(job.batch, job.view, self._batch_seconds))
@@ -295,6 +298,10 @@ class Worker:
     def kill(self) -> None:
         """End the process, whatever it does; from any thread."""
         self._process.kill()
+
+    def has_ended(self) -> bool:
+        """Say whether the process is gone."""
+        return self._process.poll() is not None
 
     def end(self) -> None:
         """End the process, and let go of what led to it."""
