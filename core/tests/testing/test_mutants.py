@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import pytest
 from postroom.testing import expectations
-from postroom_test_servers.crow.mutants import MUTANTS
+from postroom_test_servers.crow.mutants import LEFT_OPEN, MUTANTS
+from postroom_test_servers.crow.receiver import CrowReceiver
 
 pytest_plugins = ["pytester"]
 
@@ -49,6 +50,8 @@ def test_every_mutant_is_caught_by_the_case_made_for_it(
 
     run = pytester.inline_run("-q", "-p", "no:randomly", "-p", "no:cacheprovider", *cases)
 
+    while LEFT_OPEN:
+        CrowReceiver.close(LEFT_OPEN.pop())
     said: dict[str, str] = defaultdict(str)
     for report in run.getreports("pytest_runtest_logreport"):
         name = report.nodeid.split("::")[1].removeprefix("Test")
