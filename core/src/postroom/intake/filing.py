@@ -229,12 +229,12 @@ class Filing:
     def _acknowledge(self, items: list[Prepared], instant: datetime) -> None:
         if not items:
             return
-        from postroom.outbox.answers import (
-            Acknowledgements,  # not needed where nothing is acknowledged
-        )
+        from postroom.outbox import answers  # not needed where nothing is acknowledged
 
         opened = [item.placement.question for item in items if item.placement is not None]
-        acknowledgements = Acknowledgements(self._mailbox, [question.id for question in opened])
+        acknowledgements = answers.Acknowledgements(
+            self._mailbox, [question.id for question in opened]
+        )
         for item, question in zip(items, opened, strict=True):
             message = as_message(self._mailbox.id, item, instant)
             acknowledgements.queue(question, message, item.incoming.verdict.acknowledgement or "")

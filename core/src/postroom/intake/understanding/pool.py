@@ -305,7 +305,7 @@ class Worker:
 
     def end(self) -> None:
         """End the process, and let go of what led to it."""
-        self._process.kill()
+        self.kill()
         for stream in (self._process.stdin, self._process.stdout, self._files):
             if stream is not None:
                 try:
