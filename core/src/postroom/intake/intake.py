@@ -48,7 +48,13 @@ from postroom.mailboxes.ledger import Ledger, Unfetched, has_due_unavailable, re
 from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
-from postroom.store.database import explain, later_on_disk, now, transaction
+from postroom.store.database import (
+    explain,
+    later_on_disk,
+    now,
+    transaction,
+    wait_for_disk,
+)
 from postroom.store.models import Mailbox
 
 logger = logging.getLogger(__name__)
@@ -174,6 +180,7 @@ class Retrieval:
         if self._is_to_be_secured:
             with transaction():
                 self._lease.hold()
+                wait_for_disk()
             self._is_to_be_secured = False
 
     def _settle(self, receiver: Receiver) -> None:

@@ -106,8 +106,9 @@ def later_on_disk() -> Iterator[None]:
     """Do not wait in the block, outside of a transaction, until a commit is on the disk (SQLite).
 
     Commits stay whole and in their order. The next one outside of such a block, of any process,
-    takes them to the disk: it waits for the write-ahead log, which has them all. So this is for
-    what can be done again, and one must follow before anything is done that it is the reason for.
+    takes them to the disk if it changes anything: it waits for the write-ahead log, which has them
+    all. So this is for what can be done again, and `wait_for_disk` must follow before anything is
+    done that it is the reason for.
     """
     if not is_sqlite():
         yield
@@ -117,6 +118,16 @@ def later_on_disk() -> Iterator[None]:
         yield
     finally:
         database.execute_sql("PRAGMA synchronous = full")
+
+
+def wait_for_disk() -> None:
+    """Make the caller's transaction one that is waited for, and with it all that came before.
+
+    On SQLite it needs a row that becomes another: a page that is written as it was is none, and a
+    commit without pages neither writes nor waits.
+    """
+    if is_sqlite():
+        _count_on("disk", 1)
 
 
 @contextmanager
@@ -194,7 +205,10 @@ def allocate_ids(table: type[Table], count: int) -> range:
 
     Must run in a transaction. Ids are never used twice, also when rows were deleted.
     """
-    name = table._meta.table_name
+    return _count_on(table._meta.table_name, count)
+
+
+def _count_on(name: str, count: int) -> range:
     if is_sqlite():
         row = database.execute_sql(
             "INSERT INTO counter (name, next_id) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
