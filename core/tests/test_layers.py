@@ -44,3 +44,11 @@ def test_nothing_builds_on_what_is_above_it(folder: str) -> None:
         if _height(name) > _height(folder)
     }
     assert not above
+
+
+@pytest.mark.parametrize("folder", ["api", "mail", "store"])
+def test_the_ground_floor_knows_nothing_of_the_rest(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    beside = {name for path in files for name in _imported(path)}
+
+    assert beside <= {"api", "mail", "store", "errors", "clock"}

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from postroom.admin import relocation
+from postroom.admin import deletion, relocation
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.store.models import (
@@ -303,9 +303,9 @@ def test_delete_is_refused_while_there_are_questions() -> None:
     question(1, mailbox)
 
     with pytest.raises(InputError, match="1 questions"):
-        relocation.delete(mailbox)
+        deletion.delete(mailbox)
 
-    assert relocation.delete(mailbox, with_questions=True) == 1
+    assert deletion.delete(mailbox, with_questions=True) == 1
     assert Mailbox.select().count() == 0
     assert Question.select().count() == 0
 
@@ -331,7 +331,7 @@ def test_delete_takes_what_is_its_own_and_leaves_what_is_shared() -> None:
         queued_at=datetime.now(UTC),
     )
 
-    assert relocation.delete(mailbox, with_questions=True) == 1
+    assert deletion.delete(mailbox, with_questions=True) == 1
 
     assert [q.id for q in Question.select()] == [2]
     assert Question.get().mailbox_id == other.id

@@ -8,10 +8,9 @@ from typing import Any
 
 from postroom.api.transport import Listed
 from postroom.leases.leases import NoLease
-from postroom.mailboxes import ledger, sessions
+from postroom.mailboxes import ledger, sessions, sides
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
-from postroom.runner.visits import incoming_side
 from postroom.runner.visits import poll as retrieve
 from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Receipt, Side
@@ -52,7 +51,7 @@ def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
     :raises TransportError: the server or the settings keep it from being done
     :raises BusyError: another process holds the mailbox and does not give way
     """
-    side = incoming_side(mailbox)
+    side = sides.incoming(mailbox)
     begun = now()
     listing = _listing(mailbox, side, plugins)
     if poll:

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from postroom.api.transport import CheckStep, Receiver
 from postroom.errors import InputError
 from postroom.intake import recognition
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
+from postroom.leases.command_lease import claimed
 from postroom.leases.leases import Lease
 from postroom.mailboxes import sessions, sides
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
-from postroom.runner.visits import claimed, incoming_side
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def migrate(
     :raises TransportError: the new side broke while it was read; nothing was changed
     :raises BusyError: another process works on the mailbox and does not give way
     """
-    side = incoming_side(mailbox)
+    side = sides.incoming(mailbox)
     transport, settings, _ = sides.prepare("in", target.transport, target.values, {})
     sides.refuse_unfit_disposition(mailbox, transport, settings)
     if sides.is_same_account(side, transport, settings, plugins):

@@ -1,28 +1,23 @@
-"""Checks an installation step by step, and looks into a mailbox without touching it."""
+"""Checks an installation step by step, without touching anything on a server."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from postroom.admin.credential_check import check as check_credential
 from postroom.api.errors import TransportError
-from postroom.api.transport import Capability, CheckStep, Fetched, Limits, Listed
+from postroom.api.transport import CheckStep
 from postroom.errors import PostroomError
 from postroom.leases import health
 from postroom.leases.leases import NoLease
-from postroom.mail.large import parse
-from postroom.mailboxes import sessions
-from postroom.mailboxes.ledger import live_receipts, ref_key
+from postroom.mailboxes import sessions, sides
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError
 from postroom.runner.foreground import attend
 from postroom.secrets import installation_secret
 from postroom.store.models import Credential, Mailbox, Side
-
-_NEEDED = {"seen": Capability.SEEN, "move": Capability.MOVE, "delete": Capability.DELETE}
 
 
 def check_all(plugins: Plugins) -> Iterator[dict[str, Any]]:
@@ -53,7 +48,7 @@ def check_mailbox(mailbox: Mailbox, plugins: Plugins) -> Iterator[dict[str, Any]
     all its steps went well: the administrator had the account unlocked, say.
     """
     for direction in ("in", "out"):
-        side = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == direction))
+        side = sides.find(mailbox, direction)
         if side is None:
             step = CheckStep("settings", "skip", "This side is not configured.")
             yield _row(mailbox.address, direction, step)
@@ -84,8 +79,7 @@ def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[Chec
 
 def _steps(look: NoLease, mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:
     transport = plugins.transport(side.transport)
-    needed = _NEEDED.get(mailbox.disposition, Capability.NONE)
-    if side.direction == "in" and needed not in transport.capabilities:
+    if side.direction == "in" and not sides.can_apply(transport, mailbox.disposition):
         detail = f"{transport.title} cannot do what the disposition asks for."
         yield CheckStep("disposition", "fail", detail, "Choose another disposition.")
     open_session = sessions.open_receiver if side.direction == "in" else sessions.open_sender
@@ -102,58 +96,4 @@ def _row(address: str, direction: str, step: CheckStep) -> dict[str, Any]:
         "outcome": step.outcome,
         "detail": step.detail,
         "next_step": step.next_step,
-    }
-
-
-def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> list[dict[str, Any]]:
-    """Return what would be retrieved, parsed and classified, without storing or changing anything.
-
-    Looks at the first messages that have no receipt yet, also at those before the start.
-    """
-    from postroom.runner.visits import incoming_side
-
-    look = NoLease(mailbox.id, incoming_side(mailbox).id)
-    return attend(look, lambda: [*islice(_previewed(look, mailbox, plugins, limit), limit)])
-
-
-def _previewed(
-    look: NoLease, mailbox: Mailbox, plugins: Plugins, limit: int
-) -> Iterator[dict[str, Any]]:
-    chosen: set[str] = set()
-
-    def wanted(page: Sequence[Listed]) -> Collection[str]:
-        known = live_receipts(mailbox.id, [ref_key(item.ref) for item in page])
-        for item in page:
-            if len(chosen) < limit and ref_key(item.ref) not in known:
-                chosen.add(item.ref)
-        return {item.ref for item in page if item.ref in chosen}
-
-    limits = Limits(max_message_bytes=mailbox.max_message_bytes, batch_count=limit)
-    with sessions.open_receiver(look, mailbox, plugins) as receiver:
-        look.on_lost = receiver.interrupt
-        for delivery in receiver.fetch(None, limits=limits, wanted=wanted):
-            if isinstance(delivery, Fetched):
-                yield _read(delivery, mailbox, plugins)
-                if not isinstance(delivery.raw, bytes):
-                    delivery.raw.close()
-
-
-def _read(delivery: Fetched, mailbox: Mailbox, plugins: Plugins) -> dict[str, Any]:
-    from postroom.mailboxes.views import view
-
-    parsed = parse(delivery.raw)
-    verdict, _ = plugins.classify(parsed, view(mailbox))
-    before = mailbox.start_at is not None and (
-        delivery.received_at is None or delivery.received_at < mailbox.start_at
-    )
-    return {
-        "ref": delivery.ref,
-        "received_at": delivery.received_at,
-        "from": str(parsed.from_) if parsed.from_ else None,
-        "subject": parsed.subject,
-        "size": len(delivery.raw),
-        "is_automatic": parsed.is_automatic,
-        "before_start": before,
-        "ignore": verdict.ignore,
-        "topic": verdict.topic,
     }

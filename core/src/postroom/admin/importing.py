@@ -18,12 +18,12 @@ from postroom.intake.entrances import Entrance, import_prefix
 from postroom.intake.intake import Retrieval
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.pool import Pool, in_workers
+from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, new_owner
 from postroom.leases.pulse import Pulse
 from postroom.mailboxes import sides
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
-from postroom.runner.visits import claim_for_command
 from postroom.side_settings import validate
 from postroom.store.models import Mailbox, Side
 

@@ -14,10 +14,10 @@ from postroom.intake.filing import Filing
 from postroom.intake.intake import Retrieval
 from postroom.intake.records import Prepared
 from postroom.intake.understanding.understood import understand_one
+from postroom.leases.command_lease import claimed
 from postroom.mailboxes import sides
 from postroom.mailboxes.ledger import needs_person
 from postroom.plugins import Plugins
-from postroom.runner.visits import claimed
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt, Side

@@ -41,8 +41,8 @@ def upgrade(as_json: bool) -> None:
 @json_option
 def check(as_json: bool) -> None:
     """Check the tables, the stored data and the key; change nothing. Exit code 1: damage."""
+    from postroom.admin import upkeep
     from postroom.errors import PostroomError
-    from postroom.store import upkeep
 
     done: list[str] = []
     trouble: PostroomError | None = None
@@ -76,7 +76,7 @@ def _found(done: list[str], trouble: PostroomError | None) -> dict[str, object]:
 @json_option
 def backup(file: Path, as_json: bool) -> None:
     """Copy a SQLite database to a new FILE while postroom runs."""
-    from postroom.store import upkeep
+    from postroom.admin import upkeep
 
     with open_store():
         size = upkeep.backup(file)

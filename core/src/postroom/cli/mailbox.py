@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from postroom.admin import relocation
+from postroom.admin import deletion, relocation
 from postroom.cli.arguments import address_argument, confirm, described, yes_option
 from postroom.cli.lazy import Lazy, LazyGroup
 from postroom.cli.output import json_option, print_one, print_rows, say, say_trouble
@@ -205,5 +205,5 @@ def delete(address: str, with_questions: bool, yes: bool) -> None:
         found = mailboxes.find(address)
         if with_questions:
             confirm(f"Delete {found.address} with all its questions and messages?", yes=yes)
-        count = relocation.delete(found, with_questions=with_questions)
+        count = deletion.delete(found, with_questions=with_questions)
     say(f"{found.address}: deleted" + (f" with {count} questions" if count else ""))

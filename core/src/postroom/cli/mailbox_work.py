@@ -18,11 +18,10 @@ def poll(address: str, as_json: bool) -> None:
     """Retrieve from a mailbox now, also from a disabled one."""
     with open_store():
         from postroom import plugins
-        from postroom.mailboxes import mailboxes
-        from postroom.runner.visits import incoming_side
+        from postroom.mailboxes import mailboxes, sides
         from postroom.runner.visits import poll as retrieve
 
-        tally = retrieve(incoming_side(mailboxes.find(address)), plugins.load())
+        tally = retrieve(sides.incoming(mailboxes.find(address)), plugins.load())
         names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
         print_one({name: getattr(tally, name) for name in names}, as_json=as_json)
 
@@ -89,7 +88,7 @@ def preview(address: str, limit: int, as_json: bool) -> None:
     """Show what would be retrieved; stores nothing, changes nothing."""
     with open_store():
         from postroom import plugins
-        from postroom.admin.doctor import preview as look
+        from postroom.admin.preview import preview as look
         from postroom.mailboxes import mailboxes
 
         rows = look(mailboxes.find(address), plugins.load(), limit=limit)

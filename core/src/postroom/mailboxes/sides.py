@@ -65,13 +65,17 @@ def disposition(action: str, folder: str | None) -> Disposition:
     return Disposition(action, folder)  # type: ignore[arg-type]  # the column holds no other
 
 
+def can_apply(transport: Transport, action: str) -> bool:
+    """Say whether a transport has what a disposition needs."""
+    return _NEEDS.get(action, Capability.NONE) in transport.capabilities
+
+
 def check_disposition(
     transport: Transport, wanted: Disposition, watched: Sequence[str] | None
 ) -> list[Problem]:
     """Return what speaks against a disposition with an incoming side that watches these folders."""
-    needed = _NEEDS.get(wanted.action)
-    if needed is not None and needed not in transport.capabilities:
-        able = ", ".join(["leave", *(a for a, c in _NEEDS.items() if c in transport.capabilities)])
+    if not can_apply(transport, wanted.action):
+        able = ", ".join(["leave", *(action for action in _NEEDS if can_apply(transport, action))])
         return [Problem("disposition", f"{transport.name} cannot do that, only: {able}")]
     keys = [_folder_key(folder) for folder in watched or ()]
     if wanted.folder is not None and _folder_key(wanted.folder) in keys:
@@ -293,6 +297,20 @@ def find(mailbox: Mailbox, direction: str) -> Side | None:
     return side
 
 
+def incoming(mailbox: Mailbox) -> Side:
+    """Return the incoming side.
+
+    :raises InputError: it is not set up
+    """
+    side = find(mailbox, "in")
+    if side is None:
+        raise InputError(
+            f"{mailbox.address} has no incoming side.",
+            next_step=f"Configure it with `postroom mailbox incoming {mailbox.address} TRANSPORT`.",
+        )
+    return side
+
+
 def is_same_account(
     side: Side, transport: Transport, settings: TransportSettings, plugins: Plugins
 ) -> bool:
@@ -304,8 +322,7 @@ def is_same_account(
 def keep_former(mailbox: Mailbox) -> None:
     """Keep the incoming side as it is, under another name, so that a migration can go back to it.
     In the caller's transaction."""
-    side = find(mailbox, "in")
-    assert side is not None  # noqa: S101 - a migration starts from it
+    side = incoming(mailbox)
     remove(mailbox, FORMER)
     kept = ("transport", "settings_version", "settings", "secret_fields", "sealed")
     Side.create(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import TypeVar
@@ -14,19 +12,13 @@ from typing import TypeVar
 from postroom.api import codes
 from postroom.api.errors import TransientError, TransportError
 from postroom.api.events import Event
-from postroom.errors import (
-    BusyError,
-    InputError,
-    KeyUnusableError,
-    LeaseLostError,
-    PostroomError,
-    StoreError,
-)
+from postroom.errors import KeyUnusableError, LeaseLostError, PostroomError, StoreError
 from postroom.intake.intake import Retrieval
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases import health
-from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
+from postroom.leases.command_lease import claim_for_command
+from postroom.leases.leases import Keeper, Lease, new_owner
 from postroom.outbox.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError, give_back
@@ -166,64 +158,3 @@ def _as_recorded(side: Side, error: BaseException) -> BaseException:
     told = TransientError(codes.PLUGIN_BUG, trouble.sentence)
     told.__cause__ = error
     return told
-
-
-def incoming_side(mailbox: Mailbox) -> Side:
-    """Return the incoming side.
-
-    :raises InputError: it has none
-    """
-    side: Side | None = Side.get_or_none((Side.mailbox == mailbox.id) & (Side.direction == "in"))
-    if side is None:
-        raise InputError(
-            f"{mailbox.address} has no incoming side.",
-            next_step=f"Configure it with `postroom mailbox incoming {mailbox.address} TRANSPORT`.",
-        )
-    return side
-
-
-@contextmanager
-def claimed(side: Side) -> Iterator[Lease]:
-    """Hold a side for a command, and renew the lease.
-
-    :raises BusyError: the holder did not give way in time
-    """
-    keeper = Keeper()
-    try:
-        lease = claim_for_command(new_owner(), side.id)
-        keeper.keep(lease)
-        try:
-            yield lease
-        finally:
-            keeper.drop(lease)
-            lease.release()
-    finally:
-        keeper.close()
-
-
-def claim_for_command(
-    owner: str, side_id: int, patience_seconds: float = 75.0, *, asks: bool = True
-) -> Lease:
-    """Claim a side for a command, asking its holder to give way.
-
-    :param asks: False: wait for the holder to end
-    :raises BusyError: the holder did not give way in time
-    """
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        free_dead()
-        leases = claim(owner, _direction(side_id), sides=[side_id], only_due=False)
-        if leases:
-            return leases[0]
-        if time.monotonic() >= deadline:
-            raise BusyError(
-                "Another process works on this mailbox and did not give way.",
-                next_step="Try again in a minute.",
-            )
-        if asks:
-            ask_to_give_way(side_id)
-        time.sleep(0.25)
-
-
-def _direction(side_id: int) -> str:
-    return str(Side.get_by_id(side_id).direction)

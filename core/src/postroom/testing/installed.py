@@ -36,9 +36,10 @@ from postroom.api import (
     Transport,
 )
 from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
+from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import Keeper, new_owner
 from postroom.mailboxes import mailboxes, segments
-from postroom.runner.visits import claim_for_command, visit_incoming, visit_outgoing
+from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.side_settings import secret_fields, split
 from postroom.store import database, models, raws, schema
 from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side

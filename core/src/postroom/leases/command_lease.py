@@ -1,0 +1,58 @@
+"""The lease of a command: it cannot come again later, so it asks the holder to give way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from postroom.errors import BusyError
+from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
+from postroom.store.models import Side
+
+
+@contextmanager
+def claimed(side: Side) -> Iterator[Lease]:
+    """Hold a side for a command, and renew the lease.
+
+    :raises BusyError: the holder did not give way in time
+    """
+    keeper = Keeper()
+    try:
+        lease = claim_for_command(new_owner(), side.id)
+        keeper.keep(lease)
+        try:
+            yield lease
+        finally:
+            keeper.drop(lease)
+            lease.release()
+    finally:
+        keeper.close()
+
+
+def claim_for_command(
+    owner: str, side_id: int, patience_seconds: float = 75.0, *, asks: bool = True
+) -> Lease:
+    """Claim a side for a command, asking its holder to give way.
+
+    :param asks: False: wait for the holder to end
+    :raises BusyError: the holder did not give way in time
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        free_dead()
+        leases = claim(owner, _direction(side_id), sides=[side_id], only_due=False)
+        if leases:
+            return leases[0]
+        if time.monotonic() >= deadline:
+            raise BusyError(
+                "Another process works on this mailbox and did not give way.",
+                next_step="Try again in a minute.",
+            )
+        if asks:
+            ask_to_give_way(side_id)
+        time.sleep(0.25)
+
+
+def _direction(side_id: int) -> str:
+    return str(Side.get_by_id(side_id).direction)
