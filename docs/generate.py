@@ -24,7 +24,7 @@ from postroom.admin import apply
 from postroom.api import Code, codes
 from postroom.cli import cli
 from postroom.mailboxes.mailbox_values import DEFAULTS
-from postroom.side_settings import is_secret
+from postroom.plugin_settings import is_secret
 
 FOLDER: Final = Path(__file__).resolve().parent
 PAGES: Final = (FOLDER.parent / "README.md", *sorted(FOLDER.glob("*.md")))

@@ -11,6 +11,7 @@ from postroom import plugins
 from postroom.api import SettingsError, codes
 from postroom.errors import InputError
 from postroom.mailboxes import mailboxes, sides
+from postroom.plugin_settings import validate
 from postroom.store.models import Mailbox, Side
 from postroom_test_servers.pigeon import FakePlugins, Pigeon, problems_of
 
@@ -28,7 +29,7 @@ def test_every_problem_is_named_in_plain_words() -> None:
     values = {"hots": "x", "port": 100, "username": "hawk", "ringed": "perhaps", "folders": 3}
 
     with pytest.raises(InputError) as caught:
-        sides.validate(Pigeon(), "in", values)
+        validate(Pigeon(), "in", values)
 
     assert problems_of(caught) == {
         "host": "is missing",

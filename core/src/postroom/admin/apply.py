@@ -19,8 +19,8 @@ from postroom.errors import InputError, NotFoundError
 from postroom.mail.domains import address_key
 from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.mailboxes.mailbox_values import DEFAULTS
+from postroom.plugin_settings import WORDS, model_of
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import model_of
 from postroom.store.database import transaction
 
 _TABLES: Final = ("segment", "topic", "filter", "credential", "mailbox")
@@ -192,13 +192,13 @@ class _Work:
             changed = mailboxes.put(address, entry, incoming_follows=tables["incoming"] is not None)
             self._note(f"mailbox {address}", changed)
             put = True
-        for direction, way in sides.WORDS.items():
+        for direction, way in WORDS.items():
             with self._reporting("mailbox", index, way):
                 self._side(("mailbox", index, way), tables[way], direction, address if put else "")
 
     def _side(self, place: tuple[str | int, ...], table: Any, direction: str, address: str) -> None:
         """Set a side up, or without an address only look at it."""
-        way = sides.WORDS[direction]
+        way = WORDS[direction]
         if table is None:
             if address and sides.remove(mailboxes.find(address), direction):
                 self._note(f"mailbox {address}", [way], verb="removed")

@@ -22,9 +22,9 @@ from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, new_owner
 from postroom.leases.pulse import Pulse
 from postroom.mailboxes import sides
+from postroom.plugin_settings import validate
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
-from postroom.side_settings import validate
 from postroom.store.models import Mailbox, Side
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom.side_settings import is_file, secret_fields
+from postroom.plugin_settings import is_file, secret_fields
 
 if TYPE_CHECKING:
     from postroom.api.settings import TransportSettings

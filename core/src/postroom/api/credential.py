@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -169,6 +169,3 @@ class CredentialKind(ABC):
         :raises AuthError, SettingsError, TransientError: as `fetch`; also if the time ran out
         """
         raise NotImplementedError(f"{self.name} has no sign-in")
-
-
-CredentialKinds = Iterable[CredentialKind]

@@ -13,7 +13,7 @@ import mmap
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -469,6 +469,3 @@ class Transport(ABC):
     def open_sender(self, settings: Any, context: Context) -> Sender:
         """Return a sender; connects nothing yet."""
         raise NotImplementedError(f"{self.name} cannot send")
-
-
-Transports = Iterable[Transport]

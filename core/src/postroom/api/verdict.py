@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Status = Literal["unassigned", "assigned", "resolved", "spam"]
+"""Of a question."""
+
 
 @dataclass(frozen=True, slots=True)
 class FilterRule:
-    """A filter as an administrator defined it, see DESIGN's vocabulary."""
+    """A filter as an administrator defined it: a rule of a segment that sorts or ignores mail."""
 
     name: str
     field: str
@@ -46,7 +49,8 @@ class Verdict:
 
     topic: str | None = None
     assignee: str | None = None
-    status: Literal["unassigned", "assigned", "resolved", "spam"] | None = None
+    status: Status | None = None
+    """``unassigned``, ``assigned``, ``resolved`` or ``spam``."""
     ignore: str | None = None
     may_auto_reply: Literal[False] | None = None
     acknowledgement: str | None = None

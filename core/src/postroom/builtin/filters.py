@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from postroom.api.hookspecs import hookimpl
-from postroom.api.verdict import FilterRule, MailboxView, Verdict
+from postroom.api.verdict import FilterRule, MailboxView, Status, Verdict
 
 if TYPE_CHECKING:
     from postroom.mail import Address, ParsedMessage
@@ -29,7 +29,6 @@ BUDGET_SECONDS = 0.1
 """Of processor time, as `regex` measures its own limit."""
 LONGEST = 65_536
 MOST_VALUES = 100
-Status = Literal["unassigned", "assigned", "resolved", "spam"]
 
 _told: set[tuple[str, str]] = set()
 """Rules that the log has named already: one bad pattern meets every message."""

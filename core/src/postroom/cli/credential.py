@@ -14,8 +14,8 @@ from postroom.cli.output import json_option, print_one, print_rows, say, say_tro
 from postroom.cli.session import open_store
 from postroom.credentials import credentials
 from postroom.errors import InputError
+from postroom.plugin_settings import is_file, secret_fields
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import is_file, secret_fields
 
 if TYPE_CHECKING:
     from postroom.api.credential import CredentialKind

@@ -20,8 +20,8 @@ from postroom.cli.output import print_json, say, warn
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import plain_value, setting_options
 from postroom.intake.tally import Tally
+from postroom.plugin_settings import goes, model_of
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import goes, model_of
 
 _COUNTED = ("stored", "duplicate", "ignored", "quarantined", "refused")
 

@@ -17,8 +17,8 @@ from postroom.cli.output import json_option, print_json, say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import setting_options
 from postroom.mailboxes import mailboxes
+from postroom.plugin_settings import model_of
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import model_of
 
 _TO: Final = "postroom.migrate.to"
 

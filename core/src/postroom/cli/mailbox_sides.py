@@ -20,8 +20,8 @@ from postroom.cli.setting_options import (
 )
 from postroom.errors import InputError
 from postroom.mailboxes import mailboxes, sides
+from postroom.plugin_settings import WORDS, goes, model_of, secret_fields
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import goes, model_of, secret_fields
 from postroom.store.models import Mailbox
 
 _OWN = ("send_as", "reply_to", "save_to_sent")
@@ -51,7 +51,7 @@ class SideGroup(click.Group):
 
 
 def _group(direction: str, help_text: str) -> SideGroup:
-    word = sides.WORDS[direction]
+    word = WORDS[direction]
     return SideGroup(
         word,
         direction=direction,
@@ -101,7 +101,7 @@ def _callback(name: str, direction: str) -> Callable[..., None]:
             except InputError as error:
                 error.next_step = _hint(name, direction, values) or error.next_step
                 raise
-        say(f"{mailbox.address}, {sides.WORDS[direction]} {name}: {described(changed)}")
+        say(f"{mailbox.address}, {WORDS[direction]} {name}: {described(changed)}")
 
     return run
 

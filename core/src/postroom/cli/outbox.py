@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import click
 
+from postroom.admin import outbox_admin
 from postroom.cli.arguments import complete_mailboxes, yes_option
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.cli.writing import author_option
 
-_STATES = ("queued", "sending", "sent", "failed", "unknown", "held", "cancelled")
 _TYPE = click.IntRange(min=1, max=2**63 - 1)
 _ID = click.argument("outbox_id", metavar="ID", type=_TYPE)
 _IDS = click.argument("ids", metavar="ID...", type=_TYPE, nargs=-1, required=True)
@@ -23,15 +23,13 @@ def outbox() -> None:
 
 
 @outbox.command("list", epilog="Example: postroom outbox list --state failed --json")
-@click.option("--state", type=click.Choice(_STATES), help="Only what is in this state.")
+@click.option("--state", type=click.Choice(outbox_admin.STATES), help="Only what is in this state.")
 @click.option("--mailbox", shell_complete=complete_mailboxes, help="Only of this mailbox.")
 @json_option
 def list_(state: str | None, mailbox: str | None, as_json: bool) -> None:
     """List outgoing mail, the latest first."""
     columns = ("id", "state", "question", "kind", "to", "attempts", "next_try_at", "sentence")
     with open_store():
-        from postroom.admin import outbox_admin
-
         found = outbox_admin.entries(state=state, mailbox=mailbox)
         print_rows(found, as_json=as_json, columns=columns)
 
@@ -42,8 +40,6 @@ def list_(state: str | None, mailbox: str | None, as_json: bool) -> None:
 def show(outbox_id: int, as_json: bool) -> None:
     """Show the outgoing mail ID and everything that was tried."""
     with open_store():
-        from postroom.admin import outbox_admin
-
         print_one(outbox_admin.shown(outbox_id), as_json=as_json)
 
 
@@ -53,7 +49,6 @@ def show(outbox_id: int, as_json: bool) -> None:
 @author_option
 def retry(ids: tuple[int, ...], yes: bool, author: str) -> None:
     """Queue what failed or is held again; with --yes also what may have been sent already."""
-    from postroom.admin import outbox_admin
 
     def again(outbox_id: int, *, author: str) -> None:
         outbox_admin.retry(outbox_id, author=author, accept_risk=yes)
@@ -66,8 +61,6 @@ def retry(ids: tuple[int, ...], yes: bool, author: str) -> None:
 @author_option
 def hold(ids: tuple[int, ...], author: str) -> None:
     """Keep queued mail from being sent until `retry`."""
-    from postroom.admin import outbox_admin
-
     _act(ids, outbox_admin.hold, "is held", author)
 
 
@@ -76,8 +69,6 @@ def hold(ids: tuple[int, ...], author: str) -> None:
 @author_option
 def cancel(ids: tuple[int, ...], author: str) -> None:
     """Never send what is queued, held or failed."""
-    from postroom.admin import outbox_admin
-
     _act(ids, outbox_admin.cancel, "is cancelled", author)
 
 
@@ -86,8 +77,6 @@ def cancel(ids: tuple[int, ...], author: str) -> None:
 @author_option
 def mark_sent(ids: tuple[int, ...], author: str) -> None:
     """Record that mail whose outcome was unknown did arrive."""
-    from postroom.admin import outbox_admin
-
     _act(ids, outbox_admin.mark_sent, "counts as sent", author)
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import click
 
+from postroom import plugins
+from postroom.admin import quarantine as held
 from postroom.cli.arguments import complete_mailboxes
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.cli.writing import output_option, write_bytes
+from postroom.errors import NotFoundError
+from postroom.mailboxes import mailboxes
+from postroom.store import raws
 
 _TYPE = click.IntRange(min=1, max=2**63 - 1)
 _ID = click.argument("receipt_id", metavar="ID", type=_TYPE)
@@ -26,9 +31,6 @@ def list_(mailbox: str | None, as_json: bool) -> None:
     """List what needs a person, the oldest first."""
     columns = ("id", "mailbox", "outcome", "code", "cause", "size", "tries", "has_bytes")
     with open_store():
-        from postroom.admin import quarantine as held
-        from postroom.mailboxes import mailboxes
-
         of = mailboxes.find(mailbox) if mailbox else None
         print_rows(held.entries(of), as_json=as_json, columns=columns)
 
@@ -39,8 +41,6 @@ def list_(mailbox: str | None, as_json: bool) -> None:
 def show(receipt_id: int, as_json: bool) -> None:
     """Show the quarantined message ID."""
     with open_store():
-        from postroom.admin import quarantine as held
-
         print_one(held.shown(held.find(receipt_id)), as_json=as_json)
 
 
@@ -50,10 +50,6 @@ def show(receipt_id: int, as_json: bool) -> None:
 def raw(receipt_id: int, output: str) -> None:
     """Write the bytes of the quarantined message ID."""
     with open_store():
-        from postroom.admin import quarantine as held
-        from postroom.errors import NotFoundError
-        from postroom.store import raws
-
         receipt = held.find(receipt_id)
         if receipt.raw_id is None:
             raise NotFoundError(
@@ -68,9 +64,6 @@ def raw(receipt_id: int, output: str) -> None:
 def retry(ids: tuple[int, ...]) -> None:
     """Try again to read and convert messages."""
     with open_store():
-        from postroom import plugins
-        from postroom.admin import quarantine as held
-
         for receipt_id in ids:
             say(held.retry(receipt_id, plugins.load()))
 
@@ -80,8 +73,5 @@ def retry(ids: tuple[int, ...]) -> None:
 def release(ids: tuple[int, ...]) -> None:
     """Make questions of messages whatever is wrong with them; `delete` may then follow."""
     with open_store():
-        from postroom import plugins
-        from postroom.admin import quarantine as held
-
         for receipt_id in ids:
             say(held.release(receipt_id, plugins.load()))

@@ -6,10 +6,11 @@ import itertools
 import mimetypes
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from postroom.api.verdict import Status
 from postroom.cli.arguments import complete_mailboxes
 from postroom.cli.conversation import print_conversation
 from postroom.cli.output import json_option, print_json, print_rows, say, warn
@@ -22,7 +23,6 @@ from postroom.cli.writing import (
     write_bytes,
 )
 
-_STATUSES = ("unassigned", "assigned", "resolved", "spam")
 _SHOWN_TO_PEOPLE = 50
 _ID = click.IntRange(min=1, max=2**63 - 1)
 _NUMBER = click.argument("number", type=_ID)
@@ -45,7 +45,7 @@ def question() -> None:
 
 
 @question.command("list", epilog="Example: postroom question list --status unassigned --json")
-@click.option("--status", type=click.Choice(_STATUSES), help="Only those of this status.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only those of this status.")
 @click.option("--segment", help="Only those of this segment.")
 @click.option("--mailbox", shell_complete=complete_mailboxes, help="Only those of this mailbox.")
 @click.option("--topic", help="Only those of this topic.")

@@ -14,7 +14,7 @@ from postroom.admin.secret_sources import from_environment, from_file
 from postroom.api.settings import TransportSettings
 from postroom.cli.arguments import is_interactive
 from postroom.errors import InputError
-from postroom.side_settings import is_file, is_secret
+from postroom.plugin_settings import is_file, is_secret
 
 
 def plain_value(key: str, value: Any) -> Any:

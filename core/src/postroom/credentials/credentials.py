@@ -14,16 +14,15 @@ from postroom.api.errors import Problem, SettingsError
 from postroom.credentials import token_memory
 from postroom.errors import InputError, NotFoundError
 from postroom.leases import health
+from postroom.plugin_settings import MASK, fit, secret_fields, split, up_to_date
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import fit, secret_fields, split, up_to_date
 from postroom.store.database import now, transaction
 from postroom.store.models import Credential, CredentialToken, Mailbox, Side
 
 if TYPE_CHECKING:
     from postroom.api.settings import CredentialSettings
 
-MASK: Final = "********"
 AS_NEW: Final[Mapping[str, Any]] = {
     "failed_at": None,
     "next_try_at": None,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from postroom.api.settings import CredentialSettings
 
+logger = logging.getLogger(__name__)
+
 LEASE: Final = timedelta(minutes=2)
 PATIENCE_SECONDS: Final = 90.0
 """Less than a session may be still before it counts as hanging."""
@@ -222,7 +224,7 @@ class _Search:
             _note_failure(turn, key, error)
             still_good = self._still_good(credential, key)
             if still_good is not None and isinstance(error, TransientError):
-                logging.getLogger(__name__).warning("%s %s", credential.name, error.sentence)
+                logger.warning("%s %s", credential.name, error.sentence)
                 return still_good
             raise
         refresh_at = _refresh_at(fetched.expires_at, clock.now())
@@ -257,9 +259,7 @@ def bug(kind: CredentialKind, error: Exception) -> TransientError:
     """Log where a kind failed, and return what to raise. The exception's own words stay out: a
     library may have put a secret into them."""
     where = "".join(traceback.format_tb(error.__traceback__))
-    logging.getLogger(__name__).error(
-        "The kind of credential %s failed: %s\n%s", kind.name, type(error).__name__, where
-    )
+    logger.error("The kind of credential %s failed: %s\n%s", kind.name, type(error).__name__, where)
     sentence = f"The plugin of the credential {kind.name} failed: {type(error).__name__}."
     return TransientError(codes.PLUGIN_BUG, sentence)
 

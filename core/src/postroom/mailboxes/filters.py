@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from postroom import names
 from postroom.api.errors import Problem
-from postroom.api.verdict import FilterRule, MailboxView
+from postroom.api.verdict import FilterRule, MailboxView, Status
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import segments
 from postroom.store.database import transaction
 from postroom.store.models import Filter, Segment
 
 FIELDS: Final = ("subject", "body", "from", "to")
-STATUSES: Final = ("unassigned", "assigned", "resolved", "spam")
+STATUSES: Final = get_args(Status)
 ACTIONS: Final = ("topic", "assignee", "status", "ignore")
 LONGEST_PATTERN: Final = 2_000
 _HEADER = re.compile(r"header:[!-9;-~]+")  # RFC 5322 section 2.2: printable but no colon

@@ -13,37 +13,15 @@ from postroom.api.transport import Capability, Disposition, Transport
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import ledger
+from postroom.plugin_settings import MASK, WORDS, secret_fields, split, up_to_date, validate
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
-from postroom.side_settings import WORDS, secret_fields, split, up_to_date, validate
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side
 
 if TYPE_CHECKING:
     from postroom.api.settings import TransportSettings
 
-__all__ = [
-    "FORMER",
-    "MASK",
-    "WORDS",
-    "check_disposition",
-    "disposition",
-    "find",
-    "for_imports",
-    "forget_cursor",
-    "is_same_account",
-    "keep_former",
-    "load",
-    "prepare",
-    "put",
-    "remove",
-    "save",
-    "shown",
-    "stored_values",
-    "validate",
-]
-
-MASK: Final = "********"
 FORMER: Final = "former"
 """The direction of what the incoming side was before the last migration; nothing works on it."""
 _WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url", "path")

@@ -201,13 +201,20 @@ def answer(
                 f"Question {question.id} is marked as spam.",
                 next_step=f"Run `postroom question reopen {question.id}` first.",
             )
-        draft = _draft(question, storable(text), storable(html) if html else None, reply_all)
-        message = _queue_answer(question, draft, tuple(attachments), message_id, author)
+        draft = _draft(question, text, html, attachments, reply_all=reply_all)
+        message = _queue_answer(question, draft, message_id, author)
         questions.note_work(question, author=author)
     return message
 
 
-def _draft(question: Question, text: str, html: str | None, reply_all: bool) -> Draft:
+def _draft(
+    question: Question,
+    text: str,
+    html: str | None,
+    attachments: Sequence[OutgoingFile],
+    *,
+    reply_all: bool,
+) -> Draft:
     head = letterhead(question.mailbox)
     if head is None:
         raise OutgoingMissingError(
@@ -222,8 +229,9 @@ def _draft(question: Question, text: str, html: str | None, reply_all: bool) -> 
         cc=cc,
         reply_to=head.reply_to,
         subject=reply_subject(subject, questions.reference(question)),
-        text=text,
-        html=html,
+        text=storable(text),
+        html=storable(html) if html else None,
+        attachments=tuple(attachments),
         message_id=head.new_message_id(),
         date=now().replace(microsecond=0),
         in_reply_to=asked.internet_id,
@@ -231,20 +239,12 @@ def _draft(question: Question, text: str, html: str | None, reply_all: bool) -> 
     )
 
 
-def _queue_answer(
-    question: Question,
-    draft: Draft,
-    attachments: tuple[OutgoingFile, ...],
-    message_id: int,
-    author: str,
-) -> Message:
-    from dataclasses import replace
-
+def _queue_answer(question: Question, draft: Draft, message_id: int, author: str) -> Message:
     try:
         message, _ = queue(
             question,
             question.mailbox,
-            replace(draft, attachments=attachments),
+            draft,
             message_id=message_id,
             kind="answer",
             author=author,

@@ -15,7 +15,6 @@ from postroom.secrets import installation_secret
 from postroom.store.database import is_sqlite, now, transaction
 from postroom.store.models import Contact, Mailbox, Question, Segment, Topic
 
-STATUSES: Final = ("unassigned", "assigned", "resolved", "spam")
 _PAGE: Final = 200
 _MOST_MERGES: Final = 1_000
 

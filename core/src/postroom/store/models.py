@@ -1,6 +1,6 @@
 """The tables. Their history is in `migrations/`; a test compares the two.
 
-Times are UTC instants (`InstantField`). Names of states and kinds are DESIGN's vocabulary.
+Times are UTC instants (`InstantField`). docs/architecture.md has the vocabulary.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Setting(Table):
 
 
 class Counter(Table):
-    """The next id of tables whose rows are written in bulk on SQLite: ids are never used twice."""
+    """The next id of tables whose rows are written in bulk: ids are never used twice."""
 
     name = TextField(primary_key=True)
     next_id = IntegerField()
@@ -472,7 +472,8 @@ class Attempt(Table):
     generation = IntegerField()
     at = InstantField()
     outcome = TextField()
-    """`begun`, `accepted`, `partial`, `deferred`, `refused`, `unknown`, `not-sent` or `found`."""
+    """`begun`, `accepted`, `deferred`, `refused`, `unknown`, `not-sent` or `found`; what a person
+    did: `retried`, `held`, `cancelled` or `marked-sent`."""
     detail = TextField(default="")
     accepted = JsonField(default=list)
 

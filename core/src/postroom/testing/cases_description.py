@@ -12,7 +12,7 @@ import pytest
 from postroom.admin.loading import HEAVY, SOUNDS_SECRET, imported_at_load
 from postroom.api import Capability, Transport
 from postroom.api.transport import API_VERSION
-from postroom.side_settings import is_secret, secret_fields, split
+from postroom.plugin_settings import is_secret, secret_fields, split
 from postroom.testing.expectations import expect, expect_no_secret
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import Workplace

@@ -32,7 +32,7 @@ from postroom.api.settings import CredentialSettings
 from postroom.api.transport import API_VERSION
 from postroom.credentials import credentials, tokens
 from postroom.credentials.tls import shared_context
-from postroom.side_settings import secret_fields
+from postroom.plugin_settings import secret_fields
 from postroom.store import database, models, schema
 from postroom.testing.cases_description import ModelCases
 from postroom.testing.expectations import (

@@ -39,8 +39,8 @@ from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
 from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import Keeper, new_owner
 from postroom.mailboxes import mailboxes, segments
+from postroom.plugin_settings import secret_fields, split
 from postroom.runner.visits import visit_incoming, visit_outgoing
-from postroom.side_settings import secret_fields, split
 from postroom.store import database, models, raws, schema
 from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side
 from postroom.testing.context import ADDRESS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import pytest
 
 from postroom.api import Capability, Session
-from postroom.side_settings import secret_fields
+from postroom.plugin_settings import secret_fields
 from postroom.testing.context import KitContext
 from postroom.testing.expectations import Outcome, expect
 from postroom.testing.harness import Harness

@@ -18,7 +18,6 @@ class GraphTransport(Transport):
 
     name = "graph"
     title = "Microsoft Graph"
-    token_purpose = "graph"  # noqa: S105 - what a token is asked for, no token
     capabilities = (
         Capability.FOLDERS
         | Capability.SEEN

@@ -290,11 +290,7 @@ def _rights_step(
         detail += f" It may do: {', '.join(there)}."
     if settings.account is not None:
         return CheckStep(name, "fail", detail, step)
-    step += (
-        " Nothing is to be done where the rights were given in Exchange (RBAC for Applications):"
-    )
-    step += " those do not show in a token."
-    return CheckStep(name, "warn", detail, step)
+    return CheckStep(name, "warn", detail, f"{step} {_IN_EXCHANGE}")
 
 
 def _rights_in(token: str) -> list[str] | None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="TransportSettings")
 WORDS: Final = {"in": "incoming", "out": "outgoing"}
+"""The sides of a mailbox, for people."""
+MASK: Final = "********"
+"""What is shown of a secret."""
 
 
 def model_of(transport: Transport, direction: str) -> type[TransportSettings]:
