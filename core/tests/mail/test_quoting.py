@@ -32,6 +32,7 @@ ATTRIBUTIONS = {
     "french-gmail": "Le mar. 3 mars 2026 à 09:15, Desk <help@desk.example> a écrit :",
     "spanish-gmail": "El mar, 3 mar 2026 a las 9:15, Desk (<help@desk.example>) escribió:",
     "italian-gmail": "Il giorno mar 3 mar 2026 alle ore 09:15 Desk <help@desk.example> ha scritto:",
+    "italian-long": "In data 3 marzo 2026 alle ore 09:15, Desk <help@desk.example> ha scritto:",
     "dutch-gmail": "Op di 3 mrt 2026 om 09:15 schreef Desk <help@desk.example>:",
     "portuguese-gmail": "Em ter., 3 de mar. de 2026 às 09:15, Desk <help@desk.example> escreveu:",
     "polish-gmail": "wt., 3 mar 2026 o 09:15 Desk <help@desk.example> napisał(a):",
@@ -53,6 +54,7 @@ ATTRIBUTIONS = {
     "greek-gmail": "Στις Τρί 3 Μαρ 2026 στις 9:15 π.μ., ο χρήστης Desk <h@desk.example> έγραψε:",
     "croatian-gmail": "uto, 3. ožu 2026. u 09:15 Desk <help@desk.example> napisao je:",
     "japanese-gmail": "2026年3月3日(火) 9:15 Desk <help@desk.example>:",
+    "japanese-apple": "2026/03/03 9:15、Desk <help@desk.example>のメッセージ:",
     "chinese-gmail": "Desk <help@desk.example> 于2026年3月3日周二 09:15写道：",
     "taiwanese-gmail": "Desk <help@desk.example> 於 2026年3月3日 週二 上午9:15寫道：",
     "korean-gmail": "2026년 3월 3일 (화) 오전 9:15, Desk <help@desk.example>님이 작성:",
@@ -169,6 +171,15 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Meine Antworten im Text.\n\nVon: Desk\nGesendet: 3. März 2026 09:15\nAn: Ann\n"
         "Betreff: x\n\nWann?\nFreitag.\n",
         "Friday.\n\n-- \nAnn\n\nPS: the lamp is broken, too.\n",
+        "Friday.\n\n-- \nAnn\n\nBy the way, can you bring a lamp?\n",
+        "A new lamp, or\n--\nthe money back.\n\nWhich is better?\n",
+        "The log:\n--\nstarted\nstopped\n",
+        "Lamp: broken\n--\nBike: fine\n--\nBell: lost\n",
+        "The lamp never came.\n--\nThe bike came twice.\n",
+        "It is dead.\n\nSent from my phone because my computer is broken\n",
+        "It is dead.\n\nSent from my iPhone. Please call!\n",
+        "Hi Desk,\n\n-----Original Message-----\nFrom: Desk\nSent: 3 March 2026 9:15\n"
+        "Subject: x\n\nWhen?\n\nFriday suits me.\n",
         "Please check\n\nNo: 4711\nDate: 3 March 2026\nSubject: Lamp\n\nIt never came.\n",
         "Look at this\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\nIs it true?\n",
     ],
@@ -237,6 +248,24 @@ def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:
     assert strip_quotes(f"Hello,\n{line}\n> When can you come?\n") == f"Hello,\n{line}"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Thanks On Wed, Mar 3, 2026 at 3:59 PM, help@desk.example wrote:",
+        "Passt Am 03.03.26 um 09:15 schrieb Desk:",
+    ],
+)
+def test_one_word_before_what_announces_the_quote_is_kept(line: str) -> None:
+    assert strip_quotes(f"Hello,\n{line}\n> When?\n") == f"Hello,\n{line}"
+
+
+def test_marked_lines_at_the_end_of_a_first_mail_are_the_writers_own() -> None:
+    text = "It says\n\n> connection refused\n> at line 3\n"
+
+    assert strip_quotes(text, is_reply=False) == text
+    assert strip_quotes(text, subject="Re: x", is_reply=False) == "It says"
+
+
 def test_answer_below_a_header_block_is_kept() -> None:
     text = "From: Desk\nSent: 3 March 2026\nTo: Ann\nSubject: Your repair\n\nWhen?\n\nFriday.\n"
 
@@ -250,6 +279,16 @@ def test_answer_below_a_header_block_is_kept() -> None:
         "-------- Weitergeleitete Nachricht --------",
         "Begin forwarded message:",
         "---------- Mensaje reenviado ---------",
+        "----- İletilmiş Mesaj -----",
+        "-------- Перенаправленное сообщение --------",
+        "---------- Wiadomość przesłana dalej ---------",
+        "Początek przekazywanej wiadomości:",
+        "İleti başlangıcı:",
+        "---------- メッセージを転送 ---------",
+        "---------- הודעה שהועברה ---------",
+        "---------- Thư được chuyển tiếp ---------",
+        "---------- Missatge reenviat ---------",
+        "---------- 전달된 메일 ----------",
     ],
 )
 def test_forward_is_kept_whole(mark: str) -> None:
@@ -300,6 +339,7 @@ def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
         "iPhoneから送信",
         "发自我的iPhone",
         "Отправлено с iPhone",
+        "Sent from my iPhone, please excuse typos and brevity.",
     ],
 )
 @pytest.mark.parametrize("tail", ["", "\nOn 3 Mar 2026, Desk <h@desk.example> wrote:\n> When?\n"])

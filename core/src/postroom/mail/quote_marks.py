@@ -23,7 +23,7 @@ WROTE = _table("""
 """)
 """The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
 
-WROTE_UNSPACED = ("写道", "寫道", "のメール", "書きました", "작성", "เขียนว่า")
+WROTE_UNSPACED = ("写道", "寫道", "のメール", "のメッセージ", "書きました", "작성", "เขียนว่า")
 """The same in languages that do not set words apart."""
 
 PERSONAL = frozenset(
@@ -36,6 +36,7 @@ OPENER = re.compile(
       on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
       | în | pe | la
       | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
+      | in\sdata
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
           |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*(?:[.,]{1,2}|(?=\s\d))
@@ -44,6 +45,12 @@ OPENER = re.compile(
     ) (?=\s|\d|$)"""
 )
 """How the first line of an attribution begins: a preposition or the date itself."""
+
+LATE_OPENER = re.compile(
+    r"(?<=\S )(?:On|Am|Le|El|Il|Op|Den|Em|Dne|Dnia|W\sdniu|In\sdata)\s(?=.{0,30}\d)"
+)
+"""An attribution begins behind words of the writer's own: "Thanks On Tue, 3 Mar 2026 …". Programs
+write the capital only where theirs begins."""
 
 DATE = re.compile(
     r"(?:19|20)\d\d|\d{1,2}[:.]\d\d|\d{1,2}[./-]\d{1,2}[./-]\d\d|\d{1,2}\s?[年月日년월일]"
@@ -84,23 +91,35 @@ FORWARDED = re.compile(
       forwarded\s(?:message|by) | begin\sforwarded\smessage | inicio\sdel\smensaje\sreenviado
       | weitergeleitete\s(?:nachricht|e-?mail) | anfang\sder\sweitergeleiteten
       | message\s(?:transféré|réexpédié|transmis) | début\sdu\smessage\s(?:transféré|réexpédié)
-      | mensaje\sreenviado | mensagem\s(?:encaminhada|reencaminhada) | início\sda\smensagem
+      | mensaje\sreenviado | mensagem\s(?:encaminhada|reencaminhada) | missatge\sreenviat
+      | início\sda\smensagem\s(?:encaminhada|reencaminhada)
       | messaggio\s(?:inoltrato|in\sinoltro) | inizio\smessaggio\sinoltrato
-      | doorgestuurd(?:e)?\sbericht | begin\sdoorgestuurd | vidarebefordrat\smeddelande
-      | videresendt\s(?:meddelelse|melding|besked) | välitetty\sviesti | edelleenlähetetty
-      | przekazana\swiadomość | wiadomość\sprzekazana | treść\sprzekazanej | přeposlaná\szpráva
-      | preposlaná\sspráva | továbbított\süzenet | mesaj\sredirecționat | iletilen\s(?:mesaj|ileti)
-      | пересылаемое\sсообщение | пересланное\s(?:сообщение|письмо) | начало\sпереадресованного
-      | переслане\sповідомлення | препратено\sсъобщение | προωθημένο\sμήνυμα
-      | proslijeđena\sporuka | prosleđena | posredovano\ssporočilo
-      | 転送された?メッセージ | 転送メッセージ | 转发的?邮件 | 轉寄的?郵件
-      | 被转发邮件 | 전달된\s메[시세]지
+      | doorgestuurd(?:e)?\sbericht | begin\sdoorgestuurd
+      | vidarebefordrat\s(?:meddelande|mejl)
+      | (?:start\spå\s)?videresendt\s(?:meddelelse|melding|besked)
+      | välitetty\sviesti | edelleenlähetetty | edastatud\skiri
+      | przekazana\swiadomość | wiadomość\s(?:przekazana|przesłana\sdalej)
+      | treść\sprzekazanej | początek\sprzekazywanej
+      | přeposlaná\szpráva | začátek\spřeposílané | preposlaná\sspráva | začiatok\spreposlanej
+      | továbbított\s(?:üzenet|levél) | (?:începe\s)?mesaj(?:ul)?\sredirecționat
+      | ileti(?:len|lmiş)\s(?:mesaj|ileti) | ileti\sbaşlangıcı
+      | (?:пересылаемое|пере(?:на|ад)правленное)\sсообщение | пересланное\s(?:сообщение|письмо)
+      | начало\sпереадресованного | (?:переслане|перенаправлене)\sповідомлення
+      | початок\sлиста,\sщо\sпересилається | препратено\sсъобщение | προωθημένο\sμήνυμα
+      | (?:započni\s)?proslijeđen[au]\sporuk[au] | prosleđena | прослеђена
+      | posredovano\ssporočilo
+      | persi[ųu][sn]\w{1,8}\slaiškas | pārsūtīt\w{1,4}\szi[ņn]ojums
+      | הודעה\sשהועברה | رسالة\sم[ُ]?عاد | thư\sđược\schuyển\stiếp | ข้อความที่ส่งต่อ
+      | pesan\s(?:yang\sdi)?terus | 転送された?メッセージ | 転送メッセージ | メッセージを転送
+      | (?:以下是)?转发的?邮件 | (?:開始)?轉寄的?郵件 | (?:下面是)?被转发的?邮件
+      | 전달된\s메[시세일]지? | 다음에서\s전달된\s메[시세]지
     )"""
 )
 """A forward begins: what follows is what the mail is about, so nothing below is cut."""
 
 FORWARD_SUBJECT = re.compile(
-    r"\s*(?:fwd?|wg|wtr|tr|rv|enc|i|vs|vb|doorst|vl|pd|továbbítás|i̇?lt|пересылка|πρθ|הועבר"
+    r"\s*(?:fwd?|wg|wtr|tr|rv|enc|i|vs|vb|doorst|vl|pd|videresend|redir\.?|továbbítás|i̇?lt"
+    r"|пересылка|πρθ|הועבר"
     r"|إعادة توجيه|chuyển tiếp|전달|転送|转发|轉寄|轉發)\s*[:：]",
     re.IGNORECASE,
 )
@@ -133,7 +152,8 @@ REPLY_ABOVE = re.compile(
 
 FROM_LABELS = _table("""
     from|von|de|da|van|från|fra|frá|lähettäjä|od|odesílatel|odosielateľ|feladó|kimden|gönderen|от
-    від|от кого|kellelt|saatja|nuo|από|de la|expéditeur|expeditor|remitente|remetente|mittente
+    від|від кого|от кого|отправитель|kellelt|saatja|nuo|από|nadawca|expeditor|expeditorul
+    de la|expéditeur|remitente|remetente|mittente
     afzender|sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת
     من|từ|dari|จาก|pošiljatelj|šalje|از|فرستنده
 """)
@@ -142,18 +162,20 @@ SENT_LABELS = _table("""
     enviado|enviado el|enviado em|enviada em|enviada|enviat|enviat el|inviato|inviato il
     data invio|verzonden|verzonden op|datum verzonden|skickat|skickat den|sendt|lähetetty
     wysłano|wysłane|data wysłania|odesláno|odoslané|elküldve|küldve|gönderildi|gönderilme
-    gönderilme tarihi|trimis|отправлено|дата отправки|надіслано|изпратено|στάλθηκε|saadetud
+    gönderilme tarihi|gönderilen|trimis|отправлено|дата отправки|відправлено|надіслано|изпратено
+    στάλθηκε|saadetud
     saatmisaeg|išsiųsta|nosūtīts|poslano|poslato|datum slanja|送信日時|发送时间|傳送時間
     寄件日期|보낸 날짜|보낸날짜|נשלח|تم الإرسال|ارسال شده|فرستاده شده|đã gửi|dikirim|ส่ง
 """)
 DATE_LABELS = SENT_LABELS | _table("""
-    date|datum|fecha|data|dato|päivämäärä|dátum|tarih|дата|ημερομηνία|日時|日期|时间|날짜|תאריך
+    date|datum|fecha|data|dată|dato|päivämäärä|päiväys|dátum|tarih|дата|ημερομηνία|日時|日付|日期
+    时间|날짜|תאריך
     تاريخ|التاريخ|تاریخ|ngày|tanggal|วันที่
 """)
 SUBJECT_LABELS = _table("""
     subject|betreff|betr.|objet|sujet|asunto|assunto|assumpte|oggetto|onderwerp|ämne|emne|vedr.
-    aihe|temat|předmět|predmet|tárgy|konu|subiect|тема|относно|θέμα|teema|tema|temats|tēma|zadeva
-    efni|เรื่อง
+    aihe|temat|předmět|predmet|naslov|tárgy|konu|subiect|subiectul|тема|относно|θέμα|teema|tema
+    temats|tēma|zadeva|efni|เรื่อง
     件名|主题|主旨|主題|제목|נושא|الموضوع|موضوع|chủ đề|subjek|perihal
 """)
 """The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail. The Latvian
@@ -184,10 +206,25 @@ _MOBILE_LINES = (
     r"outlook für (?:ios|android)",
 )
 MOBILE = re.compile(
-    r"[\s_*-]*(?:" + "|".join(_MOBILE_LINES) + r").{0,80}$",
+    r"[\s_*-]*(?:" + "|".join(_MOBILE_LINES) + r")(?P<rest>.{0,80})$",
     re.IGNORECASE,
 )
 """The line a mobile mail program adds on its own; always the whole line, always the last one."""
+
+EXCUSE = re.compile(r"excuse|typo|brevity|spelling|autocorrect|tippfehler|kürze", re.IGNORECASE)
+"""What people have their mobile add to that line."""
+
+GREETING = re.compile(
+    r"""(?ix) \W* (?: hi | hello | hey | dear | good\s(?:morning|afternoon|evening|day)
+      | hallo | guten\s(?:tag|morgen|abend) | moin | servus | liebe[rs]? | sehr\sgeehrte[rs]?
+      | bonjour | bonsoir | salut | ch[eè]re?s? | madame | monsieur | hola | buen[oa]s | estimad\w+
+      | querid\w+ | ciao | buongiorno | buonasera | salve | gentil[ei]\w* | egregi\w* | hoi | beste
+      | geachte | goede\w* | hej | hei | god\s\w+ | k(?:æ|j[æä])re | bästa | cześć | dzień\sdobry
+      | witam | szanown\w+ | dobrý | ahoj | vážen\w+ | szia | tisztelt | kedves | bună | stimat\w+
+      | merhaba | sayın | здравствуйте | добрый | привет | уважаем\w+ | здравей\w* | γεια | καλημέρα
+      | olá | oi | prezad\w+ | caro | bo[ma]\s\w+ ) \b [^.!?]{0,60} ,\s*$"""
+)
+"""A line that greets and says no more."""
 
 ANSWERS_BELOW = re.compile(
     r"""(?ix) \b (?:

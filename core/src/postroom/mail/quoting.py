@@ -21,11 +21,14 @@ from postroom.mail.quote_marks import (
     ANSWERS_BELOW,
     DATE,
     DATE_LABELS,
+    EXCUSE,
     FINNISH_SENDER,
     FORWARD_SUBJECT,
     FORWARDED,
     FROM_LABELS,
+    GREETING,
     INVISIBLE,
+    LATE_OPENER,
     MOBILE,
     OPENER,
     ORIGINAL_MESSAGE,
@@ -56,6 +59,8 @@ _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 _MARK_STARTS = frozenset(f"{RULES}{INVISIBLE}{_SPACES}") - {"\n"}
 _LINE_START = re.compile(rf"\n[{re.escape(''.join(sorted(_MARK_STARTS)))}]")
 _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
+_SIGNATURE = re.compile(r"@|://|www\.|(?:\d[ ()./-]?){6}|unsubscri|mailing[ -]?list", re.IGNORECASE)
+"""What a signature or the foot of a mailing list has, and a paragraph seldom."""
 _POSTSCRIPT = re.compile(r"\s*(?:p\.?\s?s\b|n\.?\s?b\.|post ?scriptum)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=.{10})[^\W\d_]{2}[.!?] +(?=[A-ZÀ-ÞА-Я])")
 _TITLED_RULE = re.compile(r"\s*[_=*-]{4,}[^_=*-].{0,60}?[_=*-]{4,}\s*$")
@@ -76,7 +81,8 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
         return text
     start, end = 0, len(lines)
     announced: set[int] = set()
-    is_reply = is_reply or (bool(candidates) and REPLY_SUBJECT.match(subject[:200]) is not None)
+    if (candidates or quoted) and not is_reply:
+        is_reply = REPLY_SUBJECT.match(subject[:200]) is not None
     for index in candidates[:_MAX_CANDIDATES]:
         if FORWARDED.match(lines[index]):
             return text
@@ -97,7 +103,7 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
         end = _end_above_set_apart(lines, candidates)
     end = _without_signature(lines, end)
     if quoted:
-        start, below = _own_range(lines, end, quoted, announced)
+        start, below = _own_range(lines, end, quoted, announced, is_reply=is_reply)
         end = below if below == end else _without_signature(lines, below)
     if start == 0 and end == len(lines):
         return text
@@ -286,6 +292,8 @@ def _is_prose(line: str) -> bool:
         word.lower() for word in words
     ):
         return True
+    if OPENER.match(line) is None and LATE_OPENER.search(line):
+        return True  # words of the writer's stand before what the program wrote
     if ". " in line or "! " in line or "? " in line:
         for end in _SENTENCE_END.finditer(line):
             if OPENER.match(line, end.end()):
@@ -357,12 +365,19 @@ def _has_own_text(lines: Sequence[str], end: int) -> bool:
     return any(not _BLANK_OR_RULE.match(line[:MAX_MARK]) for line in lines[:end])
 
 
+def _only_greets(lines: Sequence[str], end: int) -> bool:
+    """Is "Hello," all that stands above? Then the answer stands below what it answers."""
+    last = _last_line(lines, end)
+    return GREETING.match(lines[last][:MAX_MARK]) is not None and not _has_own_text(lines, last)
+
+
 def _may_cut_at(lines: Sequence[str], cut: int) -> bool:
     """Is what begins here the end of a reply, and not a mail that the writer shows or answers?"""
     return (
         _has_own_text(lines, cut)
         and lines[_last_line(lines, cut)].strip()[-1] not in ":："
         and not _says_more_below(lines, cut)
+        and not _only_greets(lines, cut)
     )
 
 
@@ -373,7 +388,12 @@ def _says_more_below(lines: Sequence[str], end: int) -> bool:
 
 
 def _own_range(
-    lines: Sequence[str], end: int, quoted: Sequence[int], announced: set[int]
+    lines: Sequence[str],
+    end: int,
+    quoted: Sequence[int],
+    announced: set[int],
+    *,
+    is_reply: bool,
 ) -> tuple[int, int]:
     """Return the range of lines without the quote announced above it and that below it.
 
@@ -389,14 +409,14 @@ def _own_range(
     inside = [index for index in quoted if index < end]
     if last < 0 or not inside:
         return 0, end
-    if inside[-1] > last and _may_cut_below(lines, last, announced):
+    if inside[-1] > last and _may_cut_below(lines, last, announced, is_reply=is_reply):
         end = last + 1
     is_inline = inside[-1] > first and any(first < index < end for index in inside)
     is_announced = any(index < first for index in announced)
     return (first if is_announced and not is_inline else 0), end
 
 
-def _may_cut_below(lines: Sequence[str], last: int, announced: set[int]) -> bool:
+def _may_cut_below(lines: Sequence[str], last: int, announced: set[int], *, is_reply: bool) -> bool:
     """Is what follows the writer's last line a quote, and not a list or a listing of their own?"""
     if any(index > last for index in announced):
         return True
@@ -405,18 +425,15 @@ def _may_cut_below(lines: Sequence[str], last: int, announced: set[int]) -> bool
         return True
     if _ends_in_attribution(lines[last]):
         return True
-    return not lines[last + 1].strip() and lines[last].strip()[-1] not in ":："
+    return is_reply and not lines[last + 1].strip() and lines[last].strip()[-1] not in ":："
 
 
 def _ends_in_attribution(line: str) -> bool:
     """Some programs put "On … Desk wrote:" behind the last words of the writer."""
     line = line.strip()[-MAX_MARK:]
-    return (
-        line[-1:] in (":", "：")
-        and _has_verb(line)
-        and DATE.search(line) is not None
-        and ADDRESS.search(line) is not None
-    )
+    if line[-1:] not in (":", "：") or not _has_verb(line) or DATE.search(line) is None:
+        return False
+    return ADDRESS.search(line) is not None or LATE_OPENER.search(line) is not None
 
 
 def _announces_itself(lines: Sequence[str], first: int) -> bool:
@@ -437,7 +454,7 @@ def _without_signature(lines: Sequence[str], end: int) -> int:
     for index in range(last, max(0, last - _MAX_SIGNATURE_LINES), -1):
         line = lines[index]
         if line[:2] == "--" and line.rstrip() == "--":
-            if _has_own_text(lines, index) and not _has_postscript(lines, index, last):
+            if _has_own_text(lines, index) and not _is_own_below(lines, index, last):
                 end, last = index, _last_line(lines, index)
             break
         if line[:1] == ">":
@@ -445,8 +462,28 @@ def _without_signature(lines: Sequence[str], end: int) -> int:
     return last if _is_mobile_line(lines, last) else end
 
 
-def _has_postscript(lines: Sequence[str], index: int, last: int) -> bool:
-    return any(_POSTSCRIPT.match(line[:20]) for line in lines[index + 1 : last + 1])
+def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
+    """Is what follows "-- " more of the mail? Signatures have no postscript and ask nothing.
+
+    People also set "--" between paragraphs, without the space of RFC 3676: it must not stand below
+    a colon then, nor twice or above a sentence with nothing of a signature's near it.
+    """
+    below = [line[:MAX_MARK].strip() for line in lines[index + 1 : last + 1]]
+    if any(_POSTSCRIPT.match(line) or line.endswith(("?", "？")) for line in below):
+        return True
+    if lines[index].startswith("-- "):
+        return False
+    if lines[_last_line(lines, index)].strip()[-1] in ":：":
+        return True
+    if any(_SIGNATURE.search(line) for line in below):
+        return False
+    first = next((line for line in below if line), "")
+    return _is_sentence(first) or "--" in lines[max(0, index - 200) : index]
+
+
+def _is_sentence(line: str) -> bool:
+    ends = line.endswith((".", "!")) and not line.endswith("...")
+    return ends and sum(word.islower() for word in line.split()) > 2
 
 
 def _last_line(lines: Sequence[str], end: int) -> int:
@@ -462,6 +499,17 @@ def _is_mobile_line(lines: Sequence[str], index: int) -> bool:
     if index < 1 or len(lines[index]) > 160:
         return False
     line, above = lines[index].strip(), lines[index - 1].strip()
-    if len(line.split()) > 9 or MOBILE.match(line) is None:
+    found = MOBILE.match(line) if len(line.split()) < 10 else None
+    if found is None or _goes_on(found["rest"]):
         return False
     return not above or (line[0].isupper() and above[-1] in ".!?")
+
+
+def _goes_on(rest: str) -> bool:
+    """Does more than the name of a device or program follow: "… because my computer is broken"?"""
+    if EXCUSE.search(rest):
+        return False
+    words = re.sub(r"^\w+", "", rest).split()
+    if sum(word.islower() for word in words) > 2:
+        return True
+    return re.search(r"[.,;:!?–-]\s+\w", rest) is not None
