@@ -29,6 +29,17 @@ def test_a_server_that_is_not_there_is_a_reason_to_try_later(desk: Desk, argumen
     assert "refused" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", ["poll", "audit"])
+def test_a_command_tells_once_that_a_server_is_not_there(desk: Desk, arguments: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        configure(desk, port=unused.getsockname()[1], username="info")
+
+        done = desk.process("mailbox", arguments, INFO)
+
+    assert done.stderr.count("refused the connection") == 1, done.stderr
+
+
 def test_a_refused_password_is_not_a_reason_to_try_later(desk: Desk, account: Account) -> None:
     account.change_password("another")
     configure(desk, port=account.server.imap, username=account.name)

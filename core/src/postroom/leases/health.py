@@ -32,12 +32,15 @@ ATTENTION_AFTER = timedelta(minutes=15)
 """A passing trouble that lasts longer needs a person too."""
 
 
-def note_failure(side: Side, error: BaseException, who: str = "") -> Event | None:
+def note_failure(
+    side: Side, error: BaseException, who: str = "", *, is_told: bool = False
+) -> Event | None:
     """Record that work on a side failed; return the event to tell if it went down by that.
 
     Anything but a `TransportError` is a bug of the plugin: logged with its traceback.
 
     :param who: for people: the plugin
+    :param is_told: somebody is told the error anyway, so that the log need not
     """
     who = who or f"The plugin of the transport {side.transport}"
     kind, code, sentence, next_step = _describe(who, error)
@@ -55,7 +58,7 @@ def note_failure(side: Side, error: BaseException, who: str = "") -> Event | Non
         ).where(Side.id == side.id).execute()
         is_new = _record(side, kind, code, sentence, next_step, instant, due)
     mailbox = Mailbox.get_by_id(side.mailbox_id)
-    if is_new:
+    if is_new and not is_told:
         logger.warning("%s (%s): %s %s", mailbox.address, side.direction, sentence, next_step)
     if fresh.down_since is not None:
         return None

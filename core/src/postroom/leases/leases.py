@@ -90,6 +90,8 @@ class Lease:
     lost: bool = False
     pulse: Pulse = field(default_factory=Pulse, repr=False)
     """Whether the plugin that its holder works with is alive."""
+    is_awaited: bool = False
+    """Somebody waits for the work, and is told how it ends: the log need not tell that, too."""
 
     def remaining(self) -> float:
         """Return the seconds that are surely left."""

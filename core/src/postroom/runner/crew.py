@@ -195,7 +195,8 @@ def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper)
     lease.on_lost = lambda: None
     try:
         with connection():
-            event = health.note_failure(Side.get_by_id(lease.side_id), error)
+            side = Side.get_by_id(lease.side_id)
+            event = health.note_failure(side, error, is_told=lease.is_awaited)
             lease.release()
         if event is not None:
             plugins.tell(event)

@@ -80,12 +80,16 @@ def _visit(
     next_visit: Callable[[Result], datetime],
 ) -> Result | BaseException:
     side = Side.get_by_id(lease.side_id)
+
+    def note_failure(error: BaseException, who: str = "") -> None:
+        _tell(plugins, health.note_failure(side, error, who, is_told=lease.is_awaited))
+
     keeper.keep(lease)
     try:
         with database_errors():
             result = work()
     except (StoreError, KeyUnusableError) as error:
-        _tell(plugins, health.note_failure(side, error))  # raises if nothing can be written
+        note_failure(error)  # raises if nothing can be written
         return error
     except LeaseLostError as error:
         logger.info("%s: %s", side.transport, error.sentence)
@@ -96,7 +100,7 @@ def _visit(
         if lease.lost or (stop is not None and stop.is_set()):
             return error  # we interrupted it ourselves
         error = lease.pulse.reason(error)
-        _tell(plugins, health.note_failure(side, error, lease.pulse.who))
+        note_failure(error, lease.pulse.who)
         return error
     else:
         if not lease.lost:  # else how the side fares is for others to say
@@ -136,6 +140,7 @@ def poll(side: Side, plugins: Plugins) -> Tally:
     keeper, stop = Keeper(), Flag()
     try:
         lease = claim_for_command(new_owner(), side.id)
+        lease.is_awaited = True
         try:
             result = attend(
                 lease, lambda: visit_incoming(lease, plugins, keeper, stop=stop), stop=stop
