@@ -40,7 +40,7 @@ class TestCertificates:
     def test_untrusted_authority_is_refused(self, start_smtp, open_sender, letter, security):
         server = start_smtp(security=security, users={"info": SECRET})
 
-        with pytest.raises(SettingsError, match="not trusted here") as caught:
+        with pytest.raises(SettingsError, match="cannot be trusted") as caught:
             open_sender(server, host="localhost", **ACCOUNT).send(letter(), None)
 
         assert caught.value.code is codes.TLS_UNTRUSTED

@@ -1,4 +1,5 @@
-"""The translation of what goes wrong on the wire: one table, used by `Wire` alone.
+"""The translation of what goes wrong on the wire, used by `Wire` alone: as all plugins have it, and
+at what the conversation broke.
 
 What a server *answers* is judged where it was asked: `connection`, `login`, `transaction`.
 """
@@ -10,9 +11,9 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
-from postroom.api import Code, SettingsError, TransientError, TransportError, codes
+from postroom.api import Code, TransientError, TransportError, codes
+from postroom.api.network import explain_network_error
 
 from postroom_smtp.reply import MalformedReply, Reply, printable, shortened
 
@@ -21,12 +22,6 @@ SMTP_CLIENT_REFUSED = Code(
     "The outgoing server does not talk to this machine, or not in this way.",
     "Read the server's words; check host, port, helo_name, and the server's list of clients.",
 )
-
-# X509_V_ERR_* of OpenSSL's x509_vfy.h
-_NOT_YET_VALID: Final = 9
-_EXPIRED: Final = 10
-_WRONG_HOST: Final = 62
-_WRONG_ADDRESS: Final = 64
 
 
 @contextmanager
@@ -50,15 +45,10 @@ def translated_handshake(where: str, interrupted: threading.Event) -> Iterator[N
     with translated(where, "the TLS handshake", interrupted):
         try:
             yield
-        except ssl.SSLCertVerificationError as error:
-            raise _certificate_error(error, where) from error
         except (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError):
             raise  # the connection broke
         except ssl.SSLError as error:
-            reason = (error.reason or "unknown reason").replace("_", " ").lower()
-            raise SettingsError(
-                codes.TLS_FAILED, f"The TLS handshake with {where} failed: {reason}."
-            ) from error
+            raise explain_network_error(error, where) from error
 
 
 def interruption(where: str) -> TransientError:
@@ -85,28 +75,11 @@ def _translate(error: Exception, where: str, at: str) -> TransportError:
         case MalformedReply():
             sentence = shortened(f"{where} did not speak SMTP, at {at}: {error}")
             return TransientError(codes.PROTOCOL, sentence)
-        case socket.gaierror():
-            host = where.rpartition(":")[0]
-            return TransientError(codes.HOST_UNKNOWN, f"The host {host} cannot be found.")
-        case ConnectionRefusedError():
-            return TransientError(codes.PORT_REFUSED, f"Nothing accepts connections at {where}.")
+        case socket.gaierror() | ConnectionRefusedError():
+            return explain_network_error(error, where)
         case TimeoutError():
             return TransientError(codes.TIMEOUT, f"{where} did not answer in time, at {at}.")
     reason = printable(getattr(error, "strerror", None) or "closed")
     return TransientError(
         codes.CONNECTION_LOST, f"The connection to {where} broke at {at} ({reason})."
-    )
-
-
-def _certificate_error(error: ssl.SSLCertVerificationError, where: str) -> SettingsError:
-    reason = printable(error.verify_message)
-    match error.verify_code:
-        case code if code in (_EXPIRED, _NOT_YET_VALID):
-            return SettingsError(codes.TLS_EXPIRED, f"The certificate of {where}: {reason}.")
-        case code if code in (_WRONG_HOST, _WRONG_ADDRESS):
-            return SettingsError(
-                codes.TLS_WRONG_HOST, f"The certificate of {where} is for another name: {reason}"
-            )
-    return SettingsError(
-        codes.TLS_UNTRUSTED, f"The certificate of {where} is not trusted here: {reason}."
     )
