@@ -266,6 +266,24 @@ def test_latin1_that_is_utf8_throughout_is_utf8(label: str, data: bytes, text: s
     assert decode(data, label) == text
 
 
+@pytest.mark.parametrize(
+    "label", ["iso-8859-2", "iso-8859-15", "windows-1251", "koi8-r", "macintosh", "cp850", "cp1256"]
+)
+def test_any_charset_of_single_bytes_that_is_utf8_throughout_is_utf8(label: str) -> None:
+    assert decode("Größe, Übergröße".encode(), label) == "Größe, Übergröße"
+    for text in ("Příliš žluťoučký", "Привет, как дела", "Größe", "مرحبا"):
+        raw = text.encode(codec_for(label) or "", "ignore")
+        assert decode(raw, label) == raw.decode(codec_for(label) or "")
+
+
+@pytest.mark.parametrize("label", ["big5", "gb2312", "shift_jis", "euc-kr", "utf-16", "cp874"])
+def test_charset_of_several_bytes_needs_more_to_be_utf8(label: str) -> None:
+    assert decode("您好！你今天好吗？".encode(), label) == "您好！你今天好吗？"
+    for text in ("您好", "日本語", "안녕", "สวัสดี"):
+        raw = text.encode(codec_for(label) or "", "ignore")
+        assert decode(raw, label) == raw.decode(codec_for(label) or "")
+
+
 def test_last_half_of_a_character_is_no_character() -> None:
     assert decode("hi".encode("utf-16") + b"\n", "utf-16") == "hi"
     assert decode("hi".encode("utf-16-le") + b"\n", "utf-16") == "hi"

@@ -176,6 +176,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "The log:\n--\nstarted\nstopped\n",
         "Lamp: broken\n--\nBike: fine\n--\nBell: lost\n",
         "The lamp never came.\n--\nThe bike came twice.\n",
+        "The lamp never came.\n\n--\n\nThe bike came twice.\n",
         "It is dead.\n\nSent from my phone because my computer is broken\n",
         "It is dead.\n\nSent from my iPhone. Please call!\n",
         "Hi Desk,\n\n-----Original Message-----\nFrom: Desk\nSent: 3 March 2026 9:15\n"
@@ -352,6 +353,10 @@ def test_signature_is_cut(mark: str) -> None:
     assert strip_quotes(f"Friday suits me.\n\n{mark}\nAnn Reed\n+44 1632 960001\n") == (
         "Friday suits me."
     )
+
+
+def test_signature_may_be_a_sentence() -> None:
+    assert strip_quotes("Friday.\n\n--\nWe repair what others throw away.\n") == "Friday."
 
 
 def test_signature_above_and_below_the_quote_is_cut() -> None:

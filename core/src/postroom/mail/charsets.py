@@ -5,7 +5,7 @@ GB18030, ASCII is UTF-8), then UTF-8, then what it looks like, then Windows-1252
 
 Latin-1 is also what programs declare that know nothing: any bytes decode as it. What is UTF-8
 throughout, with two characters or more beyond ASCII, is UTF-8 under that label as well: "Ã¼" is
-no word in any language.
+no word in any language. The same goes for the other charsets, with a little more care.
 """
 
 from __future__ import annotations
@@ -93,6 +93,12 @@ _ALIASES = {
     "cp1251cyrillic": "cp1251",
 }
 
+_OF_SEVERAL_BYTES = _words(
+    "big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jp euc_kr gb18030 johab shift_jis "
+    "shift_jis_2004 utf-16 cp866 cp874 iso8859-5 iso8859-11"
+)
+"""Charsets in which a few characters may be sound UTF-8 by accident: so are those Russian and Thai
+ones whose letters begin at 0x80 or 0xA1."""
 _SECOND_TRY = {
     "big5hkscs": "cp950",
     "cp932": "shift_jis_2004",
@@ -167,7 +173,7 @@ def _ascii(data: bytes) -> str:
 
 
 def _declared(data: bytes, codec: str) -> str:
-    if codec == "cp1252" and (text := _plainly_utf8(data)) is not None:
+    if (text := _plainly_utf8(data, codec)) is not None:
         return text
     for name in (codec, _SECOND_TRY.get(codec)):
         if name is not None:
@@ -181,13 +187,20 @@ def _declared(data: bytes, codec: str) -> str:
         return data.decode(codec, "replace")
 
 
-def _plainly_utf8(data: bytes) -> str | None:
-    """Return the text if the bytes are UTF-8 with two characters or more beyond ASCII."""
+def _plainly_utf8(data: bytes, codec: str) -> str | None:
+    """Return the text if the bytes are UTF-8 throughout, and hardly anything in the charset.
+
+    Two characters beyond ASCII show it under a charset of single bytes. Under one of several bytes
+    four do, and most must be of three bytes each; under UTF-16 also that no byte is zero.
+    """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return text if len(text) - len(text.encode("ascii", "ignore")) >= 2 else None
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
+    if codec not in _OF_SEVERAL_BYTES:
+        return text if foreign >= 2 else None
+    return text if foreign >= 4 and len(data) - len(text) > 1.5 * foreign else None
 
 
 def _unlabelled(data: bytes, *, declared_utf8: bool = False) -> str:
@@ -220,6 +233,8 @@ def _utf16(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return pairs.decode("utf-16", "replace")
     sample = data[:400]
+    if 0 not in sample and (text := _plainly_utf8(data, "utf-16")) is not None:
+        return text
     big = sample[0::2].count(0) > sample[1::2].count(0)
     if not big and 0 not in sample and sample.isascii():
         return data.decode("ascii", "replace")  # labelled UTF-16, but plain text (Outlook)

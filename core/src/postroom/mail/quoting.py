@@ -466,7 +466,8 @@ def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
     """Is what follows "-- " more of the mail? Signatures have no postscript and ask nothing.
 
     People also set "--" between paragraphs, without the space of RFC 3676: it must not stand below
-    a colon then, nor twice or above a sentence with nothing of a signature's near it.
+    a colon then, nor twice; nor above a sentence, unless only the line above is blank. With what a
+    signature has it is one.
     """
     below = [line[:MAX_MARK].strip() for line in lines[index + 1 : last + 1]]
     if any(_POSTSCRIPT.match(line) or line.endswith(("?", "？")) for line in below):
@@ -477,8 +478,10 @@ def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
         return True
     if any(_SIGNATURE.search(line) for line in below):
         return False
-    first = next((line for line in below if line), "")
-    return _is_sentence(first) or "--" in lines[max(0, index - 200) : index]
+    if "--" in lines[max(0, index - 200) : index]:
+        return True
+    is_set_off = bool(below[0]) and not lines[index - 1].strip()
+    return not is_set_off and _is_sentence(next((line for line in below if line), ""))
 
 
 def _is_sentence(line: str) -> bool:
