@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 from postroom.mail.addresses import parse_addresses
 from postroom.mail.charsets import codec_for, decode
@@ -282,6 +284,25 @@ def test_charset_of_several_bytes_needs_more_to_be_utf8(label: str) -> None:
     for text in ("您好", "日本語", "안녕", "สวัสดี"):
         raw = text.encode(codec_for(label) or "", "ignore")
         assert decode(raw, label) == raw.decode(codec_for(label) or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\x1b$B-!\x1b(B \x1b$B4]?t;z\x1b(B", "① 丸数字"),
+        (b"\x1b$B-j\x1b(B Desk", "㈱ Desk"),
+        (b"\x1b$B|bEg\x1b(B", "髙島"),
+        (b"\x1b$B-!F|K", "①日K"),
+        (b"\x1b$B-!\nF|\x1b(B\nDesk", "①\n日\nDesk"),
+        (b"\x1b(I1234\x1b(B, \x1b$B-!\x1b(B", "ｱｲｳｴ, ①"),
+        (b"\x1b$(D0!\x1b(B \x1b$B-!\x1b(B", "丂 ①"),
+    ],
+    ids=["nec", "company", "ibm", "cut off", "line", "katakana", "supplement"],
+)
+def test_japanese_with_characters_of_windows_is_read(data: bytes, text: str) -> None:
+    assert decode(data, "iso-2022-jp") == text
+    assert decode(data) == text
+    assert decode_words(f"=?iso-2022-jp?B?{b64encode(data).decode()}?=") == text
 
 
 def test_last_half_of_a_character_is_no_character() -> None:

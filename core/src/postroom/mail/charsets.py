@@ -15,6 +15,7 @@ import re
 from functools import lru_cache
 
 from postroom.mail.guesses import guess
+from postroom.mail.jis import decode_jis
 
 _LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
 
@@ -168,7 +169,7 @@ def _ascii(data: bytes) -> str:
         try:
             return data.decode("iso2022_jp_2")
         except UnicodeDecodeError:
-            pass
+            return decode_jis(data)
     return data.decode("ascii")
 
 
@@ -181,6 +182,8 @@ def _declared(data: bytes, codec: str) -> str:
                 return data.decode(name)
             except (LookupError, ValueError):
                 continue
+    if codec.startswith("iso2022_jp") and data.isascii():
+        return decode_jis(data)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
