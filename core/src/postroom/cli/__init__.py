@@ -105,8 +105,8 @@ def main() -> NoReturn:
 def _leave_threads_behind(end: SystemExit) -> None:
     """End at once where threads of a plugin hang: it may have made some that Python would wait for.
     All that is ours is committed."""
-    foreground = sys.modules.get("postroom.runner.foreground")
-    if foreground is not None and foreground.has_left_behind():
+    crew = sys.modules.get("postroom.runner.crew")
+    if crew is not None and crew.threads_hang():
         import os
 
         sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -57,7 +56,6 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
             _stop_on_signals(runner)
             if not once:
                 runner.run()
-                _leave(runner, 0)
                 return
             outcome = runner.run_once()
     if as_json:
@@ -67,7 +65,6 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
             say(f"{address}: {_sentence(tally)}")
         for line in [f"{outcome.sent} sent.", *outcome.remarks]:
             say(line)
-    _leave(runner, outcome.exit_code)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
 
@@ -81,15 +78,6 @@ def _allow_open_files() -> None:
         wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _leave(runner: Any, code: int) -> None:
-    """End at once where threads of a plugin hang: it may have made some that Python would wait for.
-    All that is ours is committed."""
-    if runner.has_left_behind:
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(code)
 
 
 def _document(outcome: Any) -> dict[str, Any]:

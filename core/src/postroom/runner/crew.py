@@ -173,20 +173,32 @@ class Crew:
     def _leave_behind(self, visit: Visit) -> None:
         self._working.remove(visit)
         self._left_behind.append(visit)
-        rescue(visit.lease)
-        visit.lease.lost = True
+        leave_behind(visit)
         if visit.lease.pulse.silence():  # else it is the core that takes its time
             error = HangsError.of(visit.lease.pulse)
             give_back(visit.lease, error, self._plugins, self._keeper)
 
 
-def rescue(lease: Lease) -> None:
-    """Have stored what came before the plugin hung: the next visit may hang at the same message."""
+_left_behind: list[Visit] = []
+
+
+def leave_behind(visit: Visit) -> None:
+    """Take care that a visit whose plugin does not come back changes nothing should it wake up.
+
+    What came before is stored first: the next visit may hang at the same message.
+    """
     try:
         with connection():
-            lease.rescue()
+            visit.lease.rescue()
     except Exception:  # it is fetched again
         logger.exception("What came before a plugin hung could not be stored")
+    visit.lease.lost = True
+    _left_behind.append(visit)
+
+
+def threads_hang() -> bool:
+    """Say whether threads of plugins hang in this process."""
+    return any(not visit.is_over() for visit in _left_behind)
 
 
 def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper) -> None:

@@ -11,14 +11,12 @@ from threading import Event as Flag
 from typing import TypeVar
 
 from postroom.leases.leases import Lease
-from postroom.runner.crew import END_SECONDS, HangsError, Visit, rescue
+from postroom.runner.crew import END_SECONDS, HangsError, Visit, leave_behind
 from postroom.store.database import connection
 from postroom.time_limit import Call
 
 Result = TypeVar("Result")
 LOOK_SECONDS = 0.2
-
-_left_behind: list[Visit] = []
 
 
 def attend(lease: Lease, work: Callable[[], Result], *, stop: Flag | None = None) -> Result:
@@ -38,28 +36,16 @@ def attend(lease: Lease, work: Callable[[], Result], *, stop: Flag | None = None
     try:
         while not visit.wait(LOOK_SECONDS):
             if not visit.tend() and lease.pulse.silence():
-                raise _leave_behind(visit)
+                leave_behind(visit)
+                raise HangsError.of(lease.pulse)
     except KeyboardInterrupt:
         if stop is not None:
             stop.set()
         visit.interrupt()
         if not visit.wait(END_SECONDS):
-            _leave_behind(visit)
+            leave_behind(visit)
         raise
     try:
         return call.result()
     except Exception as error:
         raise lease.pulse.reason(error) from error.__cause__
-
-
-def has_left_behind() -> bool:
-    """Say whether threads of plugins hang."""
-    return any(not visit.is_over() for visit in _left_behind)
-
-
-def _leave_behind(visit: Visit) -> HangsError:
-    """Take care that it changes nothing any more should it wake up."""
-    rescue(visit.lease)
-    visit.lease.lost = True
-    _left_behind.append(visit)
-    return HangsError.of(visit.lease.pulse)

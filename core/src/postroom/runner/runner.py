@@ -92,11 +92,6 @@ class Runner:
         """The time at the last look: a clock that goes back is noticed."""
         self.outcome = Outcome()
 
-    @property
-    def has_left_behind(self) -> bool:
-        """Whether threads of plugins hang, now that the work has ended."""
-        return self._crew.has_left_behind
-
     def stop(self) -> None:
         """Finish the batches in flight and end; from any thread or signal handler."""
         self._stop.set()
