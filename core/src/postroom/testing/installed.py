@@ -33,6 +33,7 @@ from postroom.api import (
     Receiver,
     Sender,
     SendResult,
+    Session,
     Transport,
 )
 from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
@@ -53,11 +54,31 @@ class KilledError(BaseException):
 # ---------------------------------------------------------------------------- what is in between
 
 
-class Watched(Receiver):
+class _Mortal:
+    """What both kinds of sessions have in common whose runner may die."""
+
+    _inner: Session
+
+    def __init__(self, inner: Any, plan: Plan) -> None:
+        self._inner, self._plan = inner, plan
+
+    def check(self) -> Iterator[CheckStep]:
+        """Pass on."""
+        yield from self._inner.check()
+
+    def interrupt(self) -> None:
+        """Pass on."""
+        self._inner.interrupt()
+
+    def close(self) -> None:
+        """Pass on."""
+        self._inner.close()
+
+
+class MortalReceiver(_Mortal, Receiver):
     """A receiver whose runner may die; counts what is downloaded."""
 
-    def __init__(self, inner: Receiver, plan: Plan) -> None:
-        self._inner, self._plan = inner, plan
+    _inner: Receiver
 
     def fetch(self, cursor: str | None, *, limits: Limits, wanted: Wanted) -> Iterator[Delivery]:
         """Pass on, up to the planned end."""
@@ -83,24 +104,11 @@ class Watched(Receiver):
         """Pass on."""
         yield from self._inner.list_refs()
 
-    def check(self) -> Iterator[CheckStep]:
-        """Pass on."""
-        yield from self._inner.check()
 
-    def interrupt(self) -> None:
-        """Pass on."""
-        self._inner.interrupt()
-
-    def close(self) -> None:
-        """Pass on."""
-        self._inner.close()
-
-
-class WatchedSender(Sender):
+class MortalSender(_Mortal, Sender):
     """A sender whose runner may die."""
 
-    def __init__(self, inner: Sender, plan: Plan) -> None:
-        self._inner, self._plan = inner, plan
+    _inner: Sender
 
     def prepare(self, outgoing: Outgoing) -> str | None:
         """Pass on."""
@@ -116,18 +124,6 @@ class WatchedSender(Sender):
     def find_sent(self, message_id: str, handle: str | None) -> Lookup:
         """Pass on."""
         return self._inner.find_sent(message_id, handle)
-
-    def check(self) -> Iterator[CheckStep]:
-        """Pass on."""
-        yield from self._inner.check()
-
-    def interrupt(self) -> None:
-        """Pass on."""
-        self._inner.interrupt()
-
-    def close(self) -> None:
-        """Pass on."""
-        self._inner.close()
 
 
 class Plan:
@@ -145,7 +141,7 @@ class Plan:
                 raise KilledError(place)
 
 
-class WatchedTransport(Transport):
+class MortalTransport(Transport):
     """The transport under test, with the kit's context and plan."""
 
     def __init__(self, inner: Transport, context: Context, plan: Plan) -> None:
@@ -166,11 +162,11 @@ class WatchedTransport(Transport):
 
     def open_receiver(self, settings: Any, context: Context) -> Receiver:  # noqa: ARG002
         """Open the transport's, with the kit's context."""
-        return Watched(self._inner.open_receiver(settings, self._context), self._plan)
+        return MortalReceiver(self._inner.open_receiver(settings, self._context), self._plan)
 
     def open_sender(self, settings: Any, context: Context) -> Sender:  # noqa: ARG002
         """Open the transport's, with the kit's context."""
-        return WatchedSender(self._inner.open_sender(settings, self._context), self._plan)
+        return MortalSender(self._inner.open_sender(settings, self._context), self._plan)
 
 
 class Letterbox(Transport):
@@ -243,9 +239,9 @@ class Installed:
         self._stack = ExitStack()
         self.plan = Plan()
         self.letterbox = Letterbox()
-        watched = WatchedTransport(transport, context, self.plan)
+        mortal = MortalTransport(transport, context, self.plan)
         self.transport = transport
-        self.plugins = _KitPlugins([watched, self.letterbox])
+        self.plugins = _KitPlugins([mortal, self.letterbox])
         try:
             self._open(url, folder)
         except BaseException:
