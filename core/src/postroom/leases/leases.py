@@ -21,9 +21,9 @@ from typing import Final
 
 from postroom.errors import LeaseLostError, PostroomError
 from postroom.leases.pulse import Pulse
-from postroom.store.database import connection, is_sqlite, now, transaction
+from postroom.store.database import connection, execute, is_sqlite, now, transaction
 from postroom.store.fields import to_micros
-from postroom.store.models import Side, database
+from postroom.store.models import Side
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
@@ -204,11 +204,10 @@ def claim(
         f"ON m.id = s.mailbox_id WHERE {' AND '.join(conditions)} "
         f"ORDER BY s.next_try_at LIMIT %s{lock}) RETURNING id, mailbox_id, generation"
     )
-    if is_sqlite():
-        statement = statement.replace("%s", "?")
     with transaction():
-        rows = database.execute_sql(statement, values).fetchall()
-    return [Lease(row[0], row[1], row[2], owner, begun + LEASE_SECONDS) for row in rows]
+        claimed = execute(statement, values)
+    deadline = begun + LEASE_SECONDS
+    return [Lease(side, mailbox, number, owner, deadline) for side, mailbox, number in claimed]
 
 
 def _due(direction: str, instant: int) -> tuple[str, list[object]]:

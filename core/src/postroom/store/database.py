@@ -209,20 +209,20 @@ def allocate_ids(table: type[Table], count: int) -> range:
 
 
 def _count_on(name: str, count: int) -> range:
-    if is_sqlite():
-        row = database.execute_sql(
-            "INSERT INTO counter (name, next_id) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
-            "SET next_id = next_id + ? RETURNING next_id",
-            (name, 1 + count, count),
-        ).fetchone()
-        return range(row[0] - count, row[0])
-    # One round trip; the row lock orders concurrent writers, as their inserts would.
-    row = database.execute_sql(
+    # One round trip; on PostgreSQL the row lock orders concurrent writers, as their inserts would.
+    [(next_id,)] = execute(
         "INSERT INTO counter (name, next_id) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE "
         "SET next_id = counter.next_id + %s RETURNING next_id",
         (name, 1 + count, count),
-    ).fetchone()
-    return range(row[0] - count, row[0])
+    )
+    return range(next_id - count, next_id)
+
+
+def execute(statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    """Execute SQL in which ``%s`` stands for each value; return the rows that it gives."""
+    if is_sqlite():
+        statement = statement.replace("%s", "?")
+    return list(database.execute_sql(statement, values).fetchall())
 
 
 def rows(query: Any) -> list[tuple[Any, ...]]:
