@@ -177,6 +177,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Lamp: broken\n--\nBike: fine\n--\nBell: lost\n",
         "The lamp never came.\n--\nThe bike came twice.\n",
         "The lamp never came.\n\n--\n\nThe bike came twice.\n",
+        "Words\n--\nbetween\n--",
         "It is dead.\n\nSent from my phone because my computer is broken\n",
         "It is dead.\n\nSent from my iPhone. Please call!\n",
         "Hi Desk,\n\n-----Original Message-----\nFrom: Desk\nSent: 3 March 2026 9:15\n"

@@ -480,7 +480,7 @@ def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
         return False
     if "--" in lines[max(0, index - 200) : index]:
         return True
-    is_set_off = bool(below[0]) and not lines[index - 1].strip()
+    is_set_off = any(below[:1]) and not lines[index - 1].strip()
     return not is_set_off and _is_sentence(next((line for line in below if line), ""))
 
 
