@@ -20,6 +20,7 @@ from postroom.api import AuthError, Event, codes
 from postroom.credentials import credential_expiry, credentials, tokens
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import mailboxes, sides
+from postroom.plugin_settings import stored_values
 from postroom.store.database import now
 from postroom.store.models import Credential, CredentialToken
 from postroom_test_servers.pigeon import FakePlugins, Pigeon, Whistle, problems_of
@@ -184,7 +185,7 @@ def test_a_secret_in_clear_is_warned_of_and_a_file_is_read_at_once(
     assert "tune stands in the file in clear" in run(head + "tune = 'la'\n").warnings[0]
     assert not run(head + "tune_file = 'tune.txt'\n").warnings
     (tmp_path / "tune.txt").unlink()
-    assert credentials.stored_values(stored("x"))["tune"] == "three for a girl"
+    assert stored_values(stored("x"))["tune"] == "three for a girl"
 
 
 # ---------------------------------------------------------------------------- use
@@ -385,7 +386,7 @@ def test_a_credential_is_added_shown_replaced_and_removed(
     monkeypatch.setenv("TUNE", "two for joy")
     replaced = command("credential", "replace", "loft", "--tune-env", "TUNE")
     assert replaced.stdout == "loft: expires_at, tune changed\n"
-    values = credentials.stored_values(stored())
+    values = stored_values(stored())
     assert values["tune"] == "two for joy" and values["keeper"] == "ann"
     assert command("credential", "replace", "loft").stdout == "loft: unchanged\n"
     assert "loft: removed" in command("credential", "remove", "loft").stdout

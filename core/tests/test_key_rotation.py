@@ -16,6 +16,7 @@ from postroom import secrets
 from postroom.admin import key_rotation
 from postroom.errors import KeyUnusableError
 from postroom.mailboxes import sides
+from postroom.plugin_settings import stored_values
 from postroom.store.models import TABLES, Mailbox, Side
 from postroom_test_servers.pigeon import FakePlugins
 
@@ -45,7 +46,7 @@ def key_file(store: str, pigeons: FakePlugins, command: Command) -> Path:
 def password() -> str:
     side = sides.find(Mailbox.get(), "in")
     assert side is not None
-    return str(sides.stored_values(side)["password"])
+    return str(stored_values(side)["password"])
 
 
 def test_everything_is_sealed_with_the_new_key_and_the_old_one_is_kept(

@@ -1,16 +1,17 @@
 """Settings of a transport, or of a kind of credential, against its model: problems in plain words,
-secrets told from the rest.
+secrets told from the rest, and sealed.
 
 pydantic is imported when it is needed; it takes a third of a second.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
-from postroom import names
+from postroom import names, secrets
 from postroom.api import codes
 from postroom.api.credential import CredentialKind
 from postroom.api.errors import Problem, SettingsError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from postroom.api.settings import TransportSettings
+    from postroom.store.models import Credential, Side
 
 S = TypeVar("S", bound="TransportSettings")
 WORDS: Final = {"in": "incoming", "out": "outgoing"}
@@ -144,6 +146,27 @@ def split(settings: TransportSettings) -> tuple[dict[str, Any], dict[str, str]]:
         if (value := getattr(settings, name)) is not None
     }
     return settings.model_dump(mode="json", exclude=set(hidden)), clear
+
+
+def columns(
+    settings: TransportSettings, seal: Callable[[bytes], bytes] = secrets.seal
+) -> dict[str, Any]:
+    """Return settings as a `Side` or a `Credential` has them."""
+    public, hidden = split(settings)
+    return {
+        "settings": public,
+        "secret_fields": secret_fields(type(settings)),
+        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+    }
+
+
+def stored_values(row: Side | Credential) -> dict[str, Any]:
+    """Return what is stored, secrets in clear.
+
+    :raises KeyUnusableError: the secrets cannot be opened
+    """
+    hidden = json.loads(secrets.unseal(row.sealed)) if row.sealed is not None else {}
+    return {**row.settings, **hidden}
 
 
 # ---------------------------------------------------------------------------- plain words

@@ -18,6 +18,7 @@ from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.command_lease import claimed
 from postroom.leases.leases import Lease
 from postroom.mailboxes import sessions, sides
+from postroom.plugin_settings import stored_values
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
 from postroom.store.database import now, transaction
@@ -72,7 +73,7 @@ def former(mailbox: Mailbox) -> Target:
             f"{mailbox.address} was not migrated: there is nothing to go back to.",
             next_step="Name a transport with --to.",
         )
-    return Target(side.transport, sides.stored_values(side))
+    return Target(side.transport, stored_values(side))
 
 
 def migrate(

@@ -20,7 +20,7 @@ from postroom.cli.setting_options import (
 )
 from postroom.errors import InputError
 from postroom.mailboxes import mailboxes, sides
-from postroom.plugin_settings import WORDS, goes, model_of, secret_fields
+from postroom.plugin_settings import WORDS, goes, model_of, secret_fields, stored_values
 from postroom.plugins import load as load_plugins
 from postroom.store.models import Mailbox
 
@@ -128,7 +128,7 @@ def _present(
     if side.transport != name:
         return {}, own
     transport = load_plugins().transport(name)
-    values = sides.stored_values(side)
+    values = stored_values(side)
     if side.settings_version < transport.settings_version:
         values = transport.migrate_settings(side.settings_version, values)
     return values, own

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, secrets
+from postroom import names, plugin_settings, secrets
 from postroom.api import codes
 from postroom.api.credential import CredentialKind
 from postroom.api.errors import Problem, SettingsError
 from postroom.credentials import token_memory
 from postroom.errors import InputError, NotFoundError
 from postroom.leases import health
-from postroom.plugin_settings import MASK, fit, secret_fields, split, up_to_date
+from postroom.plugin_settings import MASK, fit, split, stored_values, up_to_date
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -149,16 +148,13 @@ def _columns(
     expires_at: datetime | None,
     seal: Callable[[bytes], bytes],
 ) -> dict[str, Any]:
-    public, hidden = split(settings)
     return {
         "name": name,
         "name_key": names.name_key(name),
         "kind": kind.name,
         "settings_version": kind.settings_version,
-        "settings": public,
-        "secret_fields": secret_fields(type(settings)),
-        "set_secrets": sorted(hidden),
-        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+        **plugin_settings.columns(settings, seal),
+        "set_secrets": sorted(split(settings)[1]),
         "changed_at": now(),
         "expires_at": expires_at,
         "found_expires_at": kind.expires_at(settings),
@@ -270,17 +266,6 @@ def kind_of(credential: Credential, plugins: Plugins) -> CredentialKind:
     :raises SettingsError: its plugin is missing
     """
     return plugins.credential_kind(credential.kind)
-
-
-def stored_values(credential: Credential) -> dict[str, Any]:
-    """Return what is stored, secrets in clear.
-
-    :raises KeyUnusableError: the secrets cannot be opened
-    """
-    values = dict(credential.settings)
-    if credential.sealed is not None:
-        values.update(json.loads(secrets.unseal(credential.sealed)))
-    return values
 
 
 def listed() -> Iterator[dict[str, Any]]:

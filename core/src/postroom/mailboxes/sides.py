@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, secrets
+from postroom import names, plugin_settings, secrets
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
 from postroom.api.transport import Capability, Disposition, Transport
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import ledger
-from postroom.plugin_settings import MASK, WORDS, secret_fields, split, up_to_date, validate
+from postroom.plugin_settings import MASK, WORDS, stored_values, up_to_date, validate
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -146,13 +145,10 @@ def _columns(
     seal: Callable[[bytes], bytes],
 ) -> dict[str, Any]:
     """Return what is stored of a side; nothing is known to be wrong with it."""
-    public, hidden = split(settings)
     return {
         "transport": transport.name,
         "settings_version": transport.settings_version,
-        "settings": public,
-        "secret_fields": secret_fields(type(settings)),
-        "sealed": seal(json.dumps(hidden).encode()) if hidden else None,
+        **plugin_settings.columns(settings, seal),
         **own,
         "failures": 0,
         "next_try_at": 0,
@@ -333,17 +329,6 @@ def load(side: Side, plugins: Plugins) -> TransportSettings:
         raise SettingsError(
             codes.SETTINGS_INVALID, error.sentence, problems=error.problems
         ) from error
-
-
-def stored_values(side: Side) -> dict[str, Any]:
-    """Return what is stored, secrets in clear.
-
-    :raises KeyUnusableError: the secrets cannot be opened
-    """
-    values = dict(side.settings)
-    if side.sealed is not None:
-        values.update(json.loads(secrets.unseal(side.sealed)))
-    return values
 
 
 def shown(side: Side) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 
-from postroom import plugins, secrets
+from postroom import plugins
 from postroom.admin.audit import Audit, audit
 from postroom.api import (
     Capability,
@@ -40,7 +39,7 @@ from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
 from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import Keeper, new_owner
 from postroom.mailboxes import mailboxes, segments
-from postroom.plugin_settings import secret_fields, split
+from postroom.plugin_settings import columns
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.store import database, models, raws, schema
 from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side
@@ -287,16 +286,13 @@ class Installed:
         incoming = direction == "in"
         model = transport.receiver_settings() if incoming else transport.sender_settings()
         assert model is not None  # noqa: S101 - for the type
-        public, hidden = split(model.model_validate(dict(values or {})))
         Side.create(
             mailbox=mailbox.id,
             direction=direction,
             send_as=send_as,
             transport=transport.name,
             settings_version=transport.settings_version,
-            settings=public,
-            secret_fields=secret_fields(model),
-            sealed=secrets.seal(json.dumps(hidden).encode()) if hidden else None,
+            **columns(model.model_validate(dict(values or {}))),
         )
 
     # -------------------------------------------------------------------------- visits
