@@ -10,7 +10,6 @@ import pytest
 
 from postroom.api import AuthError, CheckStep, SendResult, TransientError, TransportError
 from postroom.testing.expectations import (
-    Outcome,
     attempt,
     everything_said,
     expect,
@@ -107,7 +106,7 @@ class SessionCases(Conformance):
         session = workplace.new_session(impatient=True)
         patience = workplace.harness.patience_seconds * _MANY_WAITS
 
-        outcome = within(patience, lambda: _raised(workplace.work(session)), session)
+        outcome = within(patience, lambda: workplace.work(session).again(), session)
 
         expect_error(
             outcome,
@@ -131,7 +130,7 @@ class SessionCases(Conformance):
         session = workplace.new_session(impatient=True)
         patience = workplace.harness.patience_seconds * _MANY_WAITS
 
-        outcome = within(patience, lambda: _raised(workplace.work(session)), session)
+        outcome = within(patience, lambda: workplace.work(session).again(), session)
 
         told: Any = getattr(outcome.error, "retry_after", None)
         if outcome.error is None and _is_put_off(outcome.result):
@@ -162,7 +161,7 @@ class SessionCases(Conformance):
             workplace.wait_until_asked()
             session.interrupt()
 
-        outcome = within(1, lambda: _raised(workplace.work(session)), session, meanwhile=interrupt)
+        outcome = within(1, lambda: workplace.work(session).again(), session, meanwhile=interrupt)
 
         expect(
             outcome.error is None or isinstance(outcome.error, TransientError),
@@ -190,7 +189,7 @@ class SessionCases(Conformance):
         session = workplace.new_session()
         session.interrupt()
 
-        outcome = within(1, lambda: _raised(workplace.work(session)), session)
+        outcome = within(1, lambda: workplace.work(session).again(), session)
 
         expect(
             outcome.error is None or isinstance(outcome.error, TransientError),
@@ -440,13 +439,6 @@ class SessionCases(Conformance):
                 text=text,
             )
         expect_no_secret(workplace.secrets(), "an error", everything_said(error))
-
-
-def _raised(outcome: Outcome[Any]) -> Any:
-    """Return what a call returned, or raise what it raised."""
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.result
 
 
 def _steps(workplace: Workplace[Any]) -> list[CheckStep]:

@@ -50,6 +50,12 @@ class Outcome(Generic[Result]):
         self.error: BaseException | None = None
         self.seconds = 0.0
 
+    def again(self) -> Any:
+        """Return what the call returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
 
 def attempt(call: Callable[[], Result]) -> Outcome[Result]:
     """Make a call that may fail as the contract allows; anything else fails the case."""

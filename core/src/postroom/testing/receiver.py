@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from postroom.testing.bench import ReceiverBench
+from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.receiver_cases_cursor import CursorCases
 from postroom.testing.receiver_cases_faults import FaultCases
 from postroom.testing.receiver_cases_fetching import FetchingCases

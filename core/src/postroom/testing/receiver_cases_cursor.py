@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from postroom.api import Checkpoint, Fetched, Limits
-from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import expect, expect_no_secret
 from postroom.testing.haul import Haul, nothing
 from postroom.testing.letters import letter
+from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.standard import Conformance
 
 _MOST = 64 << 10

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from postroom.api import Capability, Fetched, Limits, Listed, TransientError, Unavailable
-from postroom.testing.bench import LIMITS, ReceiverBench
 from postroom.testing.expectations import attempt, expect, expect_error, within
 from postroom.testing.haul import Haul, nothing
+from postroom.testing.receiver_bench import LIMITS, ReceiverBench
 from postroom.testing.standard import Conformance
 
 _BOTH_WAYS = pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from postroom.api import Fetched, Limits, Listed, TransportError
-from postroom.testing.bench import ReceiverBench, choose
 from postroom.testing.expectations import attempt, expect, expect_no_secret
 from postroom.testing.haul import Haul
 from postroom.testing.letters import ODD_KINDS, letter, odd
+from postroom.testing.receiver_bench import ReceiverBench, choose
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import expect_well
 

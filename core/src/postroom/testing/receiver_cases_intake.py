@@ -10,10 +10,10 @@ import pytest
 
 from postroom.api import Disposition
 from postroom.store.models import Mailbox
-from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import expect
 from postroom.testing.installed import Installed, strongest, written
 from postroom.testing.letters import ODD_KINDS, odd
+from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.standard import Conformance
 from postroom.testing.workplace import expect_well
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from postroom.api import Capability, Disposition, Limits, Settled
-from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import expect
 from postroom.testing.haul import nothing
 from postroom.testing.letters import letter
+from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.standard import Conformance
 
 _MOST_ON_A_PAGE = 10_000

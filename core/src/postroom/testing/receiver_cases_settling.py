@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from postroom.api import Disposition, SettingsError, Settled, TransientError, Unsettled
-from postroom.testing.bench import ReceiverBench
 from postroom.testing.expectations import attempt, expect, expect_error
 from postroom.testing.haul import Haul
+from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.standard import Conformance
 
 _ACTIONS = pytest.mark.parametrize("action", ["seen", "move", "delete"])

@@ -76,7 +76,7 @@ class SenderFaultCases(Conformance):
 
         outcome = within(
             bench.harness.patience_seconds * 4,
-            lambda: _raised(bench.try_send(sender, outgoing)),
+            lambda: bench.try_send(sender, outgoing).again(),
             sender,
         )
 
@@ -93,7 +93,7 @@ class SenderFaultCases(Conformance):
             sender.interrupt()
 
         outcome = within(
-            1, lambda: _raised(bench.try_send(sender, outgoing)), sender, meanwhile=interrupt
+            1, lambda: bench.try_send(sender, outgoing).again(), sender, meanwhile=interrupt
         )
 
         _expect_unknown(
@@ -354,9 +354,3 @@ class SenderFaultCases(Conformance):
 
 def _expect_unknown(outcome: Outcome[Any], *, when: str) -> None:
     expect_error(outcome, OutcomeUnknown, when=when, why=_NEVER_AGAIN)
-
-
-def _raised(outcome: Outcome[Any]) -> Any:
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.result
