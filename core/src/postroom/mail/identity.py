@@ -24,6 +24,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
+from postroom.mail.search import find_line
+
 _VERSION = "v1:"
 _MOST_PARTS = 2_000
 _DEEPEST = 50
@@ -246,7 +248,8 @@ def _date(value: bytes) -> bytes:
 
 def _content(raw: Source, head: _Fields, body: int) -> tuple[bytes, list[bytes]]:
     """Return the letters of the text, and the digests of the other parts."""
-    text = page = b""
+    text = b""
+    pages: list[tuple[_Fields, int, int, bytes]] = []
     files: list[bytes] = []
     for fields, start, end in _leaves(raw, head, body):
         kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
@@ -254,12 +257,21 @@ def _content(raw: Source, head: _Fields, body: int) -> tuple[bytes, list[bytes]]
         if _is_file(fields):
             files.append(_digest(raw, start, end, kind, encoding))
         elif kind == b"text/html":
-            page = page or _letters(_markup(_decoded(raw, start, end, encoding)), fields)
+            pages.append((fields, start, end, encoding))
         elif kind in (b"text/plain", b"", b"text"):
             text = text or _letters(_decoded(raw, start, end, encoding), fields)
         else:
             files.append(_digest(raw, start, end, kind, encoding))
-    return text or page, files
+    return text or _first_page(raw, pages), files
+
+
+def _first_page(raw: Source, pages: list[tuple[_Fields, int, int, bytes]]) -> bytes:
+    """Return the letters of the first page that has any."""
+    for fields, start, end, encoding in pages:
+        letters = _letters(_markup(_decoded(raw, start, end, encoding)), fields)
+        if letters:
+            return letters
+    return b""
 
 
 def _is_file(fields: _Fields) -> bool:
@@ -301,7 +313,7 @@ def _cut(raw: Source, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
     """Yield where the parts between the delimiter lines begin and end."""
     mark = b"\n--" + boundary
     begin = -1
-    found = raw.find(mark, max(start - 1, 0), end)
+    found = find_line(raw, mark, max(start - 1, 0), end)
     while found >= 0:
         line = raw.find(b"\n", found + 1, end)
         line = end if line < 0 else line
@@ -312,7 +324,7 @@ def _cut(raw: Source, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
             begin = line + 1 if not rest else -1
             if rest:
                 return
-        found = raw.find(mark, line, end)
+        found = find_line(raw, mark, line, end)
     if begin >= 0:
         yield min(begin, end), end
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import re
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,6 +20,8 @@ from typing import Protocol
 
 from postroom.mail import identity, parsing
 from postroom.mail.message import Attachment, ParsedMessage
+from postroom.mail.search import find_line
+from postroom.mail.transfer import decode_base64
 
 CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut."""
@@ -32,7 +34,6 @@ _LOOKED_INTO = (
     *("application/ms-tnef", "application/vnd.ms-tnef"),
 )
 """What attachments are read for text or for files in them; see `bodies`."""
-_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _FIRST_LINE = re.compile(rb"([A-Za-z0-9+/]{4,1000})(\r?\n)")
 
@@ -119,7 +120,7 @@ class _Cut:
 
     def decoded(self, pages: _Pages) -> Iterator[bytes]:
         """Yield what they say."""
-        return map(a2b_base64, self.lines(pages))
+        return map(decode_base64, self.lines(pages))
 
 
 def _cuts(pages: _Pages, seed: str) -> Iterator[_Cut]:
@@ -142,7 +143,7 @@ def _stretches(pages: _Pages) -> Iterator[tuple[int, int]]:
     """Yield the long stretches between lines that could be delimiters."""
     begin = 0
     while begin < len(pages):
-        found = pages.find(b"\n--", begin, len(pages))
+        found = find_line(pages, b"\n--", begin, len(pages))
         end = found if found >= 0 else len(pages)
         if end - begin > CUT_ABOVE:
             yield begin, end
@@ -163,10 +164,13 @@ def _end_of_run(pages: _Pages, start: int, end: int, line_bytes: int, line_end: 
 def _is_run(lines: bytes, line_bytes: int, line_end: bytes) -> bool:
     count = len(lines) // line_bytes
     letters = line_bytes - len(line_end)
-    return lines.translate(None, _LETTERS) == line_end * count and all(
-        lines[letters + place :: line_bytes] == line_end[place : place + 1] * count
-        for place in range(len(line_end))
-    )
+    ends = (lines[letters + place :: line_bytes] for place in range(len(line_end)))
+    if any(found != line_end[place : place + 1] * count for place, found in enumerate(ends)):
+        return False
+    try:  # what is no letter of base 64 is skipped
+        return len(decode_base64(lines)) == count * letters // 4 * 3
+    except ValueError:
+        return False
 
 
 def _parsed_abridged(pages: _Pages, cuts: Sequence[_Cut]) -> ParsedMessage | None:

@@ -107,7 +107,7 @@ class _Reading:
         self.fields, body_at = read_fields(source, start, len(source))
         if self.fields.left_out:
             self.problems.append("The header has too many lines; some are left out here.")
-        if not self.raw.strip():
+        if not self.raw or self.raw.isspace():
             self.problems.append("The message is empty.")
         kind = content_type(self.fields.first("content-type"))
         self.hint = kind.get("charset") or None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from postroom.mail.fields import Fields, read_fields
 from postroom.mail.parameters import Parameterised, content_type, disposition
+from postroom.mail.search import find_line
 from postroom.mail.transfer import decode_body
 
 MOST_PARTS = 1_000
@@ -123,7 +124,7 @@ class Splitter:
         prefix = b"\n--" + boundary
         leaf: Part | None = None  # the part that the next delimiter ends
         looked_at = 0
-        found = source.find(prefix, max(root.start - 1, 0), end)
+        found = find_line(source, prefix, max(root.start - 1, 0), end)
         while found >= 0:
             newline = source.find(b"\n", found + 1, end)
             after = end if newline < 0 else newline + 1
@@ -133,7 +134,7 @@ class Splitter:
             if looked_at > MOST_DELIMITERS:
                 return
             if match is None:
-                found = source.find(prefix, found + 1, end)
+                found = find_line(source, prefix, found + 1, end)
                 continue
             index, closing = match
             stop = found - 1 if source[found - 1 : found] == b"\r" else found
@@ -151,7 +152,7 @@ class Splitter:
                 leaf = part if len(levels) == index + 1 else None
                 resume = max(resume, part.start - 1)
             prefix = b"\n--" + _common_start(levels)
-            found = source.find(prefix, resume, end)
+            found = find_line(source, prefix, resume, end)
 
     def _open(self, levels: list[_Level], start: int, end: int) -> Part:
         """Read the header of the part that begins at `start`; go down if it is a multipart."""
@@ -200,7 +201,7 @@ def _common_start(levels: list[_Level]) -> bytes:
 
 
 def _occurs(part: Part, boundary: bytes) -> bool:
-    return part.source.find(b"\n--" + boundary, max(part.start - 1, 0), part.end) >= 0
+    return find_line(part.source, b"\n--" + boundary, max(part.start - 1, 0), part.end) >= 0
 
 
 def _match(levels: list[_Level], token: bytes) -> tuple[int, bool] | None:

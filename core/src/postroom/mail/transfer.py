@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from postroom.mail.embedded import decode_uu
 
-_decode: Callable[[bytes], bytes]
+decode_base64: Callable[[bytes], bytes]
 try:
-    from pybase64 import b64decode as _decode
+    from pybase64 import b64decode as decode_base64
 except ImportError:  # no wheel for this platform: the standard library does it, more slowly
-    from binascii import a2b_base64 as _decode
+    from binascii import a2b_base64 as decode_base64
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
@@ -44,7 +44,7 @@ def decode_body(body: bytes, encoding: str) -> Decoded:
 def _base64(body: bytes) -> Decoded:
     if len(body) > _LARGE:
         try:
-            content = _decode(body)
+            content = decode_base64(body)
         except (binascii.Error, ValueError):
             content = b""
         lines = body.count(b"\n")  # nothing else may have been skipped: LF, or CR and LF, each
