@@ -11,10 +11,10 @@ from postroom.admin import quarantine
 from postroom.api.transport import Listed
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.mailboxes import mailboxes, sides
-from postroom.mailboxes.ledger import BEFORE_START, Ledger
+from postroom.mailboxes.ledger import BEFORE_START, Ledger, awaits_first_retrieval
 from postroom.store import raws
 from postroom.store.database import now, transaction
-from postroom.store.models import Mailbox, Question, Receipt
+from postroom.store.models import Mailbox, Question, Receipt, Side
 
 pytestmark = pytest.mark.usefixtures("store", "pigeons")
 
@@ -96,3 +96,20 @@ def test_a_quarantined_message_waits_also_when_it_was_moved_away(mailbox: Mailbo
     assert [question.subject for question in Question.select()] == ["Brake"]
     assert list(quarantine.entries()) == []
     assert Receipt.select().where(Receipt.gone_at.is_null()).count() == 0
+
+
+def test_a_new_mailbox_awaits_its_first_retrieval(mailbox: Mailbox) -> None:
+    assert awaits_first_retrieval()
+
+
+@pytest.mark.parametrize(
+    ("of", "values"),
+    [(Mailbox, {"baseline_at": MARCH}), (Mailbox, {"enabled": False}), (Side, {"failures": 1})],
+    ids=["retrieved before", "disabled", "tried in vain"],
+)
+def test_nothing_is_expected_of_any_other(
+    mailbox: Mailbox, of: type[Mailbox] | type[Side], values: dict[str, Any]
+) -> None:
+    of.update(**values).execute()
+
+    assert not awaits_first_retrieval()

@@ -45,6 +45,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
     _log_to_stderr(log_level)
     _allow_open_files()
     with open_store():
+        pool = _begin_to_understand()
         from postroom import plugins, secrets
         from postroom.runner.runner import Runner
 
@@ -52,7 +53,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
         with _progress(shown=once) as progress:
             installed = plugins.load()
             _tell_what_is_broken(installed)
-            runner = Runner(installed, workers=workers, progress=progress)
+            runner = Runner(installed, workers=workers, progress=progress, pool=pool)
             _stop_on_signals(runner)
             if not once:
                 runner.run()
@@ -67,6 +68,18 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
             say(line)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
+
+
+def _begin_to_understand() -> Any:
+    """Return the workers that understand messages; where a mailbox was never retrieved they start
+    now, on other cores, while this process loads the rest."""
+    from postroom.intake.understanding.pool import FEW, Pool
+    from postroom.mailboxes.ledger import awaits_first_retrieval
+
+    pool = Pool()
+    if awaits_first_retrieval():
+        pool.expect(FEW + 1)
+    return pool
 
 
 def _allow_open_files() -> None:

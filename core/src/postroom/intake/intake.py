@@ -153,8 +153,6 @@ class Retrieval:
         :raises StoreError: the database or the disk is; nothing was settled
         :raises LeaseLostError: another runner took over; nothing was settled
         """
-        if self.mailbox.baseline_at is None:  # never retrieved: there will be much to understand
-            self._understanding.expect(BATCH_COUNT)
         with self._open() as receiver:
             self._lease.on_lost = receiver.interrupt
             if self.mailbox.is_to_be_recognised and self._entrance is None:

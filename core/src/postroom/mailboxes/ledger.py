@@ -15,7 +15,7 @@ from peewee import SQL, Expression, fn
 
 from postroom.api.transport import Listed
 from postroom.store.database import is_among, now, rows, transaction
-from postroom.store.models import Mailbox, Receipt
+from postroom.store.models import Mailbox, Receipt, Side
 
 BEFORE_START = "before-start"
 ENTRANCE = "postroom:"
@@ -50,6 +50,21 @@ def needs_person() -> Expression:
 def of_incoming_side() -> Expression:
     """Return the condition that a receipt is one of the incoming side."""
     return fn.SUBSTR(Receipt.ref_key, 1, len(ENTRANCE)) != ENTRANCE
+
+
+def awaits_first_retrieval() -> bool:
+    """Say whether a mailbox was never retrieved, nor tried in vain: there will be much to do."""
+    return bool(
+        Side.select()
+        .join(Mailbox)
+        .where(
+            (Side.direction == "in")
+            & (Side.failures == 0)
+            & Mailbox.enabled
+            & Mailbox.baseline_at.is_null()
+        )
+        .exists()
+    )
 
 
 def has_due_unavailable(mailbox_id: int) -> bool:

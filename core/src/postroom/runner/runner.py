@@ -61,6 +61,7 @@ class Runner:
     """Works on mailboxes through leases.
 
     :param progress: told the mailbox and the number of messages after each batch
+    :param pool: what understands messages, if it was started already; closed in the end
     """
 
     def __init__(
@@ -69,11 +70,12 @@ class Runner:
         *,
         workers: int = WORKERS,
         progress: Callable[[str, int], None] = lambda _address, _count: None,
+        pool: Pool | None = None,
     ) -> None:
         self._plugins = plugins
         self._progress = progress
         self._owner = new_owner()
-        self._pool = Pool()
+        self._pool = pool or Pool()
         self._understanding = in_workers(plugins, self._pool)
         self._stop = threading.Event()
         self._wake = threading.Event()

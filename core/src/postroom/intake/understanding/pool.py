@@ -83,6 +83,8 @@ class Pool:
         self._workers: set[Worker] = set()
         self._is_closed = False
         self._lock = threading.Lock()
+        self._one_starts = threading.Lock()
+        """One after the other: starting takes a core, and the runner, starting too, needs one."""
 
     def expect(self, messages: int) -> None:
         """Have workers started before the first batch is there, which saves the time it takes."""
@@ -176,7 +178,8 @@ class Pool:
             self._end(worker)
 
     def _begin(self) -> Worker:
-        worker = Worker(self._command)
+        with self._one_starts:
+            worker = Worker(self._command)
         with self._lock:
             self._workers.add(worker)
         return worker
