@@ -84,8 +84,6 @@ class _Exchange(Relayed):
 
 
 class Receiving(_Exchange, RelayedReceiver):
-    lists_sizes = False  # what Exchange tells is not the size of the message
-
     def put(self, raw, received_at=None):
         self.box.deliver(raw, received_at)
 

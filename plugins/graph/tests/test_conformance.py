@@ -75,8 +75,6 @@ class GraphHarness(Relayed):
 
 
 class GraphReceiverHarness(GraphHarness, RelayedReceiver):
-    lists_sizes = False
-
     def put(self, raw, received_at=None):
         self.mailbox.put(raw, received_at=received_at)
 

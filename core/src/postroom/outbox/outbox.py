@@ -61,7 +61,6 @@ class Dispatch:
         self.side: Side = Side.get_by_id(lease.side_id)
         self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
         self.sent = 0
-        self._reported: list[Event] = []
 
     def run(self) -> int:
         """Send what is due; return how many messages were sent.

@@ -81,8 +81,8 @@ def _aliases(numbers: Iterable[int] | None = None) -> dict[int, list[int]]:
 
 
 def messages(question: Question) -> Iterator[Message]:
-    """Yield the messages of a question by date, each with `raw_row` and `outbox_row` where it has
-    them; a note stands where it was written."""
+    """Yield the messages of a question by date, with columns of the bytes and the outbox row where
+    they have them; a note stands where it was written."""
     query = (
         Message.select(
             Message,

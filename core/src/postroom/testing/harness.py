@@ -142,8 +142,6 @@ class ReceiverHarness(Harness):
     """Whether the server lists in the order of arrival."""
     other_folder: ClassVar[str] = "Done"
     """A folder that does not exist yet, to move to."""
-    lists_sizes: ClassVar[bool] = True
-    """Whether the server tells sizes in its listing."""
     largest_page: ClassVar[int] = 100
     """How many messages the server lists at once, or takes in one request, at most. One case puts
     twice as many and one more: set it where pages are larger."""

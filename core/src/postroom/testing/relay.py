@@ -16,8 +16,8 @@ _PIECE = 1 << 16
 class Relay:
     """Passes bytes between clients and a server on loopback, until a fault is set.
 
-    Faults hold for connections made from then on, `silent` for all. Use it as a context manager, or
-    call `close`.
+    Faults hold for connections made from then on, `is_silent` for all. Use it as a context manager,
+    or call `close`.
 
     :param port: where the server listens on 127.0.0.1
     """
