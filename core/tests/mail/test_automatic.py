@@ -99,6 +99,51 @@ def test_sender_that_is_missing_or_cannot_be_read_is_no_bounce_yet() -> None:
     assert bounce.is_bounce
 
 
+@pytest.mark.parametrize(
+    ("address", "subject", "text"),
+    [
+        (
+            "postmaster",
+            "Delivery failure of our mail",
+            "Hi, I look after c.example. Your MX is down.",
+        ),
+        (
+            "postmaster",
+            "Mail delivery failed",
+            "What does this mean? I wrote to help@desk.example.",
+        ),
+        (
+            "system",
+            "Delivery failed",
+            "The parcel could not be delivered to ann@c.example, he says.",
+        ),
+        (
+            "exchange",
+            "Message could not be delivered",
+            "It was not delivered to help@desk.example.",
+        ),
+        ("bounce", "Delivery failed", "You were unable to deliver it. Write to bounce@c.example."),
+        (
+            "mailer",
+            "Undelivered parcel",
+            "Parcel of mailer@c.example: user unknown, says the driver.",
+        ),
+        ("root", "Delivery error", "Parcel 4711 was not delivered to root@c.example."),
+        (
+            "ann",
+            "Mail delivery failed: returning message to sender",
+            "This message was created automatically by mail delivery software.\n"
+            "That is what I get when I write to sales@desk.example.",
+        ),
+    ],
+)
+def test_people_have_addresses_that_servers_have_too(address: str, subject: str, text: str) -> None:
+    sender = Address(f"{address}@c.example", "Ann Reed")
+    found = seen(from_=sender, subject=subject, text=text, return_path=sender.address)
+
+    assert (found.is_automatic, found.is_bounce) == (False, False)
+
+
 def test_null_return_path_alone_makes_no_bounce_of_what_people_write() -> None:
     found = seen(return_path="", subject="Undelivered parcel", text="Where is my parcel?")
 
@@ -536,6 +581,20 @@ def test_exchange_names_the_parent_of_its_automatic_reply() -> None:
     )
 
     assert found.reported_ids == ("out1@desk.example",)
+
+
+def test_ids_that_a_report_names_can_be_stored_and_found() -> None:
+    status = b"Original-Message-ID: <out\x001\x07@desk.example>\n\nAction: failed\n"
+    found = seen(
+        from_=DAEMON,
+        report_parts=(
+            ("message/delivery-status", status),
+            ("message/rfc822", b"Message-ID: <" + b"\xe9" * 1_500 + b"@desk.example>\n"),
+        ),
+    )
+
+    assert found.reported_ids[0] == "out1@desk.example"
+    assert all(len(one.encode()) < 2_704 for one in found.reported_ids)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from postroom.mail.phrases import (
     AUTO_REPLY_NOTICE,
     AUTO_REPLY_SUBJECT,
     AUTO_REPLY_TEXT,
+    QUESTION,
     WORD_OF_PEOPLE_TOO,
 )
 from postroom.mail.recognisable import Marks, Recognisable
@@ -163,15 +164,12 @@ def _gives_notice(message: Recognisable, text: str) -> bool:
 
     If nothing says that it answers a mail, only words of absence count under a machine's subject.
     """
-    if _QUESTION.search(text):
+    if QUESTION.search(text):
         return False
     if _is_answer(message):
         return (AUTO_REPLY_TEXT.search(text) or AUTO_REPLY_NOTICE.search(text)) is not None
     is_of_people_too = WORD_OF_PEOPLE_TOO.match(message.subject[:200]) is not None
     return not is_of_people_too and AUTO_REPLY_TEXT.search(text) is not None
-
-
-_QUESTION = re.compile(r"[?？](?=[\s\"')]|$)|[？؟]")
 
 
 _NO_REPLY = re.compile(

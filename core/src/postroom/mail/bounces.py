@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from postroom.mail.ids import tidy
 from postroom.mail.phrases import (
     BOUNCE_OPENING,
     BOUNCE_REFUSAL,
@@ -19,6 +20,7 @@ from postroom.mail.phrases import (
     BOUNCE_SUBJECT_IS_OPEN,
     BOUNCE_TEXT,
     DELIVERED_TEXT,
+    QUESTION,
 )
 from postroom.mail.recognisable import Marks, Recognisable
 
@@ -151,6 +153,19 @@ _ROLE_NAME = re.compile(
 )
 
 
+_PROGRAM = re.compile(
+    r"post[._-]mast|ms-?exchange|microsoftexchange|mmdf|uucp|ndr\b|imss|interscan|inetgw"
+    r"|\S{0,60}(?:smtp|antivirus)|listserv|majordomo",
+    re.IGNORECASE,
+)
+_PROGRAM_NAME = re.compile(
+    r"mail(?:er)?[ -]?daemon|mail delivery (?:sub)?system|(?:mail|delivery) subsystem"
+    r"|microsoft outlook|internet mail|interscan",
+    re.IGNORECASE,
+)
+"""Those among them that no person has."""
+
+
 def _local_part(message: Recognisable) -> str:
     """Return the local part of From, in lower case; empty where there is no sender."""
     address = message.from_.address if message.from_ else ""
@@ -206,9 +221,10 @@ def _text_verdict(message: Recognisable, marks: Marks) -> bool | None:
 def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
     """A bounce in free text. The less the sender tells, the more subject and text have to.
 
-    From a daemon one of both is enough, from a role both; from anyone else the text must begin
-    with what only a mail server writes. A report names an address or encloses the mail: people
-    who write that a parcel was not delivered do not.
+    From a daemon one of both is enough; from a postmaster the subject; from a program, or with the
+    null path, both. From anyone else the text must begin with what only a mail server writes: a
+    person looks after "system@" or "exchange@". A report names an address or encloses the mail:
+    people who write that a parcel was not delivered do not, and they speak of themselves.
     """
     if "x-failed-recipients" in marks and _is_from_machine(message):
         return True
@@ -217,15 +233,34 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
         return says_so or BOUNCE_TEXT.search(message.text[:4_000]) is not None
     if not says_so:
         return False
+    if message.return_path != "" and _reads_like_a_person(message.text):
+        return False
     if _is_postmaster(message):
         return True
     if not message.report_parts and _AN_ADDRESS.search(message.text[:_TEXT_LOOKED_AT]) is None:
         return False
     if BOUNCE_OPENING.match(message.text[:1_000]):
         return True
-    return _is_from_machine(message) and BOUNCE_TEXT.search(message.text[:4_000]) is not None
+    is_machine = message.return_path == "" or message.from_ is None or _is_from_program(message)
+    return is_machine and BOUNCE_TEXT.search(message.text[:4_000]) is not None
 
 
+def _is_from_program(message: Recognisable) -> bool:
+    """Is this a sender that only programs have?"""
+    name = message.from_.name[:200] if message.from_ else ""
+    return bool(_PROGRAM.match(_local_part(message)) or _PROGRAM_NAME.search(name))
+
+
+def _reads_like_a_person(text: str) -> bool:
+    """Programs ask nothing, and only qmail's words speak of themselves."""
+    text = text[:600]
+    return QUESTION.search(text) is not None or _FIRST_PERSON.search(text) is not None
+
+
+_FIRST_PERSON = re.compile(
+    r"(?<!afraid )\bI\b(?!['’]m (?:afraid|sorry))|\b(?:[Mm]y|mine|[Ii]ch|[Mm]eine?[mnrs]?|[Mm]on|[Mm]es"
+    r"|[Mm]ijn|[Mm]eu|[Mm]inha|мо[йяи])\b"
+)
 _AN_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 _ID = re.compile(r"<([^<>\s]{1,2000}(?:\s[^<>]{0,200})?)>")
 _ID_LINE = re.compile(
@@ -236,10 +271,10 @@ _ID_LINE = re.compile(
 
 def ids_in(value: str) -> list[str]:
     """Return the message ids in a header value, without brackets."""
-    found = [re.sub(r"\s+", "", one) for one in _ID.findall(value[:10_000])]
+    found = _ID.findall(value[:10_000])
     if not found and "@" in value and not re.search(r"\s", value.strip()):
         found = [value.strip().strip("<>")]
-    return found
+    return [one for one in map(tidy, found) if one]
 
 
 def _reported_ids(message: Recognisable, marks: Marks) -> tuple[str, ...]:

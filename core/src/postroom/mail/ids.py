@@ -21,7 +21,7 @@ def message_id(value: str) -> str | None:
     """Return the id of a Message-ID header; brackets may be missing."""
     value = _plain(value[:65536])
     found = _BRACKETS.search(value)
-    return _tidy(found[1]) if found and found[1].strip() else _tidy(value.strip("<> \t"))
+    return tidy(found[1]) if found and found[1].strip() else tidy(value.strip("<> \t"))
 
 
 def message_ids(value: str) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def message_ids(value: str) -> tuple[str, ...]:
         return ()
     value = _plain(value[:32768] + " " + value[-65536:] if len(value) > 98304 else value)
     found = _BRACKETS.findall(value) or _BARE.findall(value)
-    ids = list(dict.fromkeys(one for one in map(_tidy, found) if one))
+    ids = list(dict.fromkeys(one for one in map(tidy, found) if one))
     return tuple(ids if len(ids) <= MOST else ids[:50] + ids[-(MOST - 50) :])
 
 
@@ -42,7 +42,8 @@ def _plain(value: str) -> str:
     return decode_words(value) if "=?" in value or not value.isascii() else value
 
 
-def _tidy(text: str) -> str | None:
+def tidy(text: str) -> str | None:
+    """Return an id without white space and controls, cut to fit; None where nothing is left."""
     text = storable(_BLANK.sub("", text))
     if len(text) > LONGEST:
         text = f"{text[:800]}~{hashlib.sha256(text.encode()).hexdigest()}"

@@ -154,6 +154,9 @@ AUTO_REPLY_NOTICE = re.compile(
 """What stands in automatic replies, and now and then in people's: that someone is away, or that
 mail has come in."""
 
+QUESTION = re.compile(r"[?？](?=[\s\"')]|$)|[？؟]")
+"""What people ask and machines do not."""
+
 AUTO_REPLY_DECLARATION = re.compile(
     r"""(?ix) \bthis\s(?:e-?mail\s|message\s)?is\san\sautomat(?:ic|ed)\s(?:reply|response|message)
     | \bdies(?:es)?\sist\seine\sautomati | \bceci\sest\s(?:un|une)\s(?:message|réponse)\sautomatique
@@ -249,6 +252,7 @@ BOUNCE_OPENING = re.compile(
       | non-delivery\ report\b | failed\ recipients? | a\ message\ that\ you\ sent\ could\ not
       | your\ message\ (?:with\ subject|to)\b [^.]{0,200}
         could\ not\ be\ delivered\ to\ the\ following
+      | your\ message\ with\ subject: [^\n]{0,200} \s could\ not\ be\ delivered\ to\ the\ following
       | (?:could\ not|unable\ to)\ deliver\ (?:the\ |your\ )?message\ to\ the\ following
       | votre\ message\ n'a\ pas\ pu\ etre\ delivre
     )""",
