@@ -34,7 +34,7 @@ _FIELDS = tuple(one.name for one in fields(Verdict))
 _Classifier = Callable[["ParsedMessage", MailboxView], object]
 
 
-def names(text: str) -> set[str]:
+def names_in(text: str) -> set[str]:
     """Return the names in a list with commas, as POSTROOM_DISABLE_PLUGINS has them."""
     return {name.strip() for name in text.split(",") if name.strip()}
 
@@ -68,7 +68,7 @@ class BuiltIn:
     """The built-in classifiers that are not switched off; loaded with the first message."""
 
     def __init__(self) -> None:
-        denied = names(os.environ.get(DENY, ""))
+        denied = names_in(os.environ.get(DENY, ""))
         self._modules = {name: path for name, path in BUILT_IN.items() if name not in denied}
         self._loaded: dict[str, _Classifier] | None = None
         self._missing: list[str] = []

@@ -34,7 +34,7 @@ from postroom.classification import (
     BuiltIn,
     Classified,
     merge,
-    names,
+    names_in,
     report_failure,
 )
 from postroom.time_limit import LateError, TimeLimit, patience
@@ -207,7 +207,7 @@ class Plugins:
         installed = {one.name for one in self.installed}
         for variable, text in chosen.items():
             known = sorted(installed | (set(BUILT_IN) if variable == DENY else set()))
-            for name in sorted(names(text) - set(known)):
+            for name in sorted(names_in(text) - set(known)):
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
                 yield f"{variable} names {name}, which is not installed; {hint}"
@@ -343,7 +343,7 @@ def _scan() -> list[importlib.metadata.EntryPoint]:
 
 
 def _permission(allow: str, deny: str) -> Callable[[str], bool]:
-    allowed, denied = names(allow), names(deny)
+    allowed, denied = names_in(allow), names_in(deny)
 
     def is_allowed(name: str) -> bool:
         return name not in denied and (not allowed or name in allowed)

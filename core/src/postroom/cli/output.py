@@ -8,10 +8,12 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
+
+from postroom.clock import iso
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -28,13 +30,6 @@ def json_option(function: F) -> F:
     """Give a command ``--json``, as the parameter `as_json`."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     return option(function)
-
-
-def instant(moment: datetime | None) -> str | None:
-    """Return ISO 8601 in UTC with ``Z``; None stays None."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def clean(text: str) -> str:
@@ -110,7 +105,7 @@ def _print_fields(row: Row, *, indent: int) -> None:
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, datetime):
-        return instant(value)
+        return iso(value)
     if isinstance(value, set | frozenset | tuple):
         return list(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -122,7 +117,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return instant(value) or "-"
+        return iso(value)
     if isinstance(value, list | tuple):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, Mapping):

@@ -4,12 +4,13 @@ and the bytes behind a message."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from peewee import JOIN
 
 from postroom import mail
+from postroom.clock import iso
 from postroom.errors import NotFoundError
 from postroom.mail.message import Attachment
 from postroom.questions import questions
@@ -190,9 +191,7 @@ def _addresses(pairs: Iterable[tuple[str, str]]) -> list[Document]:
 
 
 def _instant(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else iso(moment)
 
 
 # ---------------------------------------------------------------------- bytes

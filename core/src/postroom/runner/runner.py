@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -191,17 +191,16 @@ class Runner:
         return self.outcome
 
     def _enabled_sides(self) -> list[int]:
-        """Return the incoming sides to take: not those that the server, or a refused password,
-        told us to leave alone for a while."""
+        """Return the incoming sides to take."""
         sides = (
             Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
             .join(Mailbox)
             .where((Side.direction == "in") & Mailbox.enabled)
         )
-        instant = now()
-        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+        return _unpaused(sides)
 
     def _sides_with_mail(self) -> list[int]:
+        """Return the outgoing sides to take."""
         instant = now()
         sides = (
             Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
@@ -219,7 +218,7 @@ class Runner:
             )
             .distinct()
         )
-        return [s.id for s in sides if not (s.paused_by_server and s.next_try_at > instant)]
+        return _unpaused(sides)
 
     def _take_all(self, direction: str, find: Callable[[], list[int]]) -> None:
         """Visit each side once; what another process holds is waited for, one lease at most."""
@@ -339,3 +338,10 @@ class Runner:
 def _remark(trouble: Trouble) -> str:
     side = trouble.side
     return f"{side.mailbox.address} ({side.direction}): {trouble.sentence} {trouble.next_step}"
+
+
+def _unpaused(sides: Iterable[Side]) -> list[int]:
+    """Leave out those that their server, or a refused password, told us to leave alone for a
+    while."""
+    instant = now()
+    return [one.id for one in sides if not (one.paused_by_server and one.next_try_at > instant)]
