@@ -11,6 +11,7 @@ from postroom.api.credential import CredentialKind, SignIn
 from postroom.api.errors import TransportError
 from postroom.api.transport import CheckStep
 from postroom.credentials import credential_expiry, credentials, token_memory
+from postroom.credentials.credential_users import sides_with, wake_sides
 from postroom.credentials.tokens import KindContext, bug
 from postroom.errors import InputError, PostroomError
 from postroom.leases.leases import NoLease
@@ -92,7 +93,7 @@ def _needs(credential: Credential, kind: CredentialKind, plugins: Plugins) -> tu
     """Return what the mailboxes that use it need tokens for, and the address of one."""
     purposes: dict[str, None] = {}
     address = ""
-    for side in credentials.sides_with(credential):
+    for side in sides_with(credential):
         transport = plugins.transports.get(side.transport)
         purpose = (transport.purpose if transport else "") or side.transport
         if purpose in kind.purposes:
@@ -145,5 +146,5 @@ def finish_sign_in(
             **credentials.AS_NEW,
         ).where(Credential.id == credential.id).execute()
         CredentialToken.delete().where(CredentialToken.credential == credential.id).execute()
-        credentials.wake_sides(credential)
+        wake_sides(credential)
     token_memory.forget()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from postroom.api import codes
 from postroom.api.events import Event
-from postroom.credentials import credentials
+from postroom.credentials.credential_users import named_by, sides_with
 from postroom.plugins import Plugins
 from postroom.store.database import now
 from postroom.store.models import Credential, Mailbox, Side
@@ -90,7 +90,7 @@ def warn(plugins: Plugins) -> None:
 def _tell(credential: Credential, end: datetime, instant: datetime, plugins: Plugins) -> None:
     told = described(credential, instant)
     logger.warning("%s %s", told["sentence"], told["next_step"])
-    users = sorted({side.mailbox.address for side in credentials.sides_with(credential)})
+    users = sorted({side.mailbox.address for side in sides_with(credential)})
     details: dict[str, Any] = {
         "credential": credential.name,
         "expires_at": end,
@@ -118,7 +118,7 @@ class Ends:
 
     def _used(self, sides: tuple[Side | None, ...]) -> Iterator[Credential]:
         for side in sides:
-            key = credentials.named_by(side)
+            key = named_by(side)
             if key in self._known:
                 yield self._known[key]
 

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, plugin_settings, secrets
+from postroom import names, secrets
 from postroom.api import codes
 from postroom.api.credential import CredentialKind
 from postroom.api.errors import Problem, SettingsError
 from postroom.credentials import token_memory
+from postroom.credentials.credential_expiry import days_left, ends_at
+from postroom.credentials.credential_users import sides_with, wake_sides
 from postroom.errors import InputError, NotFoundError
-from postroom.leases import health
-from postroom.plugin_settings import MASK, fit, split, stored_values, up_to_date
+from postroom.plugin_settings import MASK, WORDS, columns, fit, split, stored_values, up_to_date
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
-from postroom.store.models import Credential, CredentialToken, Mailbox, Side
+from postroom.store.models import Credential, CredentialToken, Side
 
 if TYPE_CHECKING:
     from postroom.api.settings import CredentialSettings
@@ -153,7 +154,7 @@ def _columns(
         "name_key": names.name_key(name),
         "kind": kind.name,
         "settings_version": kind.settings_version,
-        **plugin_settings.columns(settings, seal),
+        **columns(settings, seal),
         "set_secrets": sorted(split(settings)[1]),
         "changed_at": now(),
         "expires_at": expires_at,
@@ -279,8 +280,6 @@ def listed() -> Iterator[dict[str, Any]]:
 
 def shown(credential: Credential) -> dict[str, Any]:
     """Return everything about a credential, secrets masked; needs neither plugin nor key."""
-    from postroom.credentials.credential_expiry import days_left, ends_at
-
     instant = now()
     hidden = dict.fromkeys(credential.set_secrets, MASK)
     return {
@@ -310,27 +309,5 @@ def state_of(credential: Credential) -> str:
     return "ok" if credential.last_success_at else "never"
 
 
-# ---------------------------------------------------------------------------- who uses it
-
-
-def sides_with(credential: Credential) -> Iterator[Side]:
-    """Yield the sides of mailboxes that name a credential."""
-    query = Side.select(Side, Mailbox).join(Mailbox).where(Side.direction.in_(["in", "out"]))
-    for side in query.order_by(Mailbox.address_key, Side.direction):
-        if named_by(side) == credential.name_key:
-            yield side
-
-
-def named_by(side: Side | None) -> str | None:
-    """Return the key of the credential that a side names."""
-    name = side.settings.get("credential") if side is not None else None
-    return names.name_key(name) if isinstance(name, str) else None
-
-
-def wake_sides(credential: Credential) -> None:
-    """Let mailboxes that wait because they were refused be tried at once."""
-    health.end_pauses([side.id for side in sides_with(credential)])
-
-
 def _who(side: Side) -> str:
-    return f"{side.mailbox.address} ({'incoming' if side.direction == 'in' else 'outgoing'})"
+    return f"{side.mailbox.address} ({WORDS[side.direction]})"

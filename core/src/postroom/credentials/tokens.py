@@ -23,6 +23,7 @@ from postroom.api.context import Token
 from postroom.api.credential import CredentialContext, CredentialKind
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.credentials import credentials, token_memory
+from postroom.credentials.credential_users import wake_sides
 from postroom.credentials.tls import shared_context
 from postroom.errors import NotFoundError
 from postroom.leases.leases import is_dead, new_owner
@@ -445,7 +446,7 @@ def _note_success(
         _put_token(credential, key, renewal, instant if replaces_refused else None)
         _sweep(credential, instant)
         if credential.error_kind in ("auth", "settings") or key in credential.refused_keys:
-            credentials.wake_sides(credential)
+            wake_sides(credential)
     return True
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from postroom import names, plugin_settings, secrets
+from postroom import names, secrets
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
 from postroom.api.transport import Capability, Disposition, Transport
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import ledger
-from postroom.plugin_settings import MASK, WORDS, stored_values, up_to_date, validate
+from postroom.plugin_settings import MASK, WORDS, columns, stored_values, up_to_date, validate
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -148,7 +148,7 @@ def _columns(
     return {
         "transport": transport.name,
         "settings_version": transport.settings_version,
-        **plugin_settings.columns(settings, seal),
+        **columns(settings, seal),
         **own,
         "failures": 0,
         "next_try_at": 0,
