@@ -253,9 +253,59 @@ def test_wrong_kinds_of_values_are_problems(run: Any) -> None:
     text = 'mailbox = 3\n[segment]\nname = "x"\n[[topic]]\nsegment = 3\nname = 4\n'
 
     with pytest.raises(InputError) as caught:
-        run(text + "[[filter]]\nset = 3\n[[filter]]\nname = {}\nsegment = []\n")
+        run(text + "[[filter]]\nset = 3\nstop = 4\n[[filter]]\nname = {}\nsegment = []\n")
 
-    assert len(problems(caught)) == 5
+    assert [one.split(":")[0] for one in problems(caught)] == [
+        "line 1, mailbox",
+        "line 2, segment",
+        "line 5, segment",
+        "line 6, name",
+        "line 7, field",
+        "line 7, pattern",
+        "line 7, name",
+        "line 8, set",
+        "line 8, set",
+        "line 9, stop",
+        "line 10, field",
+        "line 10, pattern",
+        "line 10, set",
+        "line 11, name",
+        "line 12, segment",
+    ]
+
+
+def test_what_else_is_wrong_is_told_beside_an_unknown_segment(run: Any) -> None:
+    text = """\
+[[topic]]
+segment = "suport"
+name = ""
+[[filter]]
+segment = "suport"
+name = "f"
+field = "subjct"
+pattern = "("
+set = { topic = "Billing", status = "done" }
+[[segment]]
+[[filter]]
+name = "g"
+field = "subject"
+pattern = "x"
+set = "topic"
+"""
+    with pytest.raises(InputError) as caught:
+        run(text)
+
+    assert [one.split(":")[0] for one in problems(caught)] == [
+        "line 2, segment",
+        "line 3, name",
+        "line 5, segment",
+        "line 7, field",
+        "line 8, pattern",
+        "line 9, set.status",
+        "line 10, name",
+        "line 15, set",
+    ]
+    assert problems(caught)[6].endswith("is missing")
 
 
 def test_segment_in_the_file_and_default_can_be_named(run: Any) -> None:

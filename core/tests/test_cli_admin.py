@@ -537,6 +537,31 @@ def test_a_look_at_a_mailbox_needs_no_reader_of_mail() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("closed", "command", "exit_code", "says"),
+    [
+        ((0,), ["apply", "-"], 0, "Unchanged."),
+        ((0,), ["question", "note", "1"], 1, "There is no question 1."),
+        ((1,), ["status", "--json"], 0, ""),
+        ((0, 1, 2), ["segment", "list"], 0, ""),
+        ((2,), ["question", "show", "1"], 1, ""),
+    ],
+)
+def test_closed_standard_streams_are_as_empty_ones(
+    store: str, closed: tuple[int, ...], command: list[str], exit_code: int, says: str
+) -> None:
+    code = (
+        f"import os, sys\nfor number in {closed!r}: os.close(number)\n"
+        f"os.execv(sys.executable, {[sys.executable, '-m', 'postroom', *command]!r})"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == exit_code
+    assert says in done.stdout + done.stderr
+    assert "An error in postroom itself" not in done.stdout + done.stderr
+
+
 def groups(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
     for name in group.list_commands(context):
         if isinstance(group, LazyGroup) and name in group._table:

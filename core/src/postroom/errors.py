@@ -23,6 +23,14 @@ from postroom.api.codes import Code
 from postroom.api.errors import Problem
 
 
+def in_one_line(sentence: str, next_step: str) -> str:
+    """Return what happened and what to do about it as one text; a server's last words may have
+    no full stop."""
+    last = sentence[-1:]
+    stop = "." if last.isalnum() or last in {'"', "'", ")", "]"} else ""
+    return f"{sentence}{stop} {next_step}".strip()
+
+
 class PostroomError(Exception):
     """Base. `sentence` says what happened; `next_step` the one next thing to do."""
 

@@ -24,6 +24,8 @@ def checked_name(name: object) -> str:
 
     :raises ValueError: a sentence that says what is wrong
     """
+    if name is None:
+        raise ValueError("is missing")
     if not isinstance(name, str):
         raise ValueError("must be text")
     tidy = " ".join(unicodedata.normalize("NFC", name).split())

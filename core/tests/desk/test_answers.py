@@ -108,6 +108,24 @@ class TestAcknowledgement:
         other = desk.receive(sender="bob@customer.example")
         assert acknowledge(other) is not None
 
+    def test_a_machine_with_an_address_for_each_ticket_is_one_correspondent(
+        self, desk: Desk, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        count = answers.MOST_AUTOMATIC + 2
+        mails = [desk.receive(sender=f"help+id{n}@customer.example") for n in range(count)]
+
+        some = [acknowledge(m) for m in mails[: answers.MOST_AUTOMATIC]]
+        both = answers.Acknowledgements(desk.mailbox, [m.question_id for m in mails])
+        none = [both.queue(m.question, m, "") for m in mails[answers.MOST_AUTOMATIC :]]
+
+        assert all(some)
+        assert none == [None, None]
+        assert caplog.messages == [
+            f"Question {mails[-2].question_id} is not acknowledged: its sender had "
+            f"{answers.MOST_AUTOMATIC} automatic mails within a day, and gets no more."
+        ]
+
     def test_what_was_sent_long_ago_does_not_count(self, desk: Desk) -> None:
         for _ in range(answers.MOST_AUTOMATIC):
             message = desk.receive()

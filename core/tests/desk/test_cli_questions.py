@@ -168,6 +168,7 @@ def test_export_is_json_lines(desk: Desk, run: Run) -> None:
     desk.receive()
 
     exported = lines(run("question", "export"))
+    assert lines(run("question", "export", "--json")) == exported
 
     assert exported == [lines(run("question", "show", n, "--json"))[0] for n in ("1", "2")]
 

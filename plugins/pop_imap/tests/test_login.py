@@ -275,6 +275,20 @@ def test_server_of_another_protocol_is_told(start_it, open_it, greeting):
     assert failure(open_it(port=server.port)).code is codes.PROTOCOL
 
 
+@pytest.mark.parametrize(
+    ("greeting", "words"),
+    [
+        (b"+OK Dovecot ready.\r\n", "does not speak IMAP: it greeted with a +."),
+        (b"220 ESMTP\r\n", 'does not speak IMAP: unexpected response: "220 ESMTP".'),
+    ],
+    ids=["pop3", "smtp"],
+)
+def test_what_greets_in_place_of_imap_is_quoted_as_words(start_imap, open_imap, greeting, words):
+    server = start_imap(greeting=greeting)
+
+    assert failure(open_imap(port=server.port)).sentence.endswith(words)
+
+
 def test_id_is_sent_where_it_is_offered(start_imap, open_imap):
     server = start_imap({"CAPABILITY": b"* CAPABILITY IMAP4rev1 ID\r\nTAG OK done\r\n"})
 

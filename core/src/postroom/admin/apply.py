@@ -15,7 +15,7 @@ from postroom.admin.secret_sources import SecretSource
 from postroom.admin.toml_lines import Lines
 from postroom.api.errors import Problem, TransportError
 from postroom.credentials import credentials
-from postroom.errors import InputError, NotFoundError
+from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mail.domains import address_key
 from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.mailboxes.mailbox_values import DEFAULTS
@@ -143,17 +143,13 @@ class _Work:
     def _topic(self, index: int, entry: dict[str, Any]) -> None:
         with self._reporting("topic", index):
             segment = entry.get("segment", segments.DEFAULT)
-            changed = segments.put_topic(segment, entry.get("name", ""))
+            changed = segments.put_topic(segment, entry.get("name"))
             self._note(f"topic {entry['name']} of {segment}", changed)
 
     def _filters(self) -> None:
         orders: dict[str, list[str]] = {}
         for index, entry in self._entries("filter"):
-            rules = entry.pop("set", {})
-            if not isinstance(rules, dict):
-                self._problem(("filter", index, "set"), "set", "must be a table")
-                continue
-            self._unknown_keys(("filter", index, "set"), rules, _SET, "set.")
+            rules = self._rules(index, entry)
             with self._reporting("filter", index):
                 segment = entry.pop("segment", segments.DEFAULT)
                 name = entry.pop("name", None)
@@ -164,6 +160,17 @@ class _Work:
         for segment, wanted_order in orders.items():
             if filters.order(segment, wanted_order):
                 self._note(f"filters of {segment}", ["order"])
+
+    def _rules(self, index: int, entry: dict[str, Any]) -> dict[str, Any]:
+        """Take what a filter sets out of its entry."""
+        rules = entry.pop("set", {})
+        if not isinstance(rules, dict):
+            self._problem(("filter", index, "set"), "set", "must be a table")
+            entry.setdefault("stop", True)  # so that it is not said to do nothing, too
+            return {}
+        rules = dict(rules)
+        self._unknown_keys(("filter", index, "set"), rules, _SET, "set.")
+        return rules
 
     def _credential(self, index: int, entry: dict[str, Any]) -> None:
         name, kind_name = entry.pop("name", None), entry.pop("kind", None)
@@ -284,7 +291,7 @@ class _Work:
                 label = (prefix + problem.field).strip(".") or str(place[0])
                 self._problem(spot, label, problem.sentence)
         except TransportError as error:  # the plugin is not installed
-            text = f"{error.sentence} {error.next_step}"
+            text = in_one_line(error.sentence, error.next_step)
             what = "kind" if place[0] == "credential" else "transport"
             self._problem((*place, what), f"{prefix}{what}", text)
         except NotFoundError as error:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -86,13 +87,12 @@ def cli(database: str | None) -> None:
     75 try again later.
     """
     if database:
-        import os
-
         os.environ["POSTROOM_DATABASE"] = database  # one place to read, also for what we start
 
 
 def main() -> NoReturn:
     """Run the command line of this process."""
+    _open_closed_streams()
     gc.set_threshold(50_000)  # a start and a batch make much that stays: look through it less often
     try:
         cli(prog_name="postroom")
@@ -102,13 +102,19 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _open_closed_streams() -> None:
+    """Put nothing in the place of standard streams that are closed (``<&-``): what is opened next
+    would get their numbers, and what is printed would land there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end
+
+
 def _leave_threads_behind(end: SystemExit) -> None:
     """End at once where threads of a plugin hang: it may have made some that Python would wait for.
     All that is ours is committed."""
     crew = sys.modules.get("postroom.runner.crew")
     if crew is not None and crew.threads_hang():
-        import os
-
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(end.code if isinstance(end.code, int) else 1)

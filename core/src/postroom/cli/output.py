@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from postroom.clock import iso
+from postroom.errors import in_one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -44,7 +45,7 @@ def say(line: str) -> None:
 
 def say_trouble(place: str, sentence: str, next_step: str) -> None:
     """Tell in full what is wrong, which a table shortens, and what to do about it."""
-    say(f"{place}: {sentence} {next_step}" if sentence else f"{place}: {next_step}")
+    say(f"{place}: {in_one_line(sentence, next_step) if sentence else next_step}")
 
 
 def warn(line: str) -> None:

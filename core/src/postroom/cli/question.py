@@ -98,6 +98,7 @@ def show(number: int, full: bool, as_json: bool) -> None:
 
 
 @question.command(epilog="Example: postroom question export > questions.jsonl")
+@click.option("--json", is_flag=True, expose_value=False, help="What it prints anyway.")
 def export() -> None:
     """Write every question as one line of JSON, as `show --json` does, to standard output."""
     with open_store():

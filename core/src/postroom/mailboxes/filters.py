@@ -21,21 +21,20 @@ LONGEST_PATTERN: Final = 2_000
 _HEADER = re.compile(r"header:[!-9;-~]+")  # RFC 5322 section 2.2: printable but no colon
 
 
-def put(segment_name: str, name: object, values: Mapping[str, Any]) -> list[str]:
+def put(segment_name: object, name: object, values: Mapping[str, Any]) -> list[str]:
     """Make a filter be so; return the names of what changed. A new one comes last.
 
     :param values: ``field``, ``pattern``, and of ``topic``, ``assignee``, ``status``, ``ignore``,
         ``stop`` those that are wanted
     :raises InputError: with every problem
     """
-    segment = segments.find(segment_name)
-    problems: list[Problem] = []
+    segment, problems = segments.named_by(segment_name)
     columns = _checked(segment, values, problems)
     try:
         columns["name"] = names.checked_name(name)
     except ValueError as error:
         problems.append(Problem("name", str(error)))
-    if problems:
+    if segment is None or problems:
         raise InputError("The filter is not right.", problems)
     key = names.name_key(columns["name"])
     with transaction():
@@ -150,7 +149,7 @@ def _next_position(segment: Segment) -> int:
 
 
 def _checked(
-    segment: Segment, values: Mapping[str, Any], problems: list[Problem]
+    segment: Segment | None, values: Mapping[str, Any], problems: list[Problem]
 ) -> dict[str, Any]:
     """Return the columns, adding what is wrong to `problems`."""
     checks = {"field": _check_field, "pattern": _check_pattern, "status": _check_status}
@@ -172,7 +171,9 @@ def _checked(
     return columns
 
 
-def _check_actions(segment: Segment, columns: dict[str, Any], problems: list[Problem]) -> None:
+def _check_actions(
+    segment: Segment | None, columns: dict[str, Any], problems: list[Problem]
+) -> None:
     set_ones = [name for name in ACTIONS if columns[name] is not None]
     if not set_ones and columns["stop"] is not True:
         problems.append(Problem("set", "the filter does nothing: set something, or ignore"))
@@ -180,7 +181,7 @@ def _check_actions(segment: Segment, columns: dict[str, Any], problems: list[Pro
         problems.append(Problem("ignore", "what is ignored opens no question to set anything on"))
     if columns["status"] == "assigned" and columns["assignee"] is None:
         problems.append(Problem("set.status", "assigned needs an assignee"))
-    if isinstance(columns["topic"], str):
+    if segment is not None and isinstance(columns["topic"], str):
         try:
             columns["topic"] = segments.find_topic(segment, columns["topic"]).name
         except NotFoundError as error:

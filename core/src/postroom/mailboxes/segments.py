@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from postroom import names
 from postroom.api.errors import Problem
-from postroom.errors import InputError, NotFoundError
+from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mailboxes import templates
 from postroom.store.database import now, transaction
 from postroom.store.models import Filter, Mailbox, Question, Segment, Topic
@@ -40,6 +40,16 @@ def find(name: object) -> Segment:
         known = [segment.name for segment in Segment.select(Segment.name)]
         raise NotFoundError(f'There is no segment "{name}"; {names.nearest(name, known)}')
     return found
+
+
+def named_by(name: object) -> tuple[Segment | None, list[Problem]]:
+    """Return the segment that an entry names, or what is wrong with that."""
+    try:
+        return find(name), []
+    except NotFoundError as error:
+        return None, [Problem("segment", error.sentence)]
+    except InputError as error:
+        return None, list(error.problems)
 
 
 def exists(name: str) -> bool:
@@ -151,18 +161,27 @@ def find_topic(segment: Segment, name: str) -> Topic:
 
 
 def put_topic(segment_name: object, name: object) -> list[str]:
-    """Make a topic exist; return the names of what changed."""
-    segment = find(segment_name)
-    name = _checked(name)
-    key = names.name_key(name)
+    """Make a topic exist; return the names of what changed.
+
+    :raises InputError: with every problem
+    """
+    segment, problems = named_by(segment_name)
+    tidy = ""
+    try:
+        tidy = names.checked_name(name)
+    except ValueError as error:
+        problems.append(Problem("name", str(error)))
+    if segment is None or problems:
+        raise InputError("The topic is not right.", problems)
+    key = names.name_key(tidy)
     with transaction():
         old = Topic.get_or_none((Topic.segment == segment.id) & (Topic.name_key == key))
         if old is None:
-            Topic.create(segment=segment.id, name=name, name_key=key)
+            Topic.create(segment=segment.id, name=tidy, name_key=key)
             return ["added"]
-        if old.name == name:
+        if old.name == tidy:
             return []
-        _rename_topic(old, name)
+        _rename_topic(old, tidy)
         return ["name"]
 
 
@@ -236,7 +255,7 @@ def _check_template(template: object) -> None:
     try:
         templates.check(template)
     except InputError as error:
-        raise ValueError(f"{error.sentence} {error.next_step}") from error
+        raise ValueError(in_one_line(error.sentence, error.next_step)) from error
 
 
 def _refuse_taken(query: Any) -> None:

@@ -23,9 +23,15 @@ from postroom.mail.threading import reply_references, reply_subject
 from postroom.mailboxes import templates
 from postroom.mailboxes.views import own_addresses
 from postroom.names import checked_name
-from postroom.outbox.outgoing import addresses, distinct, letterhead, new_id, queue
+from postroom.outbox.outgoing import (
+    addresses,
+    correspondent_key,
+    distinct,
+    letterhead,
+    new_id,
+    queue,
+)
 from postroom.questions import questions
-from postroom.questions.contacts import contact_key
 from postroom.store.database import is_among, now, rows, transaction
 from postroom.store.models import Mailbox, Message, Outbox, Question
 
@@ -62,7 +68,8 @@ class Acknowledgements:
         self._own = own_addresses()
         self._done = _acknowledged(numbers)
         self._had: dict[str, int] = {}
-        """How many automatic mails a correspondent had lately, by `contact_key`."""
+        """How many automatic mails a correspondent had lately, by `correspondent_key`."""
+        self._told: set[str] = set()
 
     def queue(self, question: Question, message: Message, template: str) -> Outbox | None:
         """Queue one; None: better not.
@@ -76,7 +83,7 @@ class Acknowledgements:
         if recipient is None or not _may_acknowledge(question, message, self._mailbox):
             return None
         message_id = new_id()
-        if self._has_had_enough(recipient):
+        if self._has_had_enough(recipient, question):
             return None
         draft = Draft(
             from_=self._head.from_,
@@ -99,16 +106,22 @@ class Acknowledgements:
             logger.info("Question %s is not acknowledged: %s", question.id, error)
             return None
         self._done.add(question.id)
-        self._had[contact_key(recipient.address)] += 1
+        self._had[correspondent_key(recipient.address)] += 1
         return row
 
-    def _has_had_enough(self, recipient: Address) -> bool:
-        key = contact_key(recipient.address)
+    def _has_had_enough(self, recipient: Address, question: Question) -> bool:
+        key = correspondent_key(recipient.address)
         if key not in self._had:
             self._had[key] = _automatic_mails_to(key)
         had = self._had[key]
-        if had >= MOST_AUTOMATIC:
-            logger.info("A correspondent had %s automatic mails in a day and gets no more.", had)
+        if had >= MOST_AUTOMATIC and key not in self._told:
+            self._told.add(key)
+            logger.info(
+                "Question %s is not acknowledged: its sender had %s automatic mails within a day, "
+                "and gets no more.",
+                question.id,
+                had,
+            )
         return had >= MOST_AUTOMATIC
 
 

@@ -109,12 +109,19 @@ def _outbox_row(
         internet_id=draft.message_id,
         sender="" if is_automatic else draft.from_.address,
         is_automatic=is_automatic,
-        recipient_key=contact_key(recipients[0].address),
+        recipient_key=correspondent_key(recipients[0].address),
         recipients=[{"address": one.address, "state": "queued", "reply": ""} for one in recipients],
         created_at=instant,
         queued_at=instant,
     )
     return row
+
+
+def correspondent_key(address: str) -> str:
+    """Return by what automatic mails to an address are counted: machines that put a ticket's number
+    into it (``desk+id7@``) are one correspondent."""
+    local, _, domain = contact_key(address).rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
 
 
 def distinct(addresses: Iterable[Address], *, without: Iterable[str] = ()) -> tuple[Address, ...]:

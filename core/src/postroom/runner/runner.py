@@ -16,7 +16,7 @@ from datetime import datetime
 from peewee import OperationalError, fn
 
 from postroom.credentials import credential_expiry
-from postroom.errors import KeyUnusableError, PostroomError, StoreError
+from postroom.errors import KeyUnusableError, PostroomError, StoreError, in_one_line
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import health, wrong_clock
@@ -337,7 +337,8 @@ class Runner:
 
 def _remark(trouble: Trouble) -> str:
     side = trouble.side
-    return f"{side.mailbox.address} ({side.direction}): {trouble.sentence} {trouble.next_step}"
+    words = in_one_line(trouble.sentence, trouble.next_step)
+    return f"{side.mailbox.address} ({side.direction}): {words}"
 
 
 def _unpaused(sides: Iterable[Side]) -> list[int]:

@@ -257,6 +257,8 @@ def _refusals(where: str, *secrets: str) -> Iterator[None]:
         if isinstance(error.__context__ or error, imaplib.IMAP4.abort):
             raise _gone(error, where, *secrets) from None
         text = str(error)
+        if text == "None":  # imaplib takes the + of POP3's +OK for a request to go on
+            raise _no_imap(where, "it greeted with a +") from None
         match = _FAILED.search(text)
         reply = (match["reply"] if match else text).encode()
         code, said = split_code(quote_reply(reply, *secrets))
@@ -268,5 +270,9 @@ def _gone(error: imaplib.IMAP4.error, where: str, *secrets: str) -> TransportErr
     """imaplib aborts on BYE, and on what is no IMAP."""
     said = quote_reply(str(error).rpartition("=> ")[2].encode(), *secrets)
     if said.startswith(("unexpected ", "socket error: unterminated")):
-        return TransientError(codes.PROTOCOL, f"{where} does not speak IMAP: {said}")
+        return _no_imap(where, _FAILED.sub(r'"\g<reply>"', said))
     return explain_refusal(SaidGoodbye(*split_code(said)), where, "go on")
+
+
+def _no_imap(where: str, why: str) -> TransientError:
+    return TransientError(codes.PROTOCOL, f"{where} does not speak IMAP: {why}.")
