@@ -5,6 +5,8 @@
     PostroomError
     ├── StoreError
     │   ├── DatabaseUnusableError
+    │   ├── DatabaseAwayError         its server restarts, or ended the connection: nobody's trouble
+    │   ├── ConflictError             undone in favour of another transaction: once more
     │   ├── SchemaError               `postroom db upgrade` is needed, or a newer postroom
     │   └── DiskFullError
     ├── KeyUnusableError              the key that opens sealed secrets
@@ -50,6 +52,14 @@ class StoreError(PostroomError):
 
 class DatabaseUnusableError(StoreError):
     """No connection, no permission, no driver, or damaged."""
+
+
+class DatabaseAwayError(DatabaseUnusableError):
+    """The server is not reached, takes no connection, or ended one; for all mailboxes alike."""
+
+
+class ConflictError(StoreError):
+    """The database undid a transaction in favour of another: a deadlock, say."""
 
 
 class SchemaError(StoreError):

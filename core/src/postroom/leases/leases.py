@@ -21,7 +21,14 @@ from typing import Final
 
 from postroom.errors import LeaseLostError, PostroomError
 from postroom.leases.pulse import Pulse
-from postroom.store.database import connection, execute, is_sqlite, now, transaction
+from postroom.store.database import (
+    connection,
+    database_errors,
+    execute,
+    is_sqlite,
+    now,
+    transaction,
+)
 from postroom.store.fields import to_micros
 from postroom.store.models import Side
 
@@ -88,6 +95,7 @@ class Lease:
     """Stores what a plugin handed out before it hung; called by another thread than the holder's,
     before the lease is taken from it."""
     lost: bool = False
+    released: bool = False
     pulse: Pulse = field(default_factory=Pulse, repr=False)
     """Whether the plugin that its holder works with is alive."""
     is_awaited: bool = False
@@ -157,6 +165,7 @@ class Lease:
             & (Side.generation == self.generation)
             & (Side.lease_owner == self.owner)
         ).execute()
+        self.released = True
 
 
 class NoLease(Lease):
@@ -274,7 +283,7 @@ class Keeper:
 
     def _renew(self, lease: Lease) -> None:
         try:
-            with connection():
+            with connection(), database_errors():
                 kept = lease.renew()
         except PostroomError:
             kept = lease.remaining() > WIRE_MARGIN_SECONDS

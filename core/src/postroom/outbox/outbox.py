@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event as Flag
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import Expression
 
@@ -27,16 +28,18 @@ from postroom.api.errors import (
 )
 from postroom.api.events import Event
 from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendResult, Sent
+from postroom.errors import StoreError
 from postroom.leases.leases import Lease
 from postroom.mail.threading import id_key
 from postroom.mailboxes import sessions
 from postroom.outbox.recipients import PENDING, Told, reasons, with_states
 from postroom.plugins import Plugins
 from postroom.store import raws
-from postroom.store.database import now, transaction
+from postroom.store.database import insist, now, transaction
 from postroom.store.models import Attempt, Mailbox, MessageKey, Outbox, Side
 
 logger = logging.getLogger(__name__)
+_Written = TypeVar("_Written")
 
 RETRY_PAUSES = (timedelta(minutes=5), timedelta(hours=4))
 GIVE_UP_AFTER = timedelta(days=5)
@@ -145,7 +148,12 @@ class Dispatch:
                 self._failed(row, error)
             return
         self._lease.check()
-        if not self._begin(row):
+        try:
+            begun = self._begin(row)
+        except StoreError:
+            self._insist(lambda: self._take_back(row))
+            raise
+        if not begun:
             return  # somebody held or cancelled it in the meantime
         try:
             result = sender.send(outgoing, handle)
@@ -164,10 +172,13 @@ class Dispatch:
         self._lease.check()
         handle = sender.prepare(outgoing)
         if handle is not None:
-            with transaction():
-                self._lease.hold()
-                Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
+            self._insist(lambda: self._keep_handle(row, handle))
         return handle
+
+    def _keep_handle(self, row: Outbox, handle: str) -> None:
+        with transaction():
+            self._lease.hold()
+            Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
 
     def _outgoing(self, row: Outbox) -> Outgoing:
         return Outgoing(
@@ -199,14 +210,28 @@ class Dispatch:
                 row.generation = self._lease.generation
         return bool(begun)
 
+    def _take_back(self, row: Outbox) -> None:
+        """Queue again what was perhaps marked as being sent: nobody heard of the commit, and the
+        wire was not touched."""
+        Outbox.update(state="queued").where(
+            (Outbox.id == row.id)
+            & (Outbox.state == "sending")
+            & (Outbox.generation == self._lease.generation)
+        ).execute()
+
     # ------------------------------------------------------------------ record
+
+    def _insist(self, write: Callable[[], _Written]) -> _Written:
+        """Write what only this visit knows, although the database may just be restarting."""
+        return insist(write, self._stop)
+
+    def _instant(self) -> datetime:
+        return self._insist(now)
 
     def _record(self, row: Outbox, outgoing: Outgoing, result: SendResult) -> None:
         told = Told(outgoing.recipients, result)
         recipients = told.applied(row.recipients)
-        self._learn(row, result.message_id)
-        if told.accepted:
-            self._note(row.id, "accepted", result.reply, told.accepted)
+        self._insist(lambda: self._note_result(row, result, told))
         refused = [r for r in recipients if r["state"] == "refused"]
         deferred = [r for r in recipients if r["state"] == "deferred"]
         if told.unheard:
@@ -223,6 +248,12 @@ class Dispatch:
             self._finish(row, "sent", recipients=recipients)
         if told.unheard or told.unasked:  # the next message would fare no better
             raise told.bug(self._lease.pulse.who)
+
+    def _note_result(self, row: Outbox, result: SendResult, told: Told) -> None:
+        with transaction():
+            self._learn(row, result.message_id)
+            if told.accepted:
+                self._note(row.id, "accepted", result.reply, told.accepted)
 
     def _failed(self, row: Outbox, error: TransportError) -> None:
         if isinstance(error, OutcomeUnknown):
@@ -245,7 +276,7 @@ class Dispatch:
             raise error
 
     def _is_too_late(self, row: Outbox) -> bool:
-        return bool(now() - row.queued_at >= GIVE_UP_AFTER)
+        return bool(self._instant() - row.queued_at >= GIVE_UP_AFTER)
 
     def _postpone(
         self,
@@ -266,7 +297,7 @@ class Dispatch:
             "deferred",
             sentence,
             state="queued",
-            next_try_at=now() + pause,
+            next_try_at=self._instant() + pause,
             recipients=recipients,
             code=code.name,
             sentence=sentence,
@@ -274,12 +305,15 @@ class Dispatch:
         )
 
     def _requeue(self, row: Outbox, *, state: str, due: datetime | None) -> None:
-        with transaction():
-            self._lease.hold()
-            Outbox.update(state="queued", next_try_at=due).where(
-                (Outbox.id == row.id) & (Outbox.state == state)
-            ).execute()
-            self._note(row.id, "not-sent")
+        def write() -> None:
+            with transaction():
+                self._lease.hold()
+                Outbox.update(state="queued", next_try_at=due).where(
+                    (Outbox.id == row.id) & (Outbox.state == state)
+                ).execute()
+                self._note(row.id, "not-sent")
+
+        self._insist(write)
 
     def _finish(
         self,
@@ -290,15 +324,16 @@ class Dispatch:
         recipients: list[dict[str, Any]] | None = None,
         generation: int | None = None,
     ) -> None:
+        instant = self._instant()
         self._update(
             row,
             {"sent": "accepted", "failed": "refused"}.get(state, state),
             error.sentence if error else "",
             generation=generation,
             state=state,
-            next_try_at=now() if state == "unknown" else None,
+            next_try_at=instant if state == "unknown" else None,
             recipients=row.recipients if recipients is None else recipients,
-            sent_at=now() if state == "sent" else None,
+            sent_at=instant if state == "sent" else None,
             code=error.code.name if error else None,
             sentence=error.sentence if error else None,
             next_step=error.next_step if error else None,
@@ -306,7 +341,7 @@ class Dispatch:
         self.sent += state == "sent"
         details = {"outbox": row.id, "message": row.message_id, "sentence": row.sentence}
         name: Any = state
-        self._plugins.tell(Event(name, now(), self.mailbox.address, details))
+        self._plugins.tell(Event(name, instant, self.mailbox.address, details))
 
     def _update(
         self,
@@ -319,20 +354,17 @@ class Dispatch:
     ) -> None:
         """Write a state if the row is still ours; evidence is written in any case."""
         mine = self._lease.generation if generation is None else generation
-        with transaction():
-            changed = (
-                Outbox.update(**values)
-                .where(
-                    (Outbox.id == row.id)
-                    & (Outbox.state == "sending")
-                    & (Outbox.generation == mine)
-                )
-                .execute()
-            )
-            if changed:
-                self._note(row.id, outcome, detail)
-        if not changed:
-            note_evidence(row.id, mine, outcome, detail)
+        is_mine = (Outbox.id == row.id) & (Outbox.state == "sending") & (Outbox.generation == mine)
+
+        def write() -> bool:
+            with transaction():
+                changed = Outbox.update(**values).where(is_mine).execute()
+                if changed:
+                    self._note(row.id, outcome, detail)
+            return bool(changed)
+
+        if not self._insist(write):
+            self._insist(lambda: note_evidence(row.id, mine, outcome, detail))
 
     def _learn(self, row: Outbox, message_id: str | None) -> None:
         """Know a Message-ID that the provider rewrote: replies will name it."""

@@ -13,10 +13,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from peewee import OperationalError, fn
+from peewee import PeeweeException, fn
 
 from postroom.credentials import credential_expiry
-from postroom.errors import KeyUnusableError, PostroomError, StoreError, in_one_line
+from postroom.errors import (
+    DatabaseAwayError,
+    KeyUnusableError,
+    PostroomError,
+    StoreError,
+    in_one_line,
+)
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import health, wrong_clock
@@ -24,9 +30,10 @@ from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dea
 from postroom.mailboxes.ledger import needs_person
 from postroom.plugins import Plugins
 from postroom.runner.crew import Crew
+from postroom.runner.outage import Outage
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.runner.watch import Watchers
-from postroom.store.database import connection, explain, now
+from postroom.store.database import connection, database_errors, now, transaction
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
 
 logger = logging.getLogger(__name__)
@@ -36,6 +43,10 @@ WARN_SECONDS = 3600.0
 """How often is looked for secrets that end soon."""
 LOOK_SECONDS = 1.0
 """How often the database is asked for what is due."""
+PROBE_SECONDS = 2.0
+"""How often a database that does not answer is asked again."""
+ENDED_IN_A_ROW = 3
+"""So often the server may end the connections of visits before that is told."""
 REST_SECONDS = (5.0, 60.0)
 """So long, doubling, `run` leaves a database alone that takes nothing."""
 
@@ -85,8 +96,13 @@ class Runner:
         """Why `run_once` cannot go on."""
         self._unrecorded: PostroomError | None = None
         """The database could not even take the record of an error: `run` rests for a while."""
-        self._rested: tuple[str, float] | None = None
-        """For which error it rested last, and how long."""
+        self._outage = Outage()
+        self._ended = 0
+        """After so many looks in a row, visits had been ended with their connections."""
+        self._rested = REST_SECONDS[0] / 2
+        """So long it rested last."""
+        self._unreleased: list[Lease] = []
+        """Leases of visits that are over and could not give them back."""
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
@@ -118,14 +134,15 @@ class Runner:
         self._crew.tend()
         self._rest()
         try:
-            with connection():
+            with connection(), database_errors():
                 self._watch_clock()
                 free_dead()
+                self._release_left()
                 self._start_due("in")
                 self._start_due("out")
                 watchers.adjust()
                 self._warn_of_ends()
-        except (StoreError, OperationalError) as error:
+        except StoreError as error:
             self._wait_for_database(error)
 
     def _warn_of_ends(self) -> None:
@@ -145,31 +162,43 @@ class Runner:
             for lease in claim(self._owner, direction, limit=self._crew.free):
                 self._start(lease, direction)
 
+    def _release_left(self) -> None:
+        """Give back what visits could not, so that nobody waits for the leases to end."""
+        while self._unreleased:
+            lease = self._unreleased.pop()
+            try:
+                lease.release()
+            except PeeweeException:
+                self._unreleased.append(lease)
+                raise
+
     def _rest(self) -> None:
-        """After the database took nothing (its disk is full, say), try again after a while; told
-        once."""
+        """After the database took nothing (its disk is full, say), try again after a while."""
         error, self._unrecorded = self._unrecorded, None
         if error is None:
             return
-        told, seconds = self._rested or ("", REST_SECONDS[0] / 2)
-        if told != error.sentence:
-            logger.error("%s %s", error.sentence, error.next_step)
-        self._rested = error.sentence, min(seconds * 2, REST_SECONDS[1])
-        self._stop.wait(self._rested[1])
+        self._ended += 1
+        if isinstance(error, DatabaseAwayError) and self._ended < ENDED_IN_A_ROW:
+            return  # whether the server is away is seen right now; else it only ended connections
+        self._outage.begin(error)
+        self._rested = min(self._rested * 2, REST_SECONDS[1])
+        self._stop.wait(self._rested)
 
-    def _wait_for_database(self, error: Exception) -> None:
-        core = error if isinstance(error, PostroomError) else explain(error)
-        logger.error("%s %s", core.sentence, core.next_step)
-        begun = time.monotonic()
-        while not self._stop.wait(2.0):
+    def _wait_for_database(self, error: StoreError) -> None:
+        self._outage.begin(error)
+        while not self._stop.wait(PROBE_SECONDS):
             try:
-                with connection():
-                    now()
-                    Mailbox.select(Mailbox.id).first()
-            except (StoreError, OperationalError):
+                with connection(), transaction():  # a standby lets itself be read
+                    Side.update(generation=0).where(Side.id == 0).execute()
+            except StoreError:
                 continue
-            logger.error("The database works again, after %.0f s.", time.monotonic() - begun)
+            self._unrecorded = None  # what ended visits meanwhile was the same
+            self._is_back()
             return
+
+    def _is_back(self) -> None:
+        self._rested, self._ended = REST_SECONDS[0] / 2, 0
+        self._outage.end()
 
     # ------------------------------------------------------------------ once
 
@@ -178,7 +207,7 @@ class Runner:
 
         :raises StoreError, KeyUnusableError: it could not work at all
         """
-        with connection():
+        with connection(), database_errors():
             try:
                 self._warn_of_ends()
                 self._watch_clock()
@@ -291,27 +320,32 @@ class Runner:
     # ------------------------------------------------------------------ visits
 
     def _start(self, lease: Lease, direction: str) -> None:
-        self._crew.start(lease, lambda: self._visit(lease, direction))
+        try:
+            self._crew.start(lease, lambda: self._visit(lease, direction))
+        except (StoreError, PeeweeException):
+            self._unreleased.append(lease)
+            raise
 
     def _visit(self, lease: Lease, direction: str) -> None:
         try:
-            with connection():
+            with connection(), database_errors():
                 if direction == "in":
                     result: object = self._visit_incoming(lease)
                 else:
                     result = visit_outgoing(lease, self._plugins, self._keeper, stop=self._stop)
                     self.outcome.sent += result if isinstance(result, int) else 0
-        except (StoreError, OperationalError) as error:
-            core = error if isinstance(error, PostroomError) else explain(error)
-            self._core_error = self._unrecorded = core
+        except StoreError as error:
+            self._core_error = self._unrecorded = error
         except BaseException:
             logger.exception("A visit failed in a way it should not")
         else:
             if isinstance(result, StoreError | KeyUnusableError):
                 self._core_error = result
-            elif self._rested is not None and not isinstance(result, BaseException):
-                self._rested = None
-                logger.error("The database works again.")
+            elif not isinstance(result, BaseException):
+                self._is_back()
+        finally:
+            if not lease.released:
+                self._unreleased.append(lease)
 
     def _visit_incoming(self, lease: Lease) -> object:
         address = Mailbox.get_by_id(lease.mailbox_id).address

@@ -12,7 +12,14 @@ from typing import TypeVar
 from postroom.api import codes
 from postroom.api.errors import TransientError, TransportError
 from postroom.api.events import Event
-from postroom.errors import KeyUnusableError, LeaseLostError, PostroomError, StoreError
+from postroom.errors import (
+    ConflictError,
+    DatabaseAwayError,
+    KeyUnusableError,
+    LeaseLostError,
+    PostroomError,
+    StoreError,
+)
 from postroom.intake.intake import Retrieval
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
@@ -29,6 +36,9 @@ from postroom.store.models import Mailbox, Side
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+CONFLICTS = 3
+"""So often a visit is begun anew because others wanted the same rows."""
+
 
 def visit_incoming(
     lease: Lease,
@@ -43,7 +53,7 @@ def visit_incoming(
 
     :returns: what was done, or the error that ended it, which was recorded; also a full disk or
         an unusable key
-    :raises StoreError: the database is the trouble: nothing can be recorded
+    :raises StoreError: the database is the trouble: nothing is recorded
     """
 
     def work() -> Tally:
@@ -86,8 +96,9 @@ def _visit(
 
     keeper.keep(lease)
     try:
-        with database_errors():
-            result = work()
+        result = _worked(lease, work)
+    except DatabaseAwayError:  # not this side's trouble, and gone with the next connection
+        raise
     except (StoreError, KeyUnusableError) as error:
         note_failure(error)  # raises if nothing can be written
         return error
@@ -111,6 +122,21 @@ def _visit(
         lease.on_lost = lambda: None
         if not lease.lost:
             _release(lease)
+
+
+def _worked(lease: Lease, work: Callable[[], Result]) -> Result:
+    """Do the work of a visit; what the database undid in favour of another transaction is begun
+    anew, as any visit may be."""
+    for _ in range(CONFLICTS):
+        try:
+            with database_errors():
+                return work()
+        except ConflictError:
+            if lease.lost:
+                raise
+            logger.debug("A visit is begun anew", exc_info=True)
+    with database_errors():
+        return work()
 
 
 def _tell(plugins: Plugins, event: Event | None) -> None:

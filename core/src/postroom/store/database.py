@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import peewee
 from msgspec import json
 
-from postroom.errors import DatabaseUnusableError, DiskFullError
+from postroom.errors import (
+    ConflictError,
+    DatabaseAwayError,
+    DatabaseUnusableError,
+    DiskFullError,
+    StoreError,
+)
 from postroom.store.fields import InstantField, JsonField, from_micros
 from postroom.store.models import Table, database
 
@@ -28,6 +36,9 @@ _SQLITE_PRAGMAS = {
     "wal_autocheckpoint": 2_000,
 }
 _BUSY_SECONDS = 30
+INSIST_SECONDS = 20.0
+"""So long `insist` waits for a database: a server restarts in less."""
+_Written = TypeVar("_Written")
 
 
 def connect(url: str) -> None:
@@ -60,12 +71,12 @@ def _sqlite(path: str) -> peewee.SqliteDatabase:
 
 def _postgresql(url: str) -> peewee.PostgresqlDatabase:
     try:
-        import psycopg  # noqa: F401
+        from postroom.store.postgresql import postgresql
     except ImportError as error:
         raise DatabaseUnusableError(
             "For PostgreSQL a driver is missing: pip install 'postroom[postgresql]'."
         ) from error
-    return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
+    return postgresql(url)
 
 
 def is_sqlite() -> bool:
@@ -147,7 +158,7 @@ def database_errors() -> Iterator[None]:
         raise
 
 
-def explain(error: BaseException) -> DatabaseUnusableError | DiskFullError:
+def explain(error: BaseException) -> StoreError:
     """Put a driver's error into an administrator's words.
 
     What came first counts: SQLite undoes a transaction by itself when the disk is full, and then
@@ -162,8 +173,19 @@ def explain(error: BaseException) -> DatabaseUnusableError | DiskFullError:
         step = next((step for word, step in _SQLITE_STEPS.items() if word in text), None)
         sentence = f"The database {database.obj.database} says: {text}."
         return DatabaseUnusableError(sentence, next_step=step)
-    text = " ".join(str(chain[1] if len(chain) > 1 else error).split())
-    return DatabaseUnusableError(f"The database server says: {text[:300]}")
+    told = next((one for one in reversed(chain) if hasattr(one, "sqlstate")), error)
+    text = " ".join(str(told).split())
+    return _kind_of(told)(f"The database server says: {text[:300]}")
+
+
+def _kind_of(error: BaseException) -> type[StoreError]:
+    """Tell apart the errors of PostgreSQL that pass by themselves."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:  # the driver's own word: no connection, or none any more
+        return DatabaseAwayError
+    if state in _CONFLICTS:
+        return ConflictError
+    return DatabaseAwayError if state.startswith(_AWAY) else DatabaseUnusableError
 
 
 _SQLITE_STEPS = {
@@ -172,6 +194,13 @@ _SQLITE_STEPS = {
     "not a database": "Restore a backup, or point POSTROOM_DATABASE to another file.",
     "readonly": "Let this user write the file and its folder.",
 }
+
+
+_CONFLICTS = ("40001", "40P01", "55P03")
+"""Not serializable, deadlock, a lock that was not to be had: PostgreSQL, appendix A."""
+_AWAY = ("08", "57P01", "57P02", "57P03", "53300", "25006")
+"""No connection, ended by an administrator or a crash, starting up, too many clients, read-only as
+a standby is."""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -186,6 +215,23 @@ def _is_disk_full(error: BaseException) -> bool:
         return True
     full = isinstance(error, sqlite3.Error) and "disk is full" in str(error)
     return full or getattr(error, "sqlstate", None) == "53100"
+
+
+def insist(write: Callable[[], _Written], stop: threading.Event) -> _Written:
+    """Do a write again while the database takes nothing, for a while: what is not written is not
+    known any more. It must be one transaction, and may happen to be done twice.
+
+    :param stop: when set, it is not waited any longer
+    :raises StoreError: the last one
+    """
+    deadline = time.monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            with database_errors():
+                return write()
+        except StoreError:
+            if time.monotonic() >= deadline or stop.wait(0.5):
+                raise
 
 
 def now() -> datetime:

@@ -19,12 +19,15 @@ from postroom_test_servers.postgres import Postgres, PostgresMissingError, runni
 
 
 class Databases:
-    """Makes databases; PostgreSQL is started when the first one is wanted."""
+    """Makes databases; PostgreSQL is started when the first one is wanted.
 
-    def __init__(self, folder: Path) -> None:
+    :param postgres: a server that runs already
+    """
+
+    def __init__(self, folder: Path, postgres: Postgres | None = None) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self._postgres: Postgres | None = None
+        self._postgres = postgres
         self._templates: dict[str, str] = {}
         self._numbers = itertools.count(1)
 
