@@ -98,6 +98,7 @@ def main() -> NoReturn:
         cli(prog_name="postroom")
     except SystemExit as end:
         _leave_threads_behind(end)
+        gc.freeze()  # Python would look through all of it once more, only to end
         raise
     sys.exit(0)
 
