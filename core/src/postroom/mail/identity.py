@@ -94,10 +94,9 @@ def fingerprint(raw: Source) -> str:
         text, files = _content(raw, head, body)
     except Exception:  # never raises: then the bytes themselves are the content
         return _VERSION + hashlib.sha256(b"raw\n" + _after_head(raw)).hexdigest()
-    digest = hashlib.sha256()
-    for item in (*_head_key(head), text, *sorted(files)):
-        digest.update(b"%d:" % len(item) + item)
-    return _VERSION + digest.hexdigest()
+    items = (*_head_key(head), text, *sorted(files))
+    told = b"".join([b"%d:%b" % (len(item), item) for item in items])
+    return _VERSION + hashlib.sha256(told).hexdigest()
 
 
 def weak_key(raw: Source) -> str:

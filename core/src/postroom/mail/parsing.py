@@ -189,11 +189,11 @@ class _Reading:
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         headers: list[tuple[str, str]] = []
-        for field in self.fields:
-            name, value = field
-            is_plain = value.isprintable() and value.isascii() and "=?" not in value
+        for name, value in self.fields:
+            on_one_line = value if "\t\t" in value else value.replace("\t", " ")  # where it folds
+            is_plain = on_one_line.isprintable() and value.isascii() and "=?" not in value
             if is_plain and len(value) < _LONGEST_VALUE:  # most are; what follows costs more
-                headers.append(field)
+                headers.append((name, on_one_line))
             else:
                 headers.append((name, self._shown(value)))
         return tuple(headers)
