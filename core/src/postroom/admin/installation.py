@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from urllib.parse import urlsplit
+
 from postroom import places, secrets
 from postroom.errors import SchemaError
 from postroom.mailboxes import segments
@@ -47,8 +50,6 @@ def initialise() -> list[str]:
 
 def where() -> list[str]:
     """Return what is used, a line each, without passwords."""
-    from urllib.parse import urlsplit
-
     url = urlsplit(places.database_url())
     if url.scheme == "sqlite":
         database = places.database_url()
@@ -58,6 +59,4 @@ def where() -> list[str]:
 
 
 def _key() -> str:
-    import os
-
     return "POSTROOM_KEY" if os.environ.get("POSTROOM_KEY") else str(places.key_file())

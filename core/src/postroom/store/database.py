@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import peewee
 from msgspec import json
 
+from postroom import clock
 from postroom.errors import (
     ConflictError,
     DatabaseAwayError,
@@ -237,9 +238,7 @@ def insist(write: Callable[[], _Written], stop: threading.Event) -> _Written:
 def now() -> datetime:
     """Return the database's time: the one clock that all runners share."""
     if is_sqlite():
-        from postroom.clock import now as local  # one host, one clock
-
-        return local()
+        return clock.now()  # one host, one clock
     row = database.execute_sql(
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     ).fetchone()
