@@ -84,7 +84,7 @@ def harness_table() -> Iterator[str]:
         harness.Harness,
         harness.ReceiverHarness,
         harness.SenderHarness,
-        credential_kit.CredentialHarness,
+        harness.CredentialHarness,
     ):
         whose = kind.__name__.removesuffix("Harness").lower() or "all"
         for name, value in vars(kind).items():

@@ -19,10 +19,11 @@ visibly.
 
 from __future__ import annotations
 
-from postroom.testing.credential import CredentialConformance, CredentialHarness
+from postroom.testing.credential import CredentialConformance
 from postroom.testing.harness import (
     NETWORK,
     Arrived,
+    CredentialHarness,
     Held,
     ReceiverHarness,
     SenderHarness,

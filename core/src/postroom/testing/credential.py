@@ -6,37 +6,30 @@ import dataclasses
 import json
 import logging
 import re
-from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from postroom import clock, plugins
+from postroom import plugins
 from postroom.admin.loading import HEAVY, imported_at_load
 from postroom.api import (
     AuthError,
-    CheckStep,
-    CredentialContext,
     CredentialKind,
     SettingsError,
-    SignIn,
     Token,
     TransientError,
 )
 from postroom.api.codes import CATALOGUE
-from postroom.api.settings import CredentialSettings
 from postroom.api.transport import API_VERSION
 from postroom.credentials import credentials, tokens
-from postroom.credentials.tls import shared_context
-from postroom.plugin_settings import secret_fields
 from postroom.store import database, models, schema
 from postroom.testing.cases_description import ModelCases
+from postroom.testing.credential_bench import NAME, CredentialBench, Lent
 from postroom.testing.expectations import (
-    Outcome,
     attempt,
     everything_said,
     expect,
@@ -44,140 +37,7 @@ from postroom.testing.expectations import (
     expect_no_secret,
     in_time,
 )
-from postroom.testing.harness import Harness
-
-if TYPE_CHECKING:
-    import ssl
-
-NAME = "kit"
-MAILBOX = "support@example.org"
-
-
-class CredentialHarness(Harness):
-    """Plays the issuer. `refuse_password` lets it refuse what stands in the settings."""
-
-    purpose: ClassVar[str] = "imap"
-    """What tokens are asked for; one of the kind's."""
-    mailbox: ClassVar[str] = MAILBOX
-    """The mailbox they are asked for."""
-
-    @abstractmethod
-    def takes(self, token: str) -> bool:
-        """Say whether a server takes an access token."""
-
-    @abstractmethod
-    def fetches(self) -> int:
-        """Return how many requests for a token the issuer has had."""
-
-    def issued(self) -> Collection[str]:
-        """Return every access and refresh token that the issuer gave out."""
-        return ()
-
-    def sign_in(self, sign_in: SignIn) -> None:  # noqa: ARG002 - optional
-        """Be the person who signs in. Needed where the settings want one."""
-        self.lacks("sign_in")
-
-
-class Lent(CredentialContext):
-    """What the core lends, without its database."""
-
-    def __init__(self, kind: CredentialKind, settings: Any) -> None:
-        self.name = NAME
-        self.logger = logging.getLogger(f"postroom.credential.{kind.name}")
-        self.state: str | None = None
-        self._kind, self._settings = kind, settings
-
-    def now(self) -> datetime:
-        """Return the time."""
-        return clock.now()
-
-    def tls(self, settings: CredentialSettings, *, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """Return a shared context."""
-        return shared_context(settings.ca_file, alpn=alpn)
-
-    def token(self, purpose: str, mailbox: str) -> Token:
-        """Fetch one, and keep the state as the core does: as text."""
-        token, state = self._kind.fetch(self._settings, purpose, self.state, self, mailbox=mailbox)
-        expect(
-            state is None or isinstance(state, str),
-            "fetch returns the new state as text, or None.",
-            because="the core seals it as it is.",
-            state=type(state),
-        )
-        self.state = state
-        return token
-
-
-class CredentialBench:
-    """Where the cases work: the kind, its settings, the issuer."""
-
-    def __init__(self, kind: CredentialKind, harness: CredentialHarness) -> None:
-        self.kind, self.harness = kind, harness
-        self.context = Lent(kind, self.settings())
-
-    def model(self) -> type[CredentialSettings]:
-        """Return the settings' model."""
-        return self.kind.settings()
-
-    def values(self) -> dict[str, Any]:
-        """Return the settings as they are written."""
-        return dict(self.harness.settings())
-
-    def settings(self, *, impatient: bool = False) -> Any:
-        """Return the settings."""
-        more = self.harness.impatient if impatient else {}
-        return self.model().model_validate({**self.values(), **more})
-
-    def secrets(self) -> list[str]:
-        """Return what may stand nowhere: secret settings, tokens."""
-        hidden = [
-            str(self.values()[one]) for one in secret_fields(self.model()) if one in self.values()
-        ]
-        return [*hidden, *self.harness.issued()]
-
-    def signed_in(self) -> None:
-        """See that a person has signed in, where one has to."""
-        settings = self.settings()
-        if self.kind.can_sign_in(settings) and self.context.state is None:
-            begun = self.kind.begin_sign_in(settings, self.context)
-            self.harness.sign_in(begun)
-            self.context.state = self.kind.finish_sign_in(
-                settings, begun, None, self.context, lambda: False
-            )
-
-    def fetch(self) -> Outcome[Token]:
-        """Fetch a token."""
-        return attempt(lambda: self.context.token(self.harness.purpose, self.harness.mailbox))
-
-    def good_token(self) -> Token:
-        """Fetch one that has to come."""
-        self.signed_in()
-        outcome = self.fetch()
-        expect(
-            isinstance(outcome.result, Token),
-            "fetch gives a token while the issuer is well.",
-            because="without one nothing is retrieved.",
-            error=outcome.error,
-        )
-        assert isinstance(outcome.result, Token)  # noqa: S101 - just seen
-        return outcome.result
-
-    def check(self) -> list[CheckStep]:
-        """Return the steps of the check."""
-        outcome = attempt(lambda: list(self._steps()))
-        expect(
-            outcome.error is None,
-            "check yields a failing step instead of raising.",
-            because="the steps before it tell what is in order.",
-            raised=outcome.error,
-        )
-        return outcome.result or []
-
-    def _steps(self) -> Iterator[CheckStep]:
-        purposes = [self.harness.purpose]
-        return self.kind.check(
-            self.settings(), self.context, purposes=purposes, mailbox=self.harness.mailbox
-        )
+from postroom.testing.harness import CredentialHarness
 
 
 class CredentialConformance(ModelCases):
@@ -261,18 +121,18 @@ class CredentialConformance(ModelCases):
     def test_tokens_are_shared_by_their_key(self, bench: CredentialBench) -> None:
         """`token_key`."""
         settings, purpose = bench.settings(), bench.harness.purpose
-        key = self.kind.token_key(settings, purpose, MAILBOX)
+        key = self.kind.token_key(settings, purpose, bench.harness.mailbox)
         expect(
             isinstance(key, str)
             and 0 < len(key) <= 500
-            and key == self.kind.token_key(bench.settings(), purpose, MAILBOX)
+            and key == self.kind.token_key(bench.settings(), purpose, bench.harness.mailbox)
             and bench.harness.fetches() == 0,
             "token_key is a text of 1 to 500 characters, the same for the same, without network.",
             because="the core finds the token by it that another mailbox has fetched.",
             key=key,
         )
         expect_error(
-            attempt(lambda: self.kind.token_key(settings, "juggling", MAILBOX)),
+            attempt(lambda: self.kind.token_key(settings, "juggling", bench.harness.mailbox)),
             SettingsError,
             when="token_key is asked for a purpose that the kind has nothing for",
             why="the administrator named this credential for a transport that it does not fit.",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 import pytest
 
-from postroom.api import Token
+from postroom.api import SignIn, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +228,28 @@ class SenderHarness(Harness):
         """Remove every trace of a message that was sent, as a person does who empties the folder
         for sent mail. Needed with `Capability.FIND_SENT`."""
         self.lacks("forget_sent")
+
+
+class CredentialHarness(Harness):
+    """Plays the issuer. `refuse_password` lets it refuse what stands in the settings."""
+
+    purpose: ClassVar[str] = "imap"
+    """What tokens are asked for; one of the kind's."""
+    mailbox: ClassVar[str] = "support@example.org"
+    """The mailbox they are asked for."""
+
+    @abstractmethod
+    def takes(self, token: str) -> bool:
+        """Say whether a server takes an access token."""
+
+    @abstractmethod
+    def fetches(self) -> int:
+        """Return how many requests for a token the issuer has had."""
+
+    def issued(self) -> Collection[str]:
+        """Return every access and refresh token that the issuer gave out."""
+        return ()
+
+    def sign_in(self, sign_in: SignIn) -> None:
+        """Be the person who signs in. Needed where the settings want one."""
+        self.lacks("sign_in")
