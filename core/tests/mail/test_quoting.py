@@ -253,6 +253,24 @@ def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "Outlook für iOS stürzt ab",
+        "Sent via registered mail on Monday",
+        "Sent via DHL with my old phone",
+        "Sent with the wrong mail address",
+        "Gesendet via E-Mail am Montag",
+        "Von meinem Nachbarn gesendet",
+        "Sent from Berlin",
+        "Sent from my desk, which is easier than my mobile phone.",
+        "From my iPhone I can not log in",
+    ],
+)
+def test_last_line_that_only_begins_like_a_mobile_programs_is_kept(line: str) -> None:
+    assert strip_quotes(f"Friday suits me.\n\n{line}\n") == f"Friday suits me.\n\n{line}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "Thanks On Wed, Mar 3, 2026 at 3:59 PM, help@desk.example wrote:",
         "Passt Am 03.03.26 um 09:15 schrieb Desk:",
     ],
@@ -342,6 +360,19 @@ def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
         "发自我的iPhone",
         "Отправлено с iPhone",
         "Sent from my iPhone, please excuse typos and brevity.",
+        "Sent from my Android device with K-9 Mail. Please excuse my brevity.",
+        "Diese Nachricht wurde von meinem Android-Gerät mit K-9 Mail gesendet.",
+        "Sent from my Verizon, Samsung Galaxy smartphone",
+        "(Sent from mobile device)",
+        "Holen Sie sich Outlook für Android<https://aka.ms/AAb9ysg>",
+        "Odesláno z iPhonu",
+        "Küldve az iPhone-omról",
+        "iPhone'umdan gönderildi",
+        "Надіслано з iPhone",
+        "Στάλθηκε από το iPhone μου",
+        "נשלח מה-iPhone שלי",
+        "Được gửi từ iPhone của tôi",
+        "從我的 iPhone 傳送",
     ],
 )
 @pytest.mark.parametrize("tail", ["", "\nOn 3 Mar 2026, Desk <h@desk.example> wrote:\n> When?\n"])

@@ -258,8 +258,8 @@ def _reads_like_a_person(text: str) -> bool:
 
 
 _FIRST_PERSON = re.compile(
-    r"(?<!afraid )\bI\b(?!['’]m (?:afraid|sorry))"
-    r"|\b(?:[Mm]y|mine|[Ii]ch|[Mm]eine?[mnrs]?|[Mm]on|[Mm]es|[Mm]ijn|[Mm]eu|[Mm]inha|мо[йяи])\b"
+    r"(?<!afraid )\bI\b(?![/.]|['’]m (?:afraid|sorry))"
+    r"|\b(?:[Mm]y|mine|[Ii]ch|[Mm]eine?[mnrs]?|mon|mes|[Mm]ijn|[Mm]eu|[Mm]inha|мо[йяи])\b"
 )
 _AN_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 _ID = re.compile(r"<([^<>\s]{1,2000}(?:\s[^<>]{0,200})?)>")

@@ -182,34 +182,62 @@ SUBJECT_LABELS = _table("""
 "No" is not among them: it heads a number in other languages."""
 
 _DEVICE = (
-    r"(?:i(?:phone|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
-    r"|windows|outlook|yahoo|gmail|aol\b|mail\b|proton|gmx|web\.de|mobil|handy|smartphone"
-    r"|téléphone|portable|móvil|celular|cellulare|telefo|telephone|tablet|phone|thunderbird|spark"
-    r"|airmail|bluemail|mac\b|macbook|apple|айфон|почты|смартфон)"
+    r"(?:i(?:phon|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
+    r"|pixel|oneplus|redmi|oppo\b|motorola|alcatel|windows|outlook|yahoo|gmail|aol\b|proton|tuta"
+    r"|gmx|web\.de|mobil|handy|smartphone|téléphone|portable|móvil|celular|cellulare|telefo"
+    r"|telephone|tablet|phone|puhelim|thunderbird|spark|airmail|bluemail|k-9|superhuman|xfinity"
+    r"|mac\b|macbook|apple\smail|айфон|почты|смартфон|小米|手机)"
 )
+_PLATFORM = r"(?:ios|android|windows)"
+_NAMES = (
+    r"(?-i:(?:(?:my|the|a|all|new|mobile|meine[mnr]?|de[mr]|mobilen|mon|ma|notre|la|mobile|mis?|el"
+    r"|mio|il|meu|o|mijn|de|mi[nt]|mitt|min|programu|aplikace|aplikácie|app|pe|od|mojega|l'application|mog|del)\s"
+    r"|[^a-z\s]\S*\s){0,6})\S{0,12}"
+)
+"""What may stand before the name of a device: other names and little words, no sentence."""
 _MOBILE_LINES = (
-    rf"(?:sent|composed|written) (?:from|via|with|using)\b.{{0,30}}{_DEVICE}",
-    r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell)\b",
-    rf"(?:von mein|gesendet (?:von|mit|via)\b).{{0,30}}{_DEVICE}",
-    r"von meinem .{0,30}gesendet",
-    rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via)\b.{{0,20}}{_DEVICE}",
-    rf"enviad[oa] (?:desde|do|de|con|com|via|pelo)\b.{{0,20}}{_DEVICE}",
-    rf"(?:inviato|spedito) (?:da|dal|con)\b.{{0,20}}{_DEVICE}",
-    rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via)\b.{{0,20}}{_DEVICE}",
-    rf"(?:skickat|skickad) från\b.{{0,20}}{_DEVICE}",
-    rf"sendt (?:fra|med)\b.{{0,20}}{_DEVICE}",
-    rf"(?:lähetetty|wysłan[eo] ze?|odesláno ze?|odoslané z|отправлено [си]з?)\b.{{0,25}}{_DEVICE}",
-    rf"{_DEVICE}\S{{0,4}} ?(?:から送信|より送信|에서 보냄|ile gönderildi)",
-    r"发自我的|從我的.{0,20}傳送|나의 .{0,20}에서 보냄",
-    r"(?:get|télécharger|obtener|obter(?: o)?|download|scarica|hämta|hent|pobierz|baixar(?: o)?"
-    r"|obtenez|ottieni|skaffa|få) outlook (?:for|pour|para|voor|per|för|til|dla) (?:ios|android)",
-    r"outlook für (?:ios|android)",
+    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy",
+    r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell|mi\b)",
+    rf"sent from (?:mailbox|mail for {_PLATFORM})|from my {_DEVICE}",
+    rf"gesendet (?:von|mit|via) {_NAMES}{_DEVICE}|gesendet von mail für windows",
+    rf"von mein(?:em|er)(?:/meiner)? {_NAMES}{_DEVICE}.{{0,25}} ?gesendet",
+    rf"von {_DEVICE}.{{0,20}} gesendet",
+    rf"diese (?:nachricht|e-?mail) wurde von {_NAMES}{_DEVICE}.{{0,40}} gesendet",
+    rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via) {_NAMES}{_DEVICE}",
+    r"envoyé (?:de|depuis|à partir de) courrier pour windows|provenance ?: (?:courrier|mail) pour",
+    rf"(?:enviad[oa]|enviat) (?:desde|des|do|de|con|com|via|pelo) {_NAMES}{_DEVICE}",
+    rf"(?:inviato|spedito) (?:da|dal|con) {_NAMES}{_DEVICE}",
+    rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via) {_NAMES}{_DEVICE}",
+    rf"(?:skickat|skickad) från {_NAMES}{_DEVICE}",
+    rf"sendt (?:fra|med) {_NAMES}{_DEVICE}",
+    r"(?:lähetetty|wysłan[eo] ze?|odesláno ze?|odoslané zo?|отправлено [си]з?|надіслано з"
+    rf"|изпратено от|poslano [sz]|στάλθηκε από|trimis de pe|küldve az?) {_NAMES}{_DEVICE}",
+    rf"(?:נשלח מ|أ[ُ]?رسلت من|được gửi từ|dikirim dari|ส่งจาก).{{0,12}}{_DEVICE}",
+    rf"(?:yahoo!メール for )?{_DEVICE}\S{{0,4}} ?(?:から送信|より送信|에서 보냄|ile gönderildi)",
+    rf"{_DEVICE}\S{{0,8}} gönderildi",
+    r"[发發]自我的|[从從]我的.{0,20}(?:發送|发送|傳送)",
+    r"나의 .{0,20}에서 보냄|발신: ?(?:samsung|iphone)",
+    r"(?:get|télécharge[rz]|obtenir|obtener|obter(?: o)?|download|descargar|scarica|hämta|hent"
+    r"|pobierz(?: aplikację)?|baixar(?: o)?|obtenez|ottieni|skaffa|få|hanki|získat|holen sie sich"
+    rf"|hol dir|获取|取得) outlook (?:(?:for|für|pour|para|per|voor|för|til|dla|pro)\b.{{0,10}} )?"
+    rf"{_PLATFORM}",
+    rf"outlook (?:für|voor) {_PLATFORM} (?:herunterladen|downloaden)",
+    rf"outlook for {_PLATFORM} を入手",
+    rf"{_PLATFORM} için outlook uygulamasını edinin",
 )
 MOBILE = re.compile(
-    r"[\s_*-]*(?:" + "|".join(_MOBILE_LINES) + r")(?P<rest>.{0,80})$",
+    r"[\s_*(<«-]*(?:" + "|".join(_MOBILE_LINES) + r")(?P<rest>.{0,80})$",
     re.IGNORECASE,
 )
 """The line a mobile mail program adds on its own; always the whole line, always the last one."""
+
+MOBILE_REST = _table("""
+    for|on|from|with|via|using|app|apps|device|phone|mobile|mobil|tablet|smartphone|network|wireless
+    secure|email|e-mail|mail|client|edition|the|my|für|auf|mit|von|der|gesendet|pour|sur|avec|para
+    en|con|desde|per|con|voor|op|met|för|på|til|dla|systemu|pro|de|und|and|pc|sur|meu|mea|μου|của|tôi
+    saya|на|для|мобильных
+""")
+"""Words that may follow in it, besides names; in lower case."""
 
 EXCUSE = re.compile(r"excuse|typo|brevity|spelling|autocorrect|tippfehler|kürze", re.IGNORECASE)
 """What people have their mobile add to that line."""

@@ -30,6 +30,7 @@ from postroom.mail.quote_marks import (
     INVISIBLE,
     LATE_OPENER,
     MOBILE,
+    MOBILE_REST,
     OPENER,
     ORIGINAL_MESSAGE,
     PERSONAL,
@@ -502,7 +503,7 @@ def _is_mobile_line(lines: Sequence[str], index: int) -> bool:
     if index < 1 or len(lines[index]) > 160:
         return False
     line, above = lines[index].strip(), lines[index - 1].strip()
-    found = MOBILE.match(line) if len(line.split()) < 10 else None
+    found = MOBILE.match(line) if len(line.split()) < 15 else None
     if found is None or _goes_on(found["rest"]):
         return False
     return not above or (line[0].isupper() and above[-1] in ".!?")
@@ -512,7 +513,8 @@ def _goes_on(rest: str) -> bool:
     """Does more than the name of a device or program follow: "… because my computer is broken"?"""
     if EXCUSE.search(rest):
         return False
-    words = re.sub(r"^\w+", "", rest).split()
-    if sum(word.islower() for word in words) > 2:
+    rest = re.sub(r"^\S+|<\S+>|https?:\S+", "", rest)
+    if re.search(r"[.,;:!?–-]\s+\w", rest):
         return True
-    return re.search(r"[.,;:!?–-]\s+\w", rest) is not None
+    words = (word.strip(".,!()<>»") for word in rest.split())
+    return any(word.islower() and word.isalpha() and word not in MOBILE_REST for word in words)
