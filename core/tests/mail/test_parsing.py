@@ -51,6 +51,24 @@ def test_blank_plain_text_gives_way_to_the_page() -> None:
     assert parse(HEAD + multi("alternative", blank, PAGE)).text == "hi"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"To view the message, please use an HTML compatible email viewer!",
+        b"Your e-mail client does not support HTML.",
+        b"This message is in HTML format; use another program.",
+        b"Ihr Programm kann kein HTML anzeigen. Dies ist eine HTML-E-Mail.",
+    ],
+)
+def test_excuse_for_plain_text_gives_way_to_the_page(text: bytes) -> None:
+    excuse = b"Content-Type: text/plain\r\n\r\n" + text + b"\r\n"
+    nothing = b"Content-Type: text/html\r\n\r\n<p></p>\r\n"
+
+    assert parse(HEAD + multi("alternative", excuse, PAGE)).text == "hi"
+    assert parse(HEAD + multi("alternative", excuse, nothing)).text == text.decode()
+    assert parse(HEAD + multi("mixed", excuse)).text.strip() == text.decode()
+
+
 def test_text_on_both_sides_of_a_file_is_joined() -> None:
     message = parse(HEAD + multi("mixed", TEXT, IMAGE, TEXT.replace(b"hello", b"more")))
 

@@ -32,6 +32,13 @@ _TEXT_TYPES = ("text/plain", "text/html")
 _CID = re.compile(r"cid:([^\"'\s<>)\\]{1,300})", re.IGNORECASE)
 _META = re.compile(rb"<meta[^<>]{1,300}?charset\s*=\s*[\"']?([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<param>[^<]{0,500}</param>|</?[A-Za-z-]{1,60}>", re.IGNORECASE)
+_LONGEST_EXCUSE = 250
+_EXCUSE = re.compile(
+    r"\bhtml\b.{0,60}\b(?:e-?mail|mail|viewer|client|program\w*|reader|message|format|version|support)"
+    r"|(?:view|read|display|see|support|anzeigen|darstell\w+|afficher|lire|ver|leer|visualizz\w+)"
+    r".{0,80}\bhtml\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _VISIBLE = re.compile(r"[^\s\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 
 
@@ -247,6 +254,11 @@ def _may_be_body(part: Part) -> bool:
     )
 
 
+def _excuses(text: str) -> bool:
+    """Is it "please use a viewer for HTML", which programs send instead of a plain alternative?"""
+    return len(text) < _LONGEST_EXCUSE and _EXCUSE.search(text) is not None
+
+
 def _is_visible(text: str) -> bool:
     return _VISIBLE.search(text) is not None
 
@@ -268,10 +280,10 @@ def _joined(pieces: list[_Piece]) -> tuple[str, str | None]:
     pages: list[str] = []
     for piece in pieces:
         text = piece.plain
-        if (text is None or not _is_visible(text)) and piece.html is not None:
+        if piece.html is not None and (text is None or not _is_visible(text) or _excuses(text)):
             from postroom.mail.html import to_text  # nh3 is only loaded where there is HTML
 
-            text = to_text(piece.html)
+            text = to_text(piece.html) or (text or "").strip()
         texts.append(text or "")
         if has_html:
             if piece.html is not None:
