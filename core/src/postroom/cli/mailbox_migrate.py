@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -13,7 +12,7 @@ from postroom.admin.changeover import Report, Target, former
 from postroom.admin.changeover import migrate as change_over
 from postroom.cli.arguments import address_argument
 from postroom.cli.mailbox_sides import take_options
-from postroom.cli.output import json_option, print_json, say
+from postroom.cli.output import json_option, print_json, running_line, say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import setting_options
 from postroom.mailboxes import mailboxes
@@ -116,13 +115,11 @@ def _tell(report: Report) -> None:
 def _progress() -> Iterator[Callable[[int], None]]:
     """Count on a terminal; the total is not known before the server was listed."""
     count = 0
+    with running_line() as write:
 
-    def passed(more: int) -> None:
-        nonlocal count
-        count += more
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{count} messages read", nl=False, err=True)
+        def passed(more: int) -> None:
+            nonlocal count
+            count += more
+            write(f"{count} messages read")
 
-    yield passed
-    if count and sys.stderr.isatty():
-        click.echo("", err=True)
+        yield passed

@@ -7,7 +7,8 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -51,6 +52,26 @@ def say_trouble(place: str, sentence: str, next_step: str) -> None:
 def warn(line: str) -> None:
     """Tell what a person should know, on standard error."""
     click.echo(f"Warning: {clean(line)}", err=True)
+
+
+@contextmanager
+def running_line(*, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Lend what writes over one line on standard error, where that is a terminal."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    last = ""
+
+    def write(line: str) -> None:
+        nonlocal last
+        last = line
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+    try:
+        yield write
+    finally:
+        if last:
+            click.echo("", err=True)
 
 
 def print_json(document: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, say
+from postroom.cli.output import json_option, print_json, running_line, say
 from postroom.cli.session import open_store
 
 _LEVELS = ["debug", "info", "warning", "error"]
@@ -141,16 +141,11 @@ def _stop_on_signals(runner: Any) -> None:
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Any]:
     """Count messages on a terminal; the total is not known before the server was listed."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda _address, _count: None
-        return
     counts: dict[str, int] = {}
+    with running_line(shown=shown) as write:
 
-    def show(address: str, count: int) -> None:
-        counts[address] = counts.get(address, 0) + count
-        line = f"{sum(counts.values())} messages from {len(counts)} mailboxes"
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        def show(address: str, count: int) -> None:
+            counts[address] = counts.get(address, 0) + count
+            write(f"{sum(counts.values())} messages from {len(counts)} mailboxes")
 
-    yield show
-    if counts:
-        click.echo("", err=True)
+        yield show

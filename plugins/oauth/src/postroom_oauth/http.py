@@ -140,7 +140,7 @@ def _document(response: requests.Response, where: str) -> Mapping[str, Any]:
         document = json.loads(response.content)
     except ValueError:
         document = None
-    if response.status_code < 300 <= 600 and isinstance(document, dict):
+    if response.status_code < 300 and isinstance(document, dict):
         return document
     if response.status_code >= 400 and isinstance(document, dict) and "error" in document:
         return document
