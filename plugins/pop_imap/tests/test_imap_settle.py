@@ -54,7 +54,7 @@ def test_seen_sets_the_flag_on_those_only(server, open_imap):
     assert [r"\Seen" in one for one in flags] == [False, True, True]
 
 
-def test_move_makes_the_folder_and_moves(server, open_imap):
+def test_move_makes_the_folder_and_moves(server, dovecot, open_imap):
     account = server.new_user()
     account.append(mail(1), mail(2))
     receiver = open_imap(account)
@@ -62,7 +62,9 @@ def test_move_makes_the_folder_and_moves(server, open_imap):
 
     outcomes = list(receiver.settle(refs[:1], MOVE))
 
-    assert outcomes == [Settled(refs[0])]
+    stays = refs[0] in listed(receiver)  # marked as deleted, where it cannot be expunged alone
+    assert stays == (server is not dovecot)
+    assert outcomes == [Settled(refs[0], refs[0] if stays else None)]
     assert subjects(account, "Archive") == [mail(1)]
 
 
@@ -96,9 +98,11 @@ def test_without_uidplus_nothing_is_expunged(plain_dovecot, open_imap, dispositi
     account.append(mail(2), flags=["Deleted"])
     receiver = open_imap(account)
 
-    outcomes = list(receiver.settle(listed(receiver)[:1], disposition))
+    ref = listed(receiver)[0]
 
-    assert [type(one) for one in outcomes] == [Settled]
+    outcomes = list(receiver.settle([ref], disposition))
+
+    assert outcomes == [Settled(ref, ref)]
     assert [r"\Deleted" in message.flags for message in account.messages()] == [True, True]
     assert subjects(account, "Archive") == ([mail(1)] if disposition is MOVE else [])
 
@@ -122,7 +126,9 @@ def test_move_into_the_same_folder_does_nothing(server, open_imap):
     receiver = open_imap(account)
     refs = listed(receiver)
 
-    assert list(receiver.settle(refs, Disposition("move", "inbox"))) == [Settled(refs[0])]
+    outcomes = list(receiver.settle(refs, Disposition("move", "inbox")))
+
+    assert outcomes == [Settled(refs[0], refs[0])]
     assert listed(receiver) == refs
 
 
@@ -276,6 +282,32 @@ def test_folder_is_made_inside_the_accounts_namespace(authority, open_imap):
             assert list(receiver.settle([ref], MOVE)) == [Settled(ref)]
 
         assert subjects(account, "INBOX.Archive") == [mail(1), mail(2)]
+        receiver.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "made"),
+    [
+        ("INBOX.Done", "INBOX.Done"),
+        ("INBOX/Done", "INBOX.Done"),
+        ("Öl.Done", "Öl.Done"),
+        ("Öl/Done", "Öl.Done"),
+        ("Other/Done", "INBOX.Other.Done"),
+    ],
+)
+def test_folder_that_begins_with_a_namespace_is_made_there(authority, open_imap, target, made):
+    extra = (
+        "namespace inbox {\n  inbox = yes\n  prefix = INBOX.\n  separator = .\n}\n"
+        "namespace oil {\n  prefix = Öl.\n  separator = .\n  location = maildir:~/oil\n}"
+    )
+    with running_dovecot(authority.issue("localhost", "127.0.0.1"), extra=extra) as server:
+        account = server.new_user()
+        account.append(mail(1))
+        receiver = open_imap(account)
+
+        list(receiver.settle(listed(receiver), Disposition("move", target)))
+
+        assert subjects(account, made) == [mail(1)]
         receiver.close()
 
 

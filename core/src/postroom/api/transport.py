@@ -225,8 +225,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The server confirmed the disposition. `new_ref`: the message's ref in its new place, if any
-    is known and the message is still in a watched folder."""
+    """The server confirmed the disposition. `new_ref`: the message's ref from now on, if that is
+    known and the message is still listed: in another watched folder, or, under the same ref, where
+    it was (on an IMAP server that cannot expunge it alone, say)."""
 
     ref: str
     new_ref: str | None = None

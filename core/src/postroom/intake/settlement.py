@@ -79,9 +79,10 @@ class Settlement:
         self, settled: list[Settled], due: dict[str, int], disposition: Disposition
     ) -> None:
         """Note what the server confirmed, and empty the list."""
+        known = [one for one in settled if one.ref in due]
         with transaction():
             self._lease.hold()
-            self._write_settled(settled, due, disposition)
+            self._write_settled(known, due, disposition)
         self.settled += len(settled)
         settled.clear()
 
@@ -98,14 +99,17 @@ class Settlement:
         self, settled: list[Settled], due: dict[str, int], disposition: Disposition
     ) -> None:
         instant = now()
-        ids = [due[one.ref] for one in settled if one.ref in due]
-        gone = instant if disposition.action in ("move", "delete") else None
-        for i in range(0, len(ids), 500):
-            Receipt.update(settle=False, settled_at=instant, gone_at=gone).where(
-                Receipt.id.in_(ids[i : i + 500])
-            ).execute()
+        removes = disposition.action in ("move", "delete")
+        here = {one.ref for one in settled if not removes or one.new_ref == one.ref}
+        staying = [due[ref] for ref in here]
+        leaving = [due[one.ref] for one in settled if one.ref not in here]
+        for ids, gone_at in ((staying, None), (leaving, instant)):
+            for i in range(0, len(ids), 500):
+                Receipt.update(settle=False, settled_at=instant, gone_at=gone_at).where(
+                    Receipt.id.in_(ids[i : i + 500])
+                ).execute()
         for one in settled:
-            if one.new_ref is not None and one.ref in due:
+            if one.new_ref not in (None, one.ref):
                 self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)
 
     def _follow(self, receipt: Receipt, new_ref: str) -> None:

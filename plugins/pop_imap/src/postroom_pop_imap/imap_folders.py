@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -54,6 +54,10 @@ class Folder:
     def keeps_keywords(self) -> bool:
         """Tell whether keywords of our own can be set."""
         return self.flags is not None and "\\*" in self.flags
+
+    def refs(self, uids: Iterable[int]) -> dict[int, str]:
+        """Return the refs of messages in it, by UID."""
+        return {uid: make_ref(self.name, self.validity, uid) for uid in uids}
 
 
 def list_folders(wire: Wire) -> dict[str, str]:
@@ -185,6 +189,13 @@ def describe_messages(
             int(size[1]) if size else None,
         )
     return ((uid, known[uid]) for uid in uids if uid in known)
+
+
+def present(wire: Wire, folder: Folder, uids: Iterable[int]) -> set[int]:
+    """Return which of the messages are still there."""
+    doing = f"list the folder {folder.name}"
+    answers = wire.must(b"UID FETCH %s (UID)" % uid_set(uids), doing)
+    return {uid for answer in answers if (uid := parse_uid(answer)) is not None}
 
 
 def parse_uid(answer: Answer) -> int | None:

@@ -16,6 +16,7 @@ from postroom_pop_imap.imap_folders import (
     find_folder,
     list_folders,
     parse_uid,
+    present,
     spelled_on_server,
 )
 from postroom_pop_imap.imap_names import (
@@ -29,7 +30,8 @@ from postroom_pop_imap.imap_names import (
 from postroom_pop_imap.imap_wire import Wire, code_argument
 
 KEYWORD: Final = "$PostroomMoving"
-_NAMESPACE = re.compile(rb'NAMESPACE \(\("([^"\\]*)" ', re.I)
+_PERSONAL = re.compile(rb"NAMESPACE \(\(", re.I)
+_PREFIX = re.compile(rb'\("([^"\\]*)" (?:NIL|"(?:[^"\\]|\\.)*")', re.I)
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[!#-\[\]-~]{1,900}>)\s*$", re.I | re.M)
 
 
@@ -43,14 +45,14 @@ class Mover:
         self._doing = f"move messages to the folder {target}"
 
     def move(self, uids: Sequence[int]) -> dict[int, str]:
-        """Move, and return the new refs of those whose place is known and watched.
+        """Move, and return the refs from now on of those that are still listed, where known.
 
         :raises Refused: the server would not; any of them may have been moved
         """
         if "/" in self._target and not self._is_ready:
             self._prepare_target()
         if same_folder(self._target, self._source.name):
-            return {}
+            return self._source.refs(uids)
         try:
             return self._move(uids)
         except Refused as refused:
@@ -99,8 +101,7 @@ class Mover:
                     self._doing,
                 )
             texts = self._transfer(b"COPY", fresh)
-        remove(self._wire, self._doing, uids)
-        return self._new_refs(texts)
+        return remove(self._wire, self._source, self._doing, uids) or self._new_refs(texts)
 
     def _perhaps_copied(self, uids: Sequence[int]) -> list[int]:
         """Return which messages an earlier try may have copied: those with the keyword."""
@@ -177,22 +178,26 @@ class Mover:
         spelled = spelled_on_server(self._target, folders)
         if spelled is None:
             delimiter = next((one for one in folders.values() if one), "/")
-            inside = self._personal_prefix() + self._target.replace("/", delimiter)
+            inside = self._in_a_namespace(self._target.replace("/", delimiter))
             spelled = spelled_on_server(inside, folders)
             if spelled is None:
                 self._create(inside)
                 spelled = inside
         self._target, self._is_ready = spelled, True
 
-    def _personal_prefix(self) -> str:
-        """Return what every folder of ours begins with, ``INBOX.`` on Courier (RFC 2342)."""
+    def _in_a_namespace(self, name: str) -> str:
+        """Return the name with what folders of ours begin with, ``INBOX.`` on Courier (RFC 2342),
+        unless it begins with what those of some namespace do."""
         if not self._wire.has("NAMESPACE"):
-            return ""
+            return name
+        prefixes: list[str] = []
         with contextlib.suppress(Refused):
             for answer in self._wire.ask(b"NAMESPACE", self._doing):
-                if match := _NAMESPACE.match(answer.text):
-                    return decode_folder(match[1])
-        return ""
+                if _PERSONAL.match(answer.text):
+                    prefixes = [decode_folder(one) for one in _PREFIX.findall(answer.text)]
+        if not prefixes or any(name.startswith(one) for one in prefixes):
+            return name
+        return min(prefixes, key=lambda one: not one.upper().startswith("INBOX")) + name
 
     def _create(self, name: str) -> None:
         doing = f"make the folder {name}"
@@ -208,9 +213,14 @@ class Mover:
             self._wire.ask(b"SUBSCRIBE " + encode_folder(name), doing)
 
 
-def remove(wire: Wire, doing: str, uids: Sequence[int]) -> None:
-    """Mark as deleted, and expunge where just these can be expunged (UIDPLUS)."""
+def remove(wire: Wire, folder: Folder, doing: str, uids: Sequence[int]) -> dict[int, str]:
+    """Mark as deleted, and expunge where just these can be expunged (UIDPLUS).
+
+    :returns: the refs of those that stay, marked
+    """
     chosen = uid_set(uids)
     wire.ask(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % chosen, doing)
     if wire.has("UIDPLUS") or wire.has("IMAP4REV2"):
         wire.ask(b"UID EXPUNGE %s" % chosen, doing)
+        return {}
+    return folder.refs(present(wire, folder, uids))

@@ -14,7 +14,7 @@ Never lost, never doubled, never another's message touched:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from postroom.api import (
@@ -30,7 +30,7 @@ from postroom_pop_imap.errors import Refused, explain_code
 from postroom_pop_imap.imap_folders import (
     Folder,
     find_folder,
-    parse_uid,
+    present,
 )
 from postroom_pop_imap.imap_move import Mover, remove
 from postroom_pop_imap.imap_names import Place, make_ref, parse_ref, uid_set
@@ -95,7 +95,8 @@ class Settlement:
                 yield from self._settle_chunk(wire, folder, work, uids[start : start + CHUNK])
 
     def _work(self, wire: Wire, folder: Folder) -> Callable[[Sequence[int]], dict[int, str]]:
-        """Return what applies the disposition to some UIDs, and answers with the new refs."""
+        """Return what applies the disposition to some UIDs, and answers with the refs from now on
+        of those that are still listed."""
         needed = "\\Seen" if self._disposition.action == "seen" else "\\Deleted"
         if folder.read_only or not folder.keeps(needed):
             where = f"{wire.line.where}: the folder {folder.name}"
@@ -140,12 +141,4 @@ def _mark(wire: Wire, folder: Folder, action: str, uids: Sequence[int]) -> dict[
     if action == "seen":
         wire.ask(b"UID STORE %s +FLAGS.SILENT (\\Seen)" % uid_set(uids), doing)
         return {}
-    remove(wire, doing, uids)
-    return {}
-
-
-def present(wire: Wire, folder: Folder, uids: Iterable[int]) -> set[int]:
-    """Return which of the messages are still there."""
-    doing = f"list the folder {folder.name}"
-    answers = wire.must(b"UID FETCH %s (UID)" % uid_set(uids), doing)
-    return {uid for answer in answers if (uid := parse_uid(answer)) is not None}
+    return remove(wire, folder, doing, uids)
