@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,12 +22,11 @@ from postroom.api.context import Token
 from postroom.api.credential import CredentialContext, CredentialKind
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.credentials import credentials, token_memory
-from postroom.credentials.credential_users import wake_sides
 from postroom.credentials.tls import shared_context
+from postroom.credentials.token_turns import REFUSED_EVERY, Turn, claim, row_of
 from postroom.errors import NotFoundError
-from postroom.leases.leases import is_dead, new_owner
 from postroom.plugins import load as load_plugins
-from postroom.store.database import connection, now, transaction
+from postroom.store.database import connection, now
 from postroom.store.fields import to_micros
 from postroom.store.models import Credential, CredentialToken
 
@@ -39,16 +37,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LEASE: Final = timedelta(minutes=2)
 PATIENCE_SECONDS: Final = 90.0
 """Less than a session may be still before it counts as hanging."""
-AUTH_PAUSE: Final = timedelta(minutes=5)
-"""After a refusal the issuer is asked that seldom, for all mailboxes together."""
 MARGIN: Final = timedelta(minutes=5)
 """A token is renewed that long before it ends, or in the last fifth of its life."""
-REFUSED_EVERY: Final = timedelta(seconds=10)
 REFUSED_AT_ONCE: Final = 10
-"""Tokens that servers refuse are replaced that often: so many at once, then one in that time."""
+"""So many tokens that servers refuse are replaced at once, then one every `REFUSED_EVERY`."""
 _ERRORS: Final[dict[str, type[TransportError]]] = {
     "auth": AuthError,
     "settings": SettingsError,
@@ -105,15 +99,6 @@ class KindContext(CredentialContext):
         return new_token(self.name, purpose, mailbox)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """The right to fetch, and the credential as it is now."""
-
-    credential: Credential
-    generation: int
-    owner: str
-
-
 class _Search:
     """One look for a token, up to its fetch."""
 
@@ -155,7 +140,7 @@ class _Search:
         """
         kind = credentials.kind_of(credential, load_plugins())
         key = kind.token_key(credentials.load(credential, kind), self._purpose, self._mailbox)
-        row = _row(credential, key)
+        row = row_of(credential, key)
         instant = now()
         if row is not None and self._may_use(row, instant):
             found = _opened(row)
@@ -201,17 +186,17 @@ class _Search:
 
     def _take_turn(self, credential: Credential) -> Token | None:
         """Fetch, if nobody else does; None: look again."""
-        turn = _claim(credential)
+        turn = claim(credential)
         if turn is None:
             return None
         try:
             return self._fetch(turn)
         finally:
-            _release(turn)
+            turn.release()
 
     # ------------------------------------------------------------------------ fetching
 
-    def _fetch(self, turn: _Turn) -> Token | None:
+    def _fetch(self, turn: Turn) -> Token | None:
         credential = turn.credential
         found = self._ready(credential)  # what came between the look and the claim
         if found is not None:
@@ -222,14 +207,16 @@ class _Search:
         try:
             fetched, state = self._ask(kind, settings, credential)
         except TransportError as error:
-            _note_failure(turn, key, error)
+            turn.note_failure(key, error)
             still_good = self._still_good(credential, key)
             if still_good is not None and isinstance(error, TransientError):
                 logger.warning("%s %s", credential.name, error.sentence)
                 return still_good
             raise
         refresh_at = _refresh_at(fetched.expires_at, clock.now())
-        if not _note_success(turn, key, fetched, state, refresh_at, bool(self._rejected)):
+        if not turn.note_success(
+            key, fetched, state, refresh_at, replaces_refused=bool(self._rejected)
+        ):
             return None
         self._remember(fetched, refresh_at)
         return fetched
@@ -249,7 +236,7 @@ class _Search:
 
     def _still_good(self, credential: Credential, key: str) -> Token | None:
         """Return a token that ends soon, but not yet."""
-        row = _row(credential, key)
+        row = row_of(credential, key)
         if row is None or self._insists or (row.expires_at and row.expires_at <= now()):
             return None
         found = _opened(row)
@@ -270,13 +257,6 @@ def _find(name: str) -> Credential:
         return credentials.find(name)
     except NotFoundError as error:
         raise SettingsError(codes.CREDENTIAL_UNKNOWN, error.sentence) from None
-
-
-def _row(credential: Credential, key: str) -> CredentialToken | None:
-    row: CredentialToken | None = CredentialToken.get_or_none(
-        (CredentialToken.credential == credential.id) & (CredentialToken.key == key)
-    )
-    return row
 
 
 def _opened(row: CredentialToken) -> Token:
@@ -335,140 +315,3 @@ def _refuse_if_too_many(row: CredentialToken, instant: datetime, name: str) -> N
             f'The server refuses the tokens of "{name}", also those issued just now.',
             next_step=codes.TOKEN_REFUSED.next_step.replace("NAME", name),
         )
-
-
-# ---------------------------------------------------------------------------- the lease
-
-
-def _claim(credential: Credential) -> _Turn | None:
-    """Take the right to fetch, if it is free; by the generation, so that one wins."""
-    seen = Credential.get_or_none(Credential.id == credential.id)
-    if seen is None:
-        return None
-    instant = now()
-    busy = seen.leased_until is not None and seen.leased_until > instant
-    if busy and not is_dead(seen.lease_owner or ""):
-        return None
-    owner = new_owner()
-    with transaction():
-        taken = (
-            Credential.update(
-                generation=seen.generation + 1, lease_owner=owner, leased_until=instant + LEASE
-            )
-            .where((Credential.id == seen.id) & (Credential.generation == seen.generation))
-            .execute()
-        )
-    if not taken:
-        return None
-    return _Turn(Credential.get_by_id(seen.id), seen.generation + 1, owner)
-
-
-def _mine(turn: _Turn) -> Any:
-    return (Credential.id == turn.credential.id) & (Credential.generation == turn.generation)
-
-
-def _release(turn: _Turn) -> None:
-    Credential.update(lease_owner=None, leased_until=None).where(_mine(turn)).execute()
-
-
-def _note_failure(turn: _Turn, key: str, error: TransportError) -> None:
-    instant = now()
-    next_try_at = None
-    kind = "transient"
-    if isinstance(error, AuthError) and error.only_this_token:
-        refused = _refused_but(turn.credential, key, instant)
-        refused[key] = {
-            "at": to_micros(instant),
-            "until": to_micros(instant + AUTH_PAUSE),
-            "code": error.code.name,
-            "sentence": error.sentence,
-            "next_step": error.next_step,
-        }
-        Credential.update(refused_keys=refused).where(_mine(turn)).execute()
-        return
-    if isinstance(error, AuthError):
-        kind, next_try_at = "auth", instant + AUTH_PAUSE
-    elif isinstance(error, SettingsError):
-        kind = "settings"
-    elif isinstance(error, TransientError) and error.retry_after:
-        next_try_at = instant + timedelta(seconds=error.retry_after)
-    Credential.update(
-        failed_at=instant,
-        next_try_at=next_try_at,
-        error_kind=kind,
-        code=error.code.name,
-        sentence=error.sentence,
-        next_step=error.next_step,
-    ).where(_mine(turn)).execute()
-
-
-def _refused_but(credential: Credential, key: str, instant: datetime) -> dict[str, Any]:
-    """Return what else is refused, less what is over."""
-    limit = to_micros(instant)
-    return {
-        one: told
-        for one, told in credential.refused_keys.items()
-        if one != key and told["until"] > limit
-    }
-
-
-def _note_success(
-    turn: _Turn,
-    key: str,
-    fetched: Token,
-    state: str | None,
-    refresh_at: datetime | None,
-    replaces_refused: bool,
-) -> bool:
-    """Seal state and token; False if the lease was lost, and nothing was written."""
-    credential, instant = turn.credential, now()
-    sealed_state = secrets.seal(state.encode()) if state is not None else None
-    sealed = secrets.seal(fetched.value.encode())
-    with transaction():
-        held = (
-            Credential.update(
-                state=sealed_state,
-                last_success_at=instant,
-                refused_keys=_refused_but(credential, key, instant),
-                **credentials.AS_NEW,
-            )
-            .where(_mine(turn))
-            .execute()
-        )
-        if not held:
-            return False
-        renewal = {
-            "sealed": sealed,
-            "fetched_at": instant,
-            "refresh_at": refresh_at,
-            "expires_at": fetched.expires_at,
-        }
-        _put_token(credential, key, renewal, instant if replaces_refused else None)
-        _sweep(credential, instant)
-        if credential.error_kind in ("auth", "settings") or key in credential.refused_keys:
-            wake_sides(credential)
-    return True
-
-
-def _put_token(
-    credential: Credential, key: str, renewal: dict[str, Any], refused_at: datetime | None
-) -> None:
-    """Write a token over the one that is there.
-
-    :param refused_at: when that was refused by a server: how often that may be is bounded
-    """
-    row = _row(credential, key)
-    if row is None:
-        CredentialToken.create(credential=credential.id, key=key, **renewal)
-        return
-    if refused_at is not None:
-        renewal["refused_until"] = max(row.refused_until or refused_at, refused_at) + REFUSED_EVERY
-    CredentialToken.update(renewal).where(CredentialToken.id == row.id).execute()
-
-
-def _sweep(credential: Credential, instant: datetime) -> None:
-    """Delete what nobody renewed for a day: tokens of mailboxes that are no more."""
-    CredentialToken.delete().where(
-        (CredentialToken.credential == credential.id)
-        & (CredentialToken.expires_at < instant - timedelta(days=1))
-    ).execute()

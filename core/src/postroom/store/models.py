@@ -265,7 +265,7 @@ class CredentialToken(Table):
     """From when on a new one is fetched."""
     expires_at = InstantField(null=True)
     refused_until = InstantField(null=True)
-    """Runs ahead of the time with each token that a server refused; see `tokens`."""
+    """Runs ahead of the time with each token that a server refused; see `token_turns`."""
 
     class Meta:
         indexes = ((("credential", "key"), True),)
