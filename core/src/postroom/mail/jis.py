@@ -26,7 +26,10 @@ def decode_jis(data: bytes) -> str:
 def _stretch(data: bytes, charset: bytes) -> str:
     """Decode what stands between two shifts."""
     if charset in (b"$B", b"$@"):
-        return _PAIR.sub(_shift_jis, data).decode("cp932", "replace")
+        try:
+            return (b"\x1b$B" + data + b"\x1b(B").decode("iso2022_jp")  # much faster
+        except UnicodeDecodeError:
+            return _PAIR.sub(_shift_jis, data).decode("cp932", "replace")
     if charset == b"$(D":  # JIS X 0212, three bytes each in EUC
         return _PAIR.sub(_euc, data).decode("euc_jp", "replace")
     if charset == b"(I":  # katakana of half width

@@ -15,15 +15,24 @@ def _table(words: str) -> frozenset[str]:
 
 WROTE = _table("""
     wrote|writes|schrieb|schrieben|geschrieben|écrit|escribió|escribio|escrito|escriure|escreveu
-    scritto|scrisse|schreef|geschreven|skrev|skrifaði|kirjoitti|napisał|napisała|napisał(a)|pisze
-    napsal|napsala|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
+    scritto|scrisse|schreef|geschreven|skrev|skrifaði|kirjoitti|napisał|napisała|napisał(a)|napisana|pisze
+    napsal|napsala|píše|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
     написао|написала|написал|написал(а)|писал|писал(а)|пишет|пише|написав|написав(ла)|написа
     scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت
     escribiu|quoting|zitat|citando|napisao/la|написао/ла
 """)
 """The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
 
-WROTE_UNSPACED = ("写道", "寫道", "のメール", "のメッセージ", "書きました", "작성", "เขียนว่า")
+WROTE_UNSPACED = (
+    "写道",
+    "寫道",
+    "のメール",
+    "のメッセージ",
+    "書きました",
+    "작성",
+    "쓴 글",
+    "เขียนว่า",
+)
 """The same in languages that do not set words apart."""
 
 PERSONAL = frozenset(
@@ -36,7 +45,7 @@ OPENER = re.compile(
       on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
       | în | pe | la
       | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
-      | in\sdata
+      | in\sdata | no\sdia | wiadomość\snapisana\sprzez
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
           |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*(?:[.,]{1,2}|(?=\s\d))
@@ -45,6 +54,12 @@ OPENER = re.compile(
     ) (?=\s|\d|$)"""
 )
 """How the first line of an attribution begins: a preposition or the date itself."""
+
+EVEN_WITH_YOU = re.compile(
+    r"(?:At |In message <|In article <)|.{0,60}\d:\d\d:\d\d.{0,12}, you wrote:"
+)
+"""Attributions of Eudora, exmh, news readers and The Bat! address the reader: "At 09:15 3.3.2026
++0100, you wrote:"; nobody types the seconds."""
 
 LATE_OPENER = re.compile(
     r"(?<=\S )(?:On|Am|Le|El|Il|Op|Den|Em|Dne|Dnia|W\sdniu|In\sdata)\s(?=.{0,30}\d)"

@@ -21,6 +21,7 @@ from postroom.mail.quote_marks import (
     ANSWERS_BELOW,
     DATE,
     DATE_LABELS,
+    EVEN_WITH_YOU,
     EXCUSE,
     FINNISH_SENDER,
     FORWARD_SUBJECT,
@@ -50,8 +51,6 @@ _MAX_CANDIDATES = 1_000
 _MAX_BLOCK = 15
 _MOST_BLANK = 8
 """Lines below an attribution among which its quote begins."""
-_EVEN_WITH_YOU = ("At ", "In message <", "In article <")
-"""Attributions of Eudora, exmh and news readers: "At 09:15 3.3.2026 +0100, you wrote:"."""
 _SET_APART = ("\t", "  ", "|", " |")
 _SHORTEST_WRAPPED = 40
 _MAX_SIGNATURE_LINES = 20
@@ -289,7 +288,7 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
-    if not line.startswith(_EVEN_WITH_YOU) and not PERSONAL.isdisjoint(
+    if EVEN_WITH_YOU.match(line) is None and not PERSONAL.isdisjoint(
         word.lower() for word in words
     ):
         return True
