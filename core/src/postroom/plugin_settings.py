@@ -148,7 +148,7 @@ def split(settings: TransportSettings) -> tuple[dict[str, Any], dict[str, str]]:
     return settings.model_dump(mode="json", exclude=set(hidden)), clear
 
 
-def columns(
+def stored_columns(
     settings: TransportSettings, seal: Callable[[bytes], bytes] = secrets.seal
 ) -> dict[str, Any]:
     """Return settings as a `Side` or a `Credential` has them."""

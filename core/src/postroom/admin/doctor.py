@@ -12,7 +12,7 @@ from postroom.api.transport import CheckStep
 from postroom.errors import PostroomError
 from postroom.leases import health
 from postroom.leases.leases import NoLease
-from postroom.mailboxes import sessions, sides
+from postroom.mailboxes import dispositions, sessions, sides
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError
 from postroom.runner.foreground import attend
@@ -79,7 +79,7 @@ def _check_side(mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[Chec
 
 def _steps(look: NoLease, mailbox: Mailbox, side: Side, plugins: Plugins) -> Iterator[CheckStep]:
     transport = plugins.transport(side.transport)
-    if side.direction == "in" and not sides.can_apply(transport, mailbox.disposition):
+    if side.direction == "in" and not dispositions.can_apply(transport, mailbox.disposition):
         detail = f"{transport.title} cannot do what the disposition asks for."
         yield CheckStep("disposition", "fail", detail, "Choose another disposition.")
     open_session = sessions.open_receiver if side.direction == "in" else sessions.open_sender

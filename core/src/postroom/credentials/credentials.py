@@ -14,7 +14,15 @@ from postroom.credentials import token_memory
 from postroom.credentials.credential_expiry import days_left, ends_at
 from postroom.credentials.credential_users import sides_with, wake_sides
 from postroom.errors import InputError, NotFoundError
-from postroom.plugin_settings import MASK, WORDS, columns, fit, split, stored_values, up_to_date
+from postroom.plugin_settings import (
+    MASK,
+    WORDS,
+    fit,
+    split,
+    stored_columns,
+    stored_values,
+    up_to_date,
+)
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -154,7 +162,7 @@ def _columns(
         "name_key": names.name_key(name),
         "kind": kind.name,
         "settings_version": kind.settings_version,
-        **columns(settings, seal),
+        **stored_columns(settings, seal),
         "set_secrets": sorted(split(settings)[1]),
         "changed_at": now(),
         "expires_at": expires_at,

@@ -11,7 +11,7 @@ from postroom.credentials.credential_expiry import Ends
 from postroom.errors import InputError, NotFoundError
 from postroom.leases import health
 from postroom.mail.domains import address_key
-from postroom.mailboxes import sides
+from postroom.mailboxes import dispositions, sides
 from postroom.mailboxes.ledger import needs_person
 from postroom.mailboxes.mailbox_values import DEFAULTS, checked, resolve_start, written_disposition
 from postroom.plugins import load as load_plugins
@@ -120,15 +120,13 @@ def _check_with_incoming(old: Mailbox, columns: Mapping[str, Any]) -> None:
     """Refuse a disposition that the incoming side, as it stands, cannot do."""
     side = sides.find(old, "in")
     plugins = load_plugins()
-    wanted = sides.disposition(columns["disposition"], columns["disposition_folder"])
-    if wanted == sides.disposition(old.disposition, old.disposition_folder):
+    wanted = dispositions.of_columns(columns["disposition"], columns["disposition_folder"])
+    if wanted == dispositions.of_columns(old.disposition, old.disposition_folder):
         return
     if side is None or side.transport not in plugins.transports:
         return
     transport = plugins.transport(side.transport)
-    problems = sides.check_disposition(transport, wanted, side.settings.get("folders"))
-    if problems:
-        raise InputError("The disposition does not go with the incoming side.", problems)
+    dispositions.refuse_unfit(wanted, transport, side.settings.get("folders"))
 
 
 # ---------------------------------------------------------------------------- showing

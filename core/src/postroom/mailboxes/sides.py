@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from postroom import names, secrets
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
-from postroom.api.transport import Capability, Disposition, Transport
+from postroom.api.transport import Transport
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError
-from postroom.mailboxes import ledger
-from postroom.plugin_settings import MASK, WORDS, columns, stored_values, up_to_date, validate
+from postroom.mailboxes import dispositions, ledger
+from postroom.plugin_settings import (
+    MASK,
+    WORDS,
+    stored_columns,
+    stored_values,
+    up_to_date,
+    validate,
+)
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -27,42 +34,6 @@ _WHICH_ACCOUNT: Final = ("host", "username", "mailbox", "base_url", "url", "path
 """A change of these, and the mailbox's messages are other ones, though their refs may be equal."""
 _WHERE_TO_FETCH: Final = (*_WHICH_ACCOUNT, "port", "folders")
 """A change of these makes the cursor worthless."""
-_NEEDS: Final = {
-    "seen": Capability.SEEN,
-    "move": Capability.MOVE,
-    "delete": Capability.DELETE,
-}
-
-
-# ---------------------------------------------------------------------------- disposition
-
-
-def disposition(action: str, folder: str | None) -> Disposition:
-    """Return what is to happen on the server with what is stored, from a mailbox's columns."""
-    return Disposition(action, folder)  # type: ignore[arg-type]  # the column holds no other
-
-
-def can_apply(transport: Transport, action: str) -> bool:
-    """Say whether a transport has what a disposition needs."""
-    return _NEEDS.get(action, Capability.NONE) in transport.capabilities
-
-
-def check_disposition(
-    transport: Transport, wanted: Disposition, watched: Sequence[str] | None
-) -> list[Problem]:
-    """Return what speaks against a disposition with an incoming side that watches these folders."""
-    if not can_apply(transport, wanted.action):
-        able = ", ".join(["leave", *(action for action in _NEEDS if can_apply(transport, action))])
-        return [Problem("disposition", f"{transport.name} cannot do that, only: {able}")]
-    keys = [_folder_key(folder) for folder in watched or ()]
-    if wanted.folder is not None and _folder_key(wanted.folder) in keys:
-        return [Problem("disposition", f"the folder {wanted.folder} is watched itself")]
-    return []
-
-
-def _folder_key(folder: str) -> str:
-    """INBOX is the one name without case (RFC 9051 section 5.1)."""
-    return folder.upper() if folder.upper() == "INBOX" else folder
 
 
 # ---------------------------------------------------------------------------- writing
@@ -132,10 +103,8 @@ def refuse_unfit_disposition(
 
     :raises InputError: it does not go with it
     """
-    wanted = disposition(mailbox.disposition, mailbox.disposition_folder)
-    problems = check_disposition(transport, wanted, getattr(settings, "folders", None))
-    if problems:
-        raise InputError("The disposition does not go with the incoming side.", problems)
+    wanted = dispositions.of_columns(mailbox.disposition, mailbox.disposition_folder)
+    dispositions.refuse_unfit(wanted, transport, getattr(settings, "folders", None))
 
 
 def _columns(
@@ -148,7 +117,7 @@ def _columns(
     return {
         "transport": transport.name,
         "settings_version": transport.settings_version,
-        **columns(settings, seal),
+        **stored_columns(settings, seal),
         **own,
         "failures": 0,
         "next_try_at": 0,

@@ -39,7 +39,7 @@ from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
 from postroom.leases.command_lease import claim_for_command
 from postroom.leases.leases import Keeper, new_owner
 from postroom.mailboxes import mailboxes, segments
-from postroom.plugin_settings import columns
+from postroom.plugin_settings import stored_columns
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.store import database, models, raws, schema
 from postroom.store.models import Mailbox, Message, Outbox, Question, Receipt, Side
@@ -292,7 +292,7 @@ class Installed:
             send_as=send_as,
             transport=transport.name,
             settings_version=transport.settings_version,
-            **columns(model.model_validate(dict(values or {}))),
+            **stored_columns(model.model_validate(dict(values or {}))),
         )
 
     # -------------------------------------------------------------------------- visits
@@ -380,13 +380,6 @@ def strongest(able: Capability, folder: str) -> Disposition:
         if capability in able:
             return Disposition(action, folder if action == "move" else None)  # type: ignore[arg-type]  # one of them
     return Disposition("leave")
-
-
-def written(disposition: Disposition) -> Any:
-    """Return a disposition as an administrator writes it."""
-    if disposition.action == "move":
-        return {"move": disposition.folder}
-    return disposition.action
 
 
 @functools.cache

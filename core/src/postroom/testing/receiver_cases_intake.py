@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from postroom.api import Disposition
+from postroom.mailboxes.mailbox_values import written_disposition
 from postroom.store.models import Mailbox
 from postroom.testing.expectations import expect
-from postroom.testing.installed import Installed, strongest, written
+from postroom.testing.installed import Installed, strongest
 from postroom.testing.letters import ODD_KINDS, odd
 from postroom.testing.receiver_bench import ReceiverBench
 from postroom.testing.standard import Conformance
@@ -269,8 +270,10 @@ def _set_up(
     disposition: Disposition | None = None,
     **values: Any,
 ) -> None:
-    what = written(disposition or Disposition("leave"))
-    mailbox = installed.add_mailbox(disposition=what, **values)
+    what = disposition or Disposition("leave")
+    mailbox = installed.add_mailbox(
+        disposition=written_disposition(what.action, what.folder), **values
+    )
     installed.add_side(mailbox, "in", bench.values())
 
 
