@@ -182,6 +182,8 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "The lamp never came.\n--\nThe bike came twice.\n",
         "The lamp never came.\n\n--\n\nThe bike came twice.\n",
         "Words\n--\nbetween\n--",
+        "It came from\n\nFrom: London\nSent: yesterday\nTracking: 12\n",
+        "Yes\n2026-03-03 it broke\nmy address is ann@customer.example\nI wrote you twice:\nlamp\n",
         "It is dead.\n\nSent from my phone because my computer is broken\n",
         "It is dead.\n\nSent from my iPhone. Please call!\n",
         "Hi Desk,\n\n-----Original Message-----\nFrom: Desk\nSent: 3 March 2026 9:15\n"
@@ -199,6 +201,13 @@ def test_answer_below_the_quote_is_kept_without_it() -> None:
     text = "On Tue, Mar 3, 2026, Desk wrote:\n> When can you come?\n\nFriday suits me.\n"
 
     assert strip_quotes(text) == "Friday suits me."
+
+
+def test_answer_below_the_quote_may_look_like_a_header_block() -> None:
+    own = "From: London\nSent: 3 March 2026\nSubject: my parcel"
+    text = f"On 3 Mar 2026, at 09:15, Desk <h@desk.example> wrote:\n> Which?\n\n{own}\n"
+
+    assert strip_quotes(text) == own
 
 
 def test_answers_between_quotes_keep_them_but_not_the_rest_of_the_mail() -> None:
@@ -232,6 +241,7 @@ BLOCK = "From: Desk\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: x"
 @pytest.mark.parametrize(
     ("own", "announcement"),
     [
+        ("2026-03-03 it broke", "On Tue, 3 Mar 2026 09:15:00 +0100\nDesk <h@desk.example> wrote:"),
         ("Today I tried it", "Desk wrote:"),
         ("1. Friday", "W dniu 3.03.2026 o 10:15, Desk pisze:"),
         ("Martin", "On Tue, 3 Mar 2026 at 9:15, Desk <h@desk.example> wrote:"),
@@ -246,6 +256,12 @@ def test_own_line_right_above_an_announcement_is_kept(
     own: str, announcement: str, after: str
 ) -> None:
     assert own in strip_quotes(f"{own}\n{announcement}\n> When?\n> Desk\n{after}")
+
+
+def test_name_that_is_a_word_for_you_elsewhere_is_a_name() -> None:
+    text = "Friday.\n\nOn 3 Mar 2026, Lei Zhang wrote:\n> When?\n"
+
+    assert strip_quotes(text) == "Friday."
 
 
 def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:

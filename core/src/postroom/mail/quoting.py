@@ -14,7 +14,7 @@ Answers between quoted lines are kept together with what they answer. In doubt a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from postroom.mail.quote_marks import (
     ADDRESS,
@@ -92,7 +92,7 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
             if marked is not None:  # the marks say what is quoted: more may follow it
                 announced.update(range(cut, marked))
                 continue
-            if _may_cut_at(lines, cut):
+            if _may_cut_at(lines, cut, announced):
                 end = cut
             break
         if quoted:
@@ -193,13 +193,14 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
         if label in kind and sum(one in kind for one in labels) > 1:
             return False  # a line of the writer's own stands above the block
     dates = DATE_LABELS if is_reply else SENT_LABELS
-    if not FROM_LABELS.isdisjoint(labels) and not dates.isdisjoint(labels):
-        if not SUBJECT_LABELS.isdisjoint(labels):
-            return True
-        is_dense = bool(lines[index + 1].strip())
-        first = labels[:4] if is_dense else []
-        return not FROM_LABELS.isdisjoint(first) and not SENT_LABELS.isdisjoint(first)
-    return False
+    if FROM_LABELS.isdisjoint(labels) or dates.isdisjoint(labels):
+        return False
+    if not SUBJECT_LABELS.isdisjoint(labels):
+        return True
+    if not lines[index + 1].strip() or FROM_LABELS.isdisjoint(labels[:4]):
+        return False
+    sent = [line for line in lines[index : index + 4] if _label(line) in SENT_LABELS]
+    return any(map(DATE.search, sent)) or (bool(sent) and _above_rules(lines, index) < index - 1)
 
 
 def _block(lines: Sequence[str], index: int) -> list[str]:
@@ -282,15 +283,14 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     ends_in_address = line[:-1].endswith(">")
     is_certain = has_origin and (has_verb or ends_in_address)
     is_typical = "<" in joined or OPENER.match(joined) is not None
-    return first if is_certain and is_typical else None
+    is_sentence = _is_personal(joined.rstrip(" :：").split())
+    return first if is_certain and is_typical and not is_sentence else None
 
 
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
     words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
-    if EVEN_WITH_YOU.match(line) is None and not PERSONAL.isdisjoint(
-        word.lower() for word in words
-    ):
+    if EVEN_WITH_YOU.match(line) is None and _is_personal(words):
         return True
     if OPENER.match(line) is None and LATE_OPENER.search(line):
         return True  # words of the writer's stand before what the program wrote
@@ -302,6 +302,13 @@ def _is_prose(line: str) -> bool:
     if OPENER.match(line):
         return ordinary > 7
     return ordinary > (3 if DATE.search(line) or ADDRESS.search(line) else 2)
+
+
+def _is_personal(words: Sequence[str]) -> bool:
+    """Is there an "I" or "you" among the words? "Lei" within is a name."""
+    return not PERSONAL.isdisjoint(
+        word.lower() for at, word in enumerate(words) if not at or word.islower() or word == "I"
+    )
 
 
 def _begins_with_verb(line: str) -> bool:
@@ -336,6 +343,7 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
             above[-1] == ">" and _begins_with_verb(lines[first + 1])
         ):
             best = first, joined
+            is_whole = True  # only "On Tue," may stand above it
     return best
 
 
@@ -361,8 +369,11 @@ def _has_origin(line: str) -> bool:
     return DATE.search(line) is not None and (_has_verb(line) or ADDRESS.search(line) is not None)
 
 
-def _has_own_text(lines: Sequence[str], end: int) -> bool:
-    return any(not _BLANK_OR_RULE.match(line[:MAX_MARK]) for line in lines[:end])
+def _has_own_text(lines: Sequence[str], end: int, announced: Container[int] = ()) -> bool:
+    return any(
+        not _BLANK_OR_RULE.match(line[:MAX_MARK]) and index not in announced and line[:1] != ">"
+        for index, line in enumerate(lines[:end])
+    )
 
 
 def _only_greets(lines: Sequence[str], end: int) -> bool:
@@ -371,10 +382,10 @@ def _only_greets(lines: Sequence[str], end: int) -> bool:
     return GREETING.match(lines[last][:MAX_MARK]) is not None and not _has_own_text(lines, last)
 
 
-def _may_cut_at(lines: Sequence[str], cut: int) -> bool:
+def _may_cut_at(lines: Sequence[str], cut: int, announced: Container[int] = ()) -> bool:
     """Is what begins here the end of a reply, and not a mail that the writer shows or answers?"""
     return (
-        _has_own_text(lines, cut)
+        _has_own_text(lines, cut, announced)
         and lines[_last_line(lines, cut)].strip()[-1] not in ":："
         and not _says_more_below(lines, cut)
         and not _only_greets(lines, cut)
