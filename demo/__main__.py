@@ -88,7 +88,7 @@ def main() -> int:
                 print(f"\nThe last lines of the runner:\n{stage.log()}", file=sys.stderr)
                 return 1
             print(f"That took {time.monotonic() - begun:.0f} seconds.\n")
-            print(_NEXT.format(activate=Path(sys.executable).with_name("activate")))
+            print(_NEXT.format(activate=_activate()))
             if keep:
                 _keep(stage)
     except DemoError as error:
@@ -192,10 +192,15 @@ def _account(stage: Stage) -> None:
         raise DemoError(f"{len(stage.smtp.received)} messages were sent, and not 7.")
 
 
+def _activate() -> str:
+    """Return the script that puts this postroom on the PATH, as a shell reads it."""
+    return shlex.quote(str(Path(sys.executable).with_name("activate")))
+
+
 def _keep(stage: Stage) -> None:
     """Tell how to play on, and what is sent meanwhile, until Ctrl-C."""
     print("Everything keeps running until Ctrl-C. In another terminal:\n")
-    print(f"  . {Path(sys.executable).with_name('activate')}")
+    print(f"  . {_activate()}")
     for name, value in stage.settings.items():
         print(f"  export {name}={shlex.quote(value)}")
     print("  postroom question list\n")

@@ -339,6 +339,22 @@ def test_mailbox_from_add_to_delete(store: str, command: Command) -> None:
     assert command("mailbox", "delete", address, "--with-questions", "--yes").exit_code == 0
 
 
+def test_messages_are_counted_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from postroom.cli.output import counting
+
+    with counting() as passed:
+        passed(32)
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with counting() as passed:
+        passed(32)
+        passed(64)
+    assert capsys.readouterr().err == "\r\x1b[K32 messages read\r\x1b[K96 messages read\n"
+
+
 def test_a_step_that_failed_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     from postroom.cli.mailbox_work import print_steps
 

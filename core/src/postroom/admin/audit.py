@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -45,9 +46,16 @@ class Audit:
         }
 
 
-def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
+def audit(
+    mailbox: Mailbox,
+    plugins: Plugins,
+    *,
+    poll: bool = True,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Audit:
     """Take a listing, complete one retrieval, compare.
 
+    :param progress: told the number of messages after each batch of the retrieval
     :raises TransportError: the server or the settings keep it from being done
     :raises BusyError: another process holds the mailbox and does not give way
     """
@@ -55,7 +63,7 @@ def audit(mailbox: Mailbox, plugins: Plugins, *, poll: bool = True) -> Audit:
     begun = now()
     listing = _listing(mailbox, side, plugins)
     if poll:
-        retrieve(side, plugins)
+        retrieve(side, plugins, progress=progress)
     result = Audit(mailbox.address, on_server=len(listing))
     for i in range(0, len(listing), _PAGE):
         _compare(mailbox, listing[i : i + _PAGE], begun, result)

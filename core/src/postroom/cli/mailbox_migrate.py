@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -12,7 +11,7 @@ from postroom.admin.changeover import Report, Target, former
 from postroom.admin.changeover import migrate as change_over
 from postroom.cli.arguments import address_argument
 from postroom.cli.mailbox_sides import take_options
-from postroom.cli.output import json_option, print_json, running_line, say
+from postroom.cli.output import counting, json_option, print_json, say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import setting_options
 from postroom.mailboxes import mailboxes
@@ -80,7 +79,7 @@ def migrate(
     with open_store():
         mailbox = mailboxes.find(address)
         target = former(mailbox) if to is None else _target(to, options)
-        with _progress() as progress:
+        with counting() as progress:
             report = change_over(
                 mailbox, target, load_plugins(), dry_run=dry_run, progress=progress
             )
@@ -109,17 +108,3 @@ def _tell(report: Report) -> None:
     say(f"To go back: {report.back}")
     if report.outgoing == report.source:
         say(f"Answers still go out by {report.outgoing}: see `postroom mailbox outgoing --help`.")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """Count on a terminal; the total is not known before the server was listed."""
-    count = 0
-    with running_line() as write:
-
-        def passed(more: int) -> None:
-            nonlocal count
-            count += more
-            write(f"{count} messages read")
-
-        yield passed

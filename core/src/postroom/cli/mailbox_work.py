@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, print_one, print_rows, say_trouble
+from postroom.cli.output import (
+    counting,
+    json_option,
+    print_json,
+    print_one,
+    print_rows,
+    say_trouble,
+)
 from postroom.cli.session import open_store
 
 
@@ -21,7 +28,9 @@ def poll(address: str, as_json: bool) -> None:
         from postroom.mailboxes import mailboxes, sides
         from postroom.runner.visits import poll as retrieve
 
-        tally = retrieve(sides.incoming(mailboxes.find(address)), plugins.load())
+        side = sides.incoming(mailboxes.find(address))
+        with counting() as progress:
+            tally = retrieve(side, plugins.load(), progress=progress)
         names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
         print_one({name: getattr(tally, name) for name in names}, as_json=as_json)
 
@@ -37,7 +46,9 @@ def audit(address: str, no_poll: bool, as_json: bool) -> None:
         from postroom.admin.audit import audit as run_audit
         from postroom.mailboxes import mailboxes
 
-        result = run_audit(mailboxes.find(address), plugins.load(), poll=not no_poll)
+        mailbox = mailboxes.find(address)
+        with counting() as progress:
+            result = run_audit(mailbox, plugins.load(), poll=not no_poll, progress=progress)
     print_one(result.shown(), as_json=as_json)
     if result.unaccounted:
         sys.exit(3)

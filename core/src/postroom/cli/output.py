@@ -74,6 +74,21 @@ def running_line(*, shown: bool = True) -> Iterator[Callable[[str], None]]:
             click.echo("", err=True)
 
 
+@contextmanager
+def counting() -> Iterator[Callable[[int], None]]:
+    """Lend what counts messages on a terminal; how many there will be is not known before the
+    server was listed."""
+    count = 0
+    with running_line() as write:
+
+        def passed(more: int) -> None:
+            nonlocal count
+            count += more
+            write(f"{count} messages read")
+
+        yield passed
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on one line."""
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"

@@ -146,6 +146,7 @@ def _progress(*, shown: bool) -> Iterator[Any]:
 
         def show(address: str, count: int) -> None:
             counts[address] = counts.get(address, 0) + count
-            write(f"{sum(counts.values())} messages from {len(counts)} mailboxes")
+            where = "1 mailbox" if len(counts) == 1 else f"{len(counts)} mailboxes"
+            write(f"{sum(counts.values())} messages from {where}")
 
         yield show

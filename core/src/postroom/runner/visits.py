@@ -157,9 +157,12 @@ def _release(lease: Lease) -> None:
         logger.debug("A lease could not be released", exc_info=True)
 
 
-def poll(side: Side, plugins: Plugins) -> Tally:
+def poll(
+    side: Side, plugins: Plugins, *, progress: Callable[[int], None] = lambda _: None
+) -> Tally:
     """Retrieve from a side for a command that waits, also from a mailbox that is disabled.
 
+    :param progress: told the number of messages after each batch
     :raises TransportError, PostroomError: what ended it, which was recorded
     :raises BusyError: its holder did not give way in time
     """
@@ -169,7 +172,9 @@ def poll(side: Side, plugins: Plugins) -> Tally:
         lease.is_awaited = True
         try:
             result = attend(
-                lease, lambda: visit_incoming(lease, plugins, keeper, stop=stop), stop=stop
+                lease,
+                lambda: visit_incoming(lease, plugins, keeper, stop=stop, progress=progress),
+                stop=stop,
             )
         except HangsError as error:
             give_back(lease, error, plugins, keeper)
