@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -126,3 +127,17 @@ def test_installation_secret_is_made_once_by_whoever_is_first(store: str) -> Non
 
 def test_repr_of_a_key_shows_no_key() -> None:
     assert "value" not in repr(secrets.Key(b"k" * 32, "the key file /x"))
+
+
+def test_a_key_file_that_could_not_be_written_whole_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(OSError, match="No space"):
+        secrets.write_private(tmp_path / "key.next", b"half")
+
+    assert list(tmp_path.iterdir()) == []

@@ -159,16 +159,10 @@ def _warn_if_open(path: Path, mode: int) -> None:
 
 def _make_key(path: Path) -> Key:
     """Write a new key; if another process was faster, take its key."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_private(partial, new_text())
-        try:
-            os.link(partial, path)  # appears whole or not at all, and never replaces one
-        except FileExistsError:
-            pass
-        finally:
-            partial.unlink()
+        with suppress(FileExistsError):
+            write_private(path, new_text())
         sync_folder(path.parent)
     except OSError as error:
         raise cannot_be_made(path, error) from error
@@ -194,12 +188,20 @@ def cannot_be_made(path: Path, error: OSError) -> KeyUnusableError:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a new file that only this user may read, and have it on the disk."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new file that only this user may read: it appears whole, and on the disk, or not.
+
+    :raises FileExistsError: there is one
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)
+    finally:
+        partial.unlink()
 
 
 def sync_folder(path: Path) -> None:

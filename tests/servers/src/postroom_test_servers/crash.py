@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import IO, Any, Self
@@ -49,11 +49,18 @@ class Run:
 
 
 class CrashHarness:
-    """The process that forks runners; the environment is that of this process at `run`."""
+    """The process that forks runners; the environment is that of this process at `run`.
+
+    :param environ: more of it, from the process's start
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = dict(environ or {})
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
+            env=os.environ | self._environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
