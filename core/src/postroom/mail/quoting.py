@@ -513,10 +513,10 @@ def _is_mobile_line(lines: Sequence[str], index: int) -> bool:
     if index < 1 or len(lines[index]) > 160:
         return False
     line, above = lines[index].strip(), lines[index - 1].strip()
-    found = MOBILE.match(line) if len(line.split()) < 15 else None
-    if found is None or _goes_on(found["rest"]):
+    if above and not (line[0].isupper() and above[-1] in ".!?"):
         return False
-    return not above or (line[0].isupper() and above[-1] in ".!?")
+    found = MOBILE.match(line) if len(line.split()) < 15 else None
+    return found is not None and not _goes_on(found["rest"])
 
 
 def _goes_on(rest: str) -> bool:
