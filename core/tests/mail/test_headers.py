@@ -74,6 +74,8 @@ ADDRESSES = {
     '"ann reed"@x.example': [("", '"ann reed"@x.example')],
     "Ann <ann@x.example.>": [("Ann", "ann@x.example")],
     "(((( Ann <ann@x.example>": [("Ann", "ann@x.example")],
+    "ann at customer.example (Ann Reed)": [("Ann Reed", "ann@customer.example")],
+    "Ann at work": [],
     "Ann Reed": [],
     "root": [],
     "MAILER-DAEMON <>": [],

@@ -33,6 +33,11 @@ character that stands for itself."""
 _VALID = re.compile(
     r'(?:"[^"]{1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)'
 )
+_SPOKEN = re.compile(
+    r"\s*([A-Za-z0-9._+-]{1,64}) at ([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})"
+    r"\s*(?:\((.*)\))?\s*"
+)
+"""`ann at customer.example (Ann Reed)`"""
 _QUOTED_PAIR = re.compile(r'\\(["\\])')
 
 
@@ -55,6 +60,8 @@ def _parse(value: str, hint: str | None) -> tuple[Address, ...]:
         found = _Reader(hint).read(text.replace("(", " ").replace(")", " "))
     if not found and "=?" in text:  # the address itself is in an encoded word
         found = _Reader(hint).read(decode_words(text, hint))
+    if not found and (spoken := _SPOKEN.fullmatch(text)):  # as archives of mailing lists have it
+        found = [Address(_address(f"{spoken[1]}@{spoken[2]}"), _name(spoken[3] or "", hint))]
     return tuple(found)
 
 
