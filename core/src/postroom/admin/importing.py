@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event as Flag
 from typing import Any
@@ -18,14 +17,14 @@ from postroom.intake.entrances import Entrance, import_prefix
 from postroom.intake.intake import Retrieval
 from postroom.intake.tally import Tally
 from postroom.intake.understanding.pool import Pool, in_workers
-from postroom.leases.command_lease import claim_for_command
-from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, new_owner
+from postroom.leases.command_lease import claimed
+from postroom.leases.leases import LEASE_SECONDS
 from postroom.leases.pulse import Pulse
 from postroom.mailboxes import sides
 from postroom.plugin_settings import validate
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
-from postroom.store.models import Mailbox, Side
+from postroom.store.models import Mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,10 @@ class Source:
         """
         stop = stop or Flag()
         side = sides.for_imports(mailbox)
-        pool, keeper, tally = Pool(), Keeper(), Tally()
+        pool, tally = Pool(), Tally()
         try:
             while not (tally.complete or stop.is_set()):
-                with _leased(side, keeper) as lease:
+                with claimed(side, LEASE_SECONDS + 5, asks=False) as lease:
                     lease.pulse.who = plugins.who_offers(self.transport.name)
                     visit = Retrieval(
                         lease,
@@ -76,8 +75,10 @@ class Source:
                         entrance=self._entrance(passed, lease.pulse),
                     )
                     tally.add(attend(lease, visit.run, stop=stop))
+                    was_asked = lease.wanted_by_another()
+                if was_asked:
+                    time.sleep(1.0)  # who is asked gives it away for a moment
         finally:
-            keeper.close()
             pool.close()
         return tally
 
@@ -107,19 +108,3 @@ def source(
     transport = plugins.transport(transport_name)
     real = os.path.realpath(os.path.expanduser(path))
     return Source(transport, validate(transport, "in", {**(values or {}), "path": real}), real)
-
-
-@contextmanager
-def _leased(side: Side, keeper: Keeper) -> Iterator[Lease]:
-    """Hold the lease of the imports into a mailbox. Who is asked for it gives it away for a moment,
-    but another import does not ask."""
-    lease = claim_for_command(new_owner(), side.id, LEASE_SECONDS + 5, asks=False)
-    keeper.keep(lease)
-    try:
-        yield lease
-    finally:
-        keeper.drop(lease)
-        was_asked = lease.wanted_by_another()
-        lease.release()
-    if was_asked:
-        time.sleep(1.0)

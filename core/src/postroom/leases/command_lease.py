@@ -10,16 +10,18 @@ from postroom.errors import BusyError
 from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
 from postroom.store.models import Side
 
+PATIENCE_SECONDS = 75.0
+"""Longer than a lease: a holder that died has lost it by then."""
+
 
 @contextmanager
-def claimed(side: Side) -> Iterator[Lease]:
-    """Hold a side for a command, and renew the lease.
-
-    :raises BusyError: the holder did not give way in time
-    """
+def claimed(
+    side: Side, patience_seconds: float = PATIENCE_SECONDS, *, asks: bool = True
+) -> Iterator[Lease]:
+    """Hold a side for a command, and renew the lease; else as `claim_for_command`."""
     keeper = Keeper()
     try:
-        lease = claim_for_command(new_owner(), side.id)
+        lease = claim_for_command(new_owner(), side.id, patience_seconds, asks=asks)
         keeper.keep(lease)
         try:
             yield lease
@@ -31,7 +33,7 @@ def claimed(side: Side) -> Iterator[Lease]:
 
 
 def claim_for_command(
-    owner: str, side_id: int, patience_seconds: float = 75.0, *, asks: bool = True
+    owner: str, side_id: int, patience_seconds: float = PATIENCE_SECONDS, *, asks: bool = True
 ) -> Lease:
     """Claim a side for a command, asking its holder to give way.
 
