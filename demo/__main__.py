@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import letters
-from stage import PASSWORD, DemoError, Stage, show_command
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while it loads: no traceback
+
+import letters  # noqa: E402
+from stage import PASSWORD, DemoError, Stage, show_command  # noqa: E402
 
 _MAIL_IN_ALL = len(letters.FIRST_MAIL) + 3
 
@@ -76,6 +78,7 @@ def main() -> int:
     keep = parser.parse_args().keep
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     logging.getLogger("mail.log").addHandler(logging.NullHandler())  # aiosmtpd's
     try:
