@@ -17,7 +17,7 @@ from postroom.api import codes
 from postroom.api.codes import Code
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.api.events import Event
-from postroom.errors import PostroomError
+from postroom.errors import PostroomError, in_one_line
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Side, Trouble
 
@@ -59,7 +59,8 @@ def note_failure(
         is_new = _record(side, kind, code, sentence, next_step, instant, due)
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     if is_new and not is_told:
-        logger.warning("%s (%s): %s %s", mailbox.address, side.direction, sentence, next_step)
+        words = in_one_line(sentence, next_step)
+        logger.warning("%s (%s): %s", mailbox.address, side.direction, words)
     if fresh.down_since is not None:
         return None
     details = {"direction": side.direction, "code": code.name, "sentence": sentence}
