@@ -424,3 +424,13 @@ def test_more_padding_than_any_file_has_is_skipped(monkeypatch: pytest.MonkeyPat
     body = b"Content-Transfer-Encoding: base64\r\n\r\naGVs==bG8g=aGVs=bG8="
 
     assert parse(HEAD + body).text == "hello hello"
+
+
+def test_ids_of_a_second_header_of_that_name_count_as_well() -> None:
+    message = parse(
+        HEAD + b"References: <a@x.example>\r\nReferences: <b@x.example>,\r\n <c@x.example>\r\n"
+        b"In-Reply-To: <c@x.example>\r\nIn-Reply-To: <d@x.example>\r\n\r\nhello"
+    )
+
+    assert message.references == ("a@x.example", "b@x.example", "c@x.example")
+    assert message.in_reply_to == ("c@x.example", "d@x.example")

@@ -133,8 +133,8 @@ class _Reading:
             reply_to=self._addresses("reply-to"),
             content_type=self.root.type.value,
             content_type_parameters=self.root.type.raw,
-            in_reply_to=message_ids(self.fields.first("in-reply-to")),
-            references=message_ids(self.fields.first("references")),
+            in_reply_to=self._ids("in-reply-to"),
+            references=self._ids("references"),
             return_path=self._return_path(),
             report_parts=_report_parts(self.root),
         )
@@ -173,6 +173,11 @@ class _Reading:
         value = self.fields.first("from" if self.fields.all("from") else "sender")
         found = parse_addresses(value, self.hint)
         return found[0] if found else None
+
+    def _ids(self, name: str) -> tuple[str, ...]:
+        """Return the ids of all headers of that name: some programs write a second References."""
+        values = self.fields.all(name)
+        return message_ids(values[0] if len(values) == 1 else " ".join(values)) if values else ()
 
     def _return_path(self) -> str | None:
         if not self.fields.all("return-path"):
