@@ -182,6 +182,8 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "The lamp never came.\n--\nThe bike came twice.\n",
         "The lamp never came.\n\n--\n\nThe bike came twice.\n",
         "Words\n--\nbetween\n--",
+        "- invoice\n- original message\n- photo\n",
+        "Rules:\n- sign here\n- write your answer above the red line\n- send it\n",
         "It came from\n\nFrom: London\nSent: yesterday\nTracking: 12\n",
         "Yes\n2026-03-03 it broke\nmy address is ann@customer.example\nI wrote you twice:\nlamp\n",
         "It is dead.\n\nSent from my phone because my computer is broken\n",

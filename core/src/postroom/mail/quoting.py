@@ -173,11 +173,15 @@ def _cut_at(lines: Sequence[str], index: int, *, is_reply: bool) -> int | None:
 
 
 def _is_divider(line: str) -> bool:
-    """ "-----Original Message-----", "##- Please type your reply above this line -##"."""
+    """ "-----Original Message-----", "##- Please type your reply above this line -##".
+
+    One dash alone begins an item of a list.
+    """
     words = line.strip(RULES).lower()
-    if not words or len(line) < len(words) + 2:
+    if words not in ORIGINAL_MESSAGE and REPLY_ABOVE.search(words) is None:
         return False
-    return words in ORIGINAL_MESSAGE or REPLY_ABOVE.search(words) is not None
+    before, after = (len(line) - len(cut) for cut in (line.lstrip(RULES), line.rstrip(RULES)))
+    return bool(words) and (line[1] in RULES.replace(" ", "") or (before > 0 and after > 0))
 
 
 def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> bool:
