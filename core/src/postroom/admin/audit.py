@@ -103,7 +103,7 @@ def _compare(mailbox: Mailbox, page: list[Listed], begun: datetime, result: Audi
     found: dict[str, str] = {}
     for key, outcome, size, received_at in rows(query):
         item = keys[key]
-        same_size = None in (size, item.size) or size == item.size
+        same_size = None in (size, item.size) or size == ledger.kept_size(item.size)
         same_date = None in (received_at, item.received_at) or received_at == item.received_at
         if same_size and same_date:
             found[key] = outcome

@@ -10,6 +10,7 @@ from typing import Any
 from postroom.api.transport import Fetched, Listed
 from postroom.intake.conversations import Incoming, Placement
 from postroom.mail.message import Address
+from postroom.mailboxes.ledger import kept_size
 from postroom.questions.transcript import indexed
 from postroom.store import raws
 from postroom.store.database import allocate_ids, insert_rows
@@ -94,7 +95,14 @@ def insert_receipts(mailbox_id: int, receipts: Iterable[ReceiptRow], instant: da
         (
             (
                 *(row_id, mailbox_id, r.ref, r.ref_key, r.outcome, r.reason, r.because),
-                *(r.listed_size, r.received_at, instant, r.sha256, r.fingerprint, r.raw_id),
+                *(
+                    kept_size(r.listed_size),
+                    r.received_at,
+                    instant,
+                    r.sha256,
+                    r.fingerprint,
+                    r.raw_id,
+                ),
                 *(r.message, r.settle, instant if r.is_settled else None, r.tries, r.next_try_at),
             )
             for row_id, r in zip(ids, items, strict=True)

@@ -21,6 +21,8 @@ BEFORE_START = "before-start"
 ENTRANCE = "postroom:"
 """Refs that begin so are not the incoming side's, see `postroom.intake.entrances`."""
 _LONGEST_REF = 255
+_LARGEST_SIZE = (1 << 31) - 1
+"""What a column of PostgreSQL holds. No message is that large, but a server may say so."""
 _PAGE = 500
 
 
@@ -30,6 +32,11 @@ def ref_key(ref: str) -> str:
         return ref
     digest = hashlib.sha256(ref.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{ENTRANCE if ref.startswith(ENTRANCE) else ''}sha256:{digest}"
+
+
+def kept_size(size: int | None) -> int | None:
+    """Return a size that a server told, as it is kept and compared."""
+    return size if size is None or size <= _LARGEST_SIZE else _LARGEST_SIZE
 
 
 _NEEDS_PERSON = [SQL("'quarantined'"), SQL("'refused'")]
@@ -240,7 +247,8 @@ class Ledger:
 
 def _is_other(receipt: Known, item: Listed) -> bool:
     """The same ref with another size or date is another message."""
-    size_differs = None not in (receipt.listed_size, item.size) and receipt.listed_size != item.size
+    size = kept_size(item.size)
+    size_differs = None not in (receipt.listed_size, size) and receipt.listed_size != size
     date_differs = (
         None not in (receipt.received_at, item.received_at)
         and receipt.received_at != item.received_at

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from peewee import PeeweeException, fn
+from peewee import PeeweeException
 
 from postroom.credentials import credential_expiry
 from postroom.errors import (
@@ -211,10 +211,10 @@ class Runner:
             try:
                 self._warn_of_ends()
                 self._watch_clock()
-                before, begun = self._person_count(), now()
+                begun = now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)
-                self._judge(before, begun)
+                self._judge(begun)
             finally:
                 self._end()
         return self.outcome
@@ -285,16 +285,14 @@ class Runner:
             self._start(lease, direction)
         return bool(leases)
 
-    def _person_count(self) -> int:
-        """Count what was quarantined or refused so far."""
-        return int(Receipt.select(fn.COUNT(Receipt.id)).where(needs_person()).scalar())
-
-    def _judge(self, before: int, begun: datetime) -> None:
+    def _judge(self, begun: datetime) -> None:
         instant = now()
         outcome = self.outcome
-        if (new := self._person_count() - before) > 0:
-            outcome.needs_person = True
-            outcome.remarks.append(f"{new} new in quarantine: see `postroom quarantine list`.")
+        for result, words in (("quarantined", "new in quarantine"), ("refused", "too large")):
+            is_new = (Receipt.outcome == result) & (Receipt.created_at >= begun)
+            if new := Receipt.select().where(needs_person() & is_new).count():
+                outcome.needs_person = True
+                outcome.remarks.append(f"{new} {words}: see `postroom quarantine list`.")
         undone = Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).count()
         if undone:
             outcome.needs_person = True

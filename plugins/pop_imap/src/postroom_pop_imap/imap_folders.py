@@ -24,7 +24,7 @@ LISTING_PAGE: Final = 2000
 _SHOWN = 30
 _LIST = re.compile(rb'LIST \(([^)]*)\) (NIL|"(?:\\.|[^"])*") (.*)\Z', re.I | re.S)
 _UID = re.compile(rb"\bUID (\d+)", re.I)
-_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)", re.I)
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,19})\b", re.I)
 _DATE = re.compile(
     rb'\bINTERNALDATE "([ \d]?\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"', re.I
 )

@@ -1,0 +1,88 @@
+"""What `run --once` says in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from postroom import plugins
+from postroom.api import Checkpoint, Listed, Oversized, TransportError, Unavailable, codes
+from postroom.mailboxes import mailboxes, sides
+from postroom.runner.runner import Outcome, Runner
+from postroom.store.models import Mailbox, Receipt
+from postroom_test_servers.pigeon import FakePlugins, Homing
+
+TOO_LARGE = 1 << 40
+
+
+class HeavyPigeon(Homing):
+    """A transport whose messages are too large, or cannot be read."""
+
+    too_large: Sequence[str] = ()
+    unreadable: Sequence[str] = ()
+    size_told: int | None = None
+
+    def open_receiver(self, settings: Any, context: Any) -> Any:
+        return self
+
+    def fetch(self, cursor: str | None, *, limits: Any, wanted: Any) -> Iterator[Any]:
+        refs = [*self.too_large, *self.unreadable]
+        chosen = wanted([Listed(ref, None, self.size_told) for ref in refs])
+        error = TransportError(codes.MESSAGE_UNREADABLE, "It cannot be read.")
+        for ref in chosen:
+            large = ref in self.too_large
+            yield Oversized(ref, TOO_LARGE, None) if large else Unavailable(ref, error)
+        yield Checkpoint("")
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def pigeon(store: str) -> Iterator[HeavyPigeon]:
+    """The only transport, of one mailbox."""
+    transport = HeavyPigeon()
+    plugins.use(FakePlugins([transport]))
+    sides.save(mailboxes.add("info@example.org", start="all"), "in", "homing", {"host": "loft"})
+    yield transport
+    plugins.use(None)
+
+
+def run_once() -> Outcome:
+    return Runner(plugins.load()).run_once()
+
+
+def test_what_is_new_for_a_person_is_told_once(pigeon: HeavyPigeon) -> None:
+    pigeon.too_large, pigeon.unreadable = ["1", "2"], ["3"]
+
+    first, second = run_once(), run_once()
+
+    assert first.remarks == [
+        "1 new in quarantine: see `postroom quarantine list`.",
+        "2 too large: see `postroom quarantine list`.",
+    ]
+    assert (first.exit_code, second.exit_code) == (3, 0)
+    assert second.remarks == []
+
+
+def test_what_is_new_is_told_also_where_more_has_gone(pigeon: HeavyPigeon) -> None:
+    pigeon.too_large, pigeon.unreadable = ["1", "2"], ["3"]
+    run_once()
+    pigeon.too_large, pigeon.unreadable = ["4"], []
+    Mailbox.update(cursor=None).execute()
+
+    outcome = run_once()
+
+    assert outcome.exit_code == 3
+    assert outcome.remarks == ["1 too large: see `postroom quarantine list`."]
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 40, 1 << 64])
+def test_size_that_no_column_holds_is_refused_once(pigeon: HeavyPigeon, size: int) -> None:
+    """A server may say anything: it must not stop the mailbox."""
+    pigeon.too_large, pigeon.size_told = ["1"], size
+
+    assert [run_once().exit_code, run_once().exit_code] == [3, 0]
+    assert [one.outcome for one in Receipt.select()] == ["refused"]
