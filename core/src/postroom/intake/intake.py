@@ -32,7 +32,7 @@ from postroom.api.transport import (
     Unavailable,
 )
 from postroom.api.verdict import Verdict
-from postroom.errors import DiskFullError, PostroomError, StoreError
+from postroom.errors import DiskFullError, PostroomError
 from postroom.intake import recognition
 from postroom.intake.conversations import Incoming
 from postroom.intake.entrances import Entrance, seen_through
@@ -49,6 +49,7 @@ from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import (
+    database_errors,
     explain,
     later_on_disk,
     now,
@@ -261,15 +262,13 @@ class Retrieval:
 
     def _wanted(self, page: Sequence[Listed]) -> Collection[str]:
         try:
-            wanted = self._ledger.wanted(page)
+            with database_errors():
+                wanted = self._ledger.wanted(page)
             if wanted:
                 self._understanding.expect(len(wanted))
             return wanted
         except PostroomError as error:
             self._core_error = error
-            raise
-        except OperationalError as error:
-            self._core_error = StoreError(str(error))
             raise
 
     def _take(self, delivery: Delivery, batch: Batch) -> None:

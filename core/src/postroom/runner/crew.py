@@ -21,7 +21,7 @@ from postroom.leases import health
 from postroom.leases.leases import Keeper, Lease
 from postroom.leases.pulse import Pulse
 from postroom.plugins import Plugins
-from postroom.store.database import connection
+from postroom.store.database import connection, database_errors
 from postroom.store.models import Side
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper)
     keeper.drop(lease)
     lease.on_lost = lambda: None
     try:
-        with connection():
+        with connection(), database_errors():
             side = Side.get_by_id(lease.side_id)
             event = health.note_failure(side, error, is_told=lease.is_awaited)
             lease.release()

@@ -1,0 +1,47 @@
+"""What goes on while the database is away, and goes on after it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from peewee import OperationalError
+from postroom.leases import leases
+from postroom.leases.leases import Keeper, NoLease
+from postroom.runner.crew import HangsError, give_back
+from postroom.store.models import Side
+from postroom_test_servers.pigeon import FakePlugins
+
+
+def _away(*_: Any, **__: Any) -> Any:
+    raise OperationalError("server closed the connection unexpectedly")
+
+
+@pytest.mark.usefixtures("store")
+def test_leases_are_renewed_again_after_the_database_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renewed = threading.Event()
+    left = [_away, _away, renewed.set]
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(NoLease, "renew", lambda _: left.pop(0)() if left else True)
+    keeper = Keeper()
+
+    keeper.keep(NoLease(1))
+
+    assert renewed.wait(10)
+    keeper.close()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_plugin_may_hang_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Side, "get_by_id", _away)
+    keeper = Keeper()
+
+    give_back(NoLease(1), HangsError("It hangs."), FakePlugins([]), keeper)
+
+    assert "It hangs. The database" in caplog.text  # the lease ends by itself
+    keeper.close()
