@@ -182,6 +182,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "The lamp never came.\n--\nThe bike came twice.\n",
         "The lamp never came.\n\n--\n\nThe bike came twice.\n",
         "Words\n--\nbetween\n--",
+        "Sent from my iPhone\n\n-----Original Message-----\nFrom: Desk\n\nWhen?\n\nFriday.\n",
         "- invoice\n- original message\n- photo\n",
         "Rules:\n- sign here\n- write your answer above the red line\n- send it\n",
         "It came from\n\nFrom: London\nSent: yesterday\nTracking: 12\n",
@@ -407,6 +408,12 @@ def test_signature_is_cut(mark: str) -> None:
     assert strip_quotes(f"Friday suits me.\n\n{mark}\nAnn Reed\n+44 1632 960001\n") == (
         "Friday suits me."
     )
+
+
+def test_answer_below_quote_and_signature_is_kept() -> None:
+    text = "Desk wrote:\n> When?\n\n-- \nAnn Reed\n\nFriday suits me.\n"
+
+    assert "Friday suits me." in strip_quotes(text)
 
 
 def test_signature_may_be_a_sentence() -> None:

@@ -101,10 +101,10 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
                 announced.update(range(first, index + 1))
     if candidates and end == len(lines):
         end = _end_above_set_apart(lines, candidates)
-    end = _without_signature(lines, end)
+    end = _without_signature(lines, end, announced)
     if quoted:
         start, below = _own_range(lines, end, quoted, announced, is_reply=is_reply)
-        end = below if below == end else _without_signature(lines, below)
+        end = below if below == end else _without_signature(lines, below, announced)
     if start == 0 and end == len(lines):
         return text
     return "\n".join(lines[start:end]).strip() or text
@@ -381,9 +381,11 @@ def _has_own_text(lines: Sequence[str], end: int, announced: Container[int] = ()
 
 
 def _only_greets(lines: Sequence[str], end: int) -> bool:
-    """Is "Hello," all that stands above? Then the answer stands below what it answers."""
+    """Is "Hello," or the line of a mobile all that stands above? Then the answer stands below."""
     last = _last_line(lines, end)
-    return GREETING.match(lines[last][:MAX_MARK]) is not None and not _has_own_text(lines, last)
+    line = lines[last][:MAX_MARK]
+    says_nothing = GREETING.match(line) is not None or MOBILE.match(line[:160].strip()) is not None
+    return says_nothing and not _has_own_text(lines, last)
 
 
 def _may_cut_at(lines: Sequence[str], cut: int, announced: Container[int] = ()) -> bool:
@@ -463,13 +465,13 @@ def _announces_itself(lines: Sequence[str], first: int) -> bool:
     return False
 
 
-def _without_signature(lines: Sequence[str], end: int) -> int:
+def _without_signature(lines: Sequence[str], end: int, announced: Container[int]) -> int:
     """Return the end without "-- " and what follows (RFC 3676 section 4.3), or a mobile's line."""
     last = _last_line(lines, end)
     for index in range(last, max(0, last - _MAX_SIGNATURE_LINES), -1):
         line = lines[index]
         if line[:2] == "--" and line.rstrip() == "--":
-            if _has_own_text(lines, index) and not _is_own_below(lines, index, last):
+            if _has_own_text(lines, index, announced) and not _is_own_below(lines, index, last):
                 end, last = index, _last_line(lines, index)
             break
         if line[:1] == ">":
