@@ -40,6 +40,17 @@ def test_a_command_tells_once_that_a_server_is_not_there(desk: Desk, arguments: 
     assert done.stderr.count("refused the connection") == 1, done.stderr
 
 
+def test_the_log_names_the_code_that_the_manual_lists(desk: Desk) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        configure(desk, port=unused.getsockname()[1], username="info")
+
+        run = desk.process("run", "--once")
+
+    [line] = [line for line in run.stderr.splitlines() if f"{INFO} (in): " in line]
+    assert line.endswith("[PORT-REFUSED]")
+
+
 def test_a_refused_password_is_not_a_reason_to_try_later(desk: Desk, account: Account) -> None:
     account.change_password("another")
     configure(desk, port=account.server.imap, username=account.name)

@@ -60,7 +60,7 @@ def note_failure(
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     if is_new and not is_told:
         words = in_one_line(sentence, next_step)
-        logger.warning("%s (%s): %s", mailbox.address, side.direction, words)
+        logger.warning("%s (%s): %s [%s]", mailbox.address, side.direction, words, code)
     if fresh.down_since is not None:
         return None
     details = {"direction": side.direction, "code": code.name, "sentence": sentence}
