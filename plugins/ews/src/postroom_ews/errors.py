@@ -105,12 +105,6 @@ _MESSAGE: Final[dict[str, Code]] = {
     "ErrorItemSave": codes.MESSAGE_REFUSED,
     "ErrorItemSavePropertyError": codes.MESSAGE_REFUSED,
 }
-UNREADABLE: Final = frozenset(
-    ("ErrorMimeContentConversionFailed", "ErrorContentConversionFailed", "ErrorCorruptData",
-     "ErrorItemCorrupt", "ErrorUnsupportedMimeConversion", "ErrorPropertyRequestFailed",
-     "ErrorMessageSizeExceeded", "ErrorUnsupportedTypeForConversion")
-)  # fmt: skip
-"""One message is there and cannot be had."""
 GONE: Final = frozenset(("ErrorItemNotFound", "ErrorMessageNotFound"))
 UNCERTAIN: Final = frozenset(
     ("ErrorInternalServerError", "ErrorInternalServerTransientError", "ErrorTimeoutExpired",
