@@ -144,6 +144,14 @@ def test_people_have_addresses_that_servers_have_too(address: str, subject: str,
     assert (found.is_automatic, found.is_bounce) == (False, False)
 
 
+def test_daemon_in_the_return_path_is_the_null_path() -> None:
+    facts = {"subject": "Undelivered mail", "text": "User unknown: out@customer.example"}
+    sender = Address("system@mx.other.example")
+
+    assert seen(from_=sender, return_path="MAILER-DAEMON@mx.other.example", **facts).is_bounce
+    assert not seen(from_=sender, return_path="system@mx.other.example", **facts).is_bounce
+
+
 def test_null_return_path_alone_makes_no_bounce_of_what_people_write() -> None:
     found = seen(return_path="", subject="Undelivered parcel", text="Where is my parcel?")
 

@@ -194,9 +194,14 @@ def _from_header(message: Recognisable) -> str:
     return values[0][:200] if values else ""
 
 
+def _has_null_path(message: Recognisable) -> bool:
+    """RFC 5321 section 4.5.5; some servers note a daemon's name for it."""
+    return message.return_path == "" or _DAEMON.match(message.return_path or "") is not None
+
+
 def _is_from_machine(message: Recognisable) -> bool:
     """Is the sender a mail server's: the null path (RFC 5321 section 4.5.5), a customary name?"""
-    if message.return_path == "" or message.from_ is None or is_from_daemon(message):
+    if _has_null_path(message) or message.from_ is None or is_from_daemon(message):
         return True
     name = message.from_.name[:200] if message.from_ else ""
     return bool(_ROLE.match(_local_part(message)) or _ROLE_NAME.search(name))
@@ -214,7 +219,7 @@ def _text_verdict(message: Recognisable, marks: Marks) -> bool | None:
     if DELIVERED_TEXT.search(text):
         return False
     # else perhaps a person who looks after mail, and asks about a delivery
-    is_doubtful = message.return_path != "" and not message.report_parts
+    is_doubtful = not _has_null_path(message) and not message.report_parts
     return None if is_doubtful and message.from_ and _is_postmaster(message) else True
 
 
@@ -233,7 +238,7 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
         return says_so or BOUNCE_TEXT.search(message.text[:4_000]) is not None
     if not says_so:
         return False
-    if message.return_path != "" and _reads_like_a_person(message.text):
+    if not _has_null_path(message) and _reads_like_a_person(message.text):
         return False
     if _is_postmaster(message):
         return True
@@ -241,7 +246,7 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
         return False
     if BOUNCE_OPENING.match(message.text[:1_000]):
         return True
-    is_machine = message.return_path == "" or message.from_ is None or _is_from_program(message)
+    is_machine = _has_null_path(message) or message.from_ is None or _is_from_program(message)
     return is_machine and BOUNCE_TEXT.search(message.text[:4_000]) is not None
 
 
@@ -252,13 +257,14 @@ def _is_from_program(message: Recognisable) -> bool:
 
 
 def _reads_like_a_person(text: str) -> bool:
-    """Programs ask nothing, and only qmail's words speak of themselves."""
+    """Programs ask nothing, and only qmail's words greet or speak of themselves."""
     text = text[:600]
     return QUESTION.search(text) is not None or _FIRST_PERSON.search(text) is not None
 
 
 _FIRST_PERSON = re.compile(
-    r"(?<!afraid )\bI\b(?![/.]|['’]m (?:afraid|sorry))"
+    r"\A\W*(?:[Hh]ello|[Hh]allo|[Hh]ey|[Hh]i(?!\. This is the)|[Gg]uten|[Bb]onjour|[Hh]ola)\b"
+    r"|(?<!afraid )\bI\b(?![/.]|['’]m (?:afraid|sorry))"
     r"|\b(?:[Mm]y|mine|[Ii]ch|[Mm]eine?[mnrs]?|mon|mes|[Mm]ijn|[Mm]eu|[Mm]inha|мо[йяи])\b"
 )
 _AN_ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
