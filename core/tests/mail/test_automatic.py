@@ -87,6 +87,30 @@ def test_people_are_away_as_well(subject: str, text: str) -> None:
     assert seen(subject=subject, text=declared).is_automatic
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("X-Mailer", "Apple Mail (2.3774.300.61.1.2)"),
+        ("X-Mailer", "Microsoft Outlook 16.0"),
+        ("User-Agent", "Mozilla Thunderbird"),
+    ],
+    ids=lambda header: header[1][:12],
+)
+def test_answer_under_the_subject_of_an_automatic_reply_may_be_a_persons(
+    program: tuple[str, str],
+) -> None:
+    facts: dict[str, Any] = {
+        "subject": "Automatic reply: Your repair",
+        "text": "I am out of the office on Friday, so come on Monday.",
+        "in_reply_to": ("m1@desk.example",),
+    }
+
+    assert seen(**facts).is_automatic
+    found = seen(program, **facts)
+    assert (found.is_automatic, found.may_auto_reply) == (False, False)
+    assert seen(program, ("Auto-Submitted", "auto-replied"), **facts).is_automatic
+
+
 def test_sender_that_is_missing_or_cannot_be_read_is_no_bounce_yet() -> None:
     words = "Please send it to the following address: 1 High Street."
     for header in ((), (("From", "ann at customer.example (Ann)"),)):

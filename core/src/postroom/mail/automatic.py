@@ -78,6 +78,7 @@ _WANTED = frozenset(
     (
         *("auto-submitted", "precedence", "x-auto-response-suppress", "x-loop", "received"),
         *("feedback-id", "mailing-list", "x-mailing-list", "x-failed-recipients"),
+        *("x-mailer", "user-agent"),
         *_AUTO_REPLY_HEADERS,
         *bounces.PARENT_HEADERS,
     )
@@ -151,8 +152,21 @@ def _deserves_its_title(message: Recognisable, marks: Marks) -> bool:
         or "x-auto-response-suppress" in marks
         or (_is_bulk(marks) and "list-" not in marks)
         or AUTO_REPLY_DECLARATION.search(text)
-        or _gives_notice(message, text)
+        or (not _is_from_mail_program(marks) and _gives_notice(message, text))
     )
+
+
+_MAIL_PROGRAM = re.compile(
+    r"apple mail|(?:iphone|ipad) mail|thunderbird|(?:microsoft|office) outlook|outlook express"
+    r"|k-9|claws|evolution|kmail|mutt|roundcube|airmail|em client|the bat",
+    re.IGNORECASE,
+)
+
+
+def _is_from_mail_program(marks: Marks) -> bool:
+    """Was it sent with a program that people write in? Servers name none, or their own."""
+    values = (*marks.get("x-mailer", ()), *marks.get("user-agent", ()))
+    return any(_MAIL_PROGRAM.search(value[:200]) for value in values)
 
 
 def _is_answer(message: Recognisable) -> bool:
