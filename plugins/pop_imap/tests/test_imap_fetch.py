@@ -13,6 +13,7 @@ from postroom.api import (
     Unavailable,
     codes,
 )
+from postroom_test_servers.dovecot import running_dovecot
 from postroom_test_servers.responder import CUT
 
 
@@ -248,6 +249,31 @@ def test_message_that_the_server_cannot_read_does_not_stop_the_folder(
 
     assert raws(items) == [mail(0), mail(3), mail(4)]
     assert [type(item) for item in items[1:3]] == [Unavailable, Unavailable]
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["cut short", "empty"])
+def test_message_whose_file_is_damaged_does_not_stop_the_folder(
+    authority, open_imap, everything, raws, is_empty
+):
+    """In its dbox formats Dovecot can tell neither size nor date, and ends the session for it."""
+    certificate = authority.issue("localhost", "127.0.0.1")
+    with running_dovecot(certificate, extra="mail_location = sdbox:~/sdbox") as server:
+        account = server.new_user()
+        with account.imap() as client:
+            for n in range(6):
+                client.append("INBOX", None, None, mail(n, 3000))
+        folder = account.maildir.parent / "sdbox" / "mailboxes" / "INBOX" / "dbox-Mails"
+        for uid in (2, 5):
+            path = folder / f"u.{uid}"
+            path.write_bytes(b"" if is_empty else path.read_bytes()[:600])
+        (folder / "dovecot.index.cache").unlink(missing_ok=True)
+        receiver = open_imap(account)
+
+        items = fetch(receiver, everything)
+
+        assert raws(items) == [mail(n, 3000) for n in (0, 2, 3, 5)]
+        assert len(list(receiver.list_refs())) >= 4
+        receiver.close()
 
 
 # ---------------------------------------------------------------- what Dovecot does not do

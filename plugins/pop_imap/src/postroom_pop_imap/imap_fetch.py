@@ -25,6 +25,7 @@ from postroom_pop_imap.imap_folders import (
     Folder,
     describe_messages,
     parse_uid,
+    present,
     search_uids,
 )
 from postroom_pop_imap.imap_names import uid_set
@@ -52,17 +53,25 @@ def describe_page(
     """Return the wire to go on with, and what `describe_messages` yields.
 
     Dovecot (2.3) ends the session when it cannot read a message to tell its size: then without
-    sizes, which the reader of bodies does not depend on.
+    sizes, which the reader of bodies does not depend on. With its dbox formats it cannot tell the
+    date either, of that message alone: it is looked for by halves, and listed by its UID.
 
     :param reopen: returns a new wire on which the folder is open
     """
-    try:
-        return wire, list(describe_messages(wire, folder, uids))
-    except TransientError as error:
-        if error.code not in (codes.CONNECTION_LOST, codes.PROTOCOL) or error.retry_after:
-            raise
-    wire = reopen(folder)
-    return wire, list(describe_messages(wire, folder, uids, with_sizes=False))
+    for with_sizes in (True, False):
+        try:
+            return wire, list(describe_messages(wire, folder, uids, with_sizes=with_sizes))
+        except TransientError as error:
+            if error.code not in (codes.CONNECTION_LOST, codes.PROTOCOL) or error.retry_after:
+                raise
+        wire = reopen(folder)
+    if len(uids) == 1:
+        refs = folder.refs(present(wire, folder, uids))
+        return wire, [(uid, Listed(ref)) for uid, ref in refs.items()]
+    middle = len(uids) // 2
+    wire, some = describe_page(wire, folder, uids[:middle], reopen)
+    wire, others = describe_page(wire, folder, uids[middle:], reopen)
+    return wire, some + others
 
 
 class FolderFetch:
