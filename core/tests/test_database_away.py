@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 from peewee import OperationalError
+from postroom.errors import DatabaseAwayError
 from postroom.leases import leases
-from postroom.leases.leases import Keeper, NoLease
+from postroom.leases.leases import Keeper, Lease, NoLease, claim
+from postroom.runner import runner
 from postroom.runner.crew import HangsError, give_back
 from postroom.store.models import Side
 from postroom_test_servers.pigeon import FakePlugins
+from postroom_test_servers.shelves import look, shelf_mailbox
 
 
 def _away(*_: Any, **__: Any) -> Any:
@@ -45,3 +48,23 @@ def test_a_plugin_may_hang_while_the_database_is_away(
 
     assert "It hangs. The database" in caplog.text  # the lease ends by itself
     keeper.close()
+
+
+@pytest.mark.usefixtures("store")
+def test_what_was_claimed_without_anybody_hearing_of_it_is_free_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "PROBE_SECONDS", 0.01)
+
+    def claim_and_vanish(*arguments: Any, **options: Any) -> list[Lease]:
+        monkeypatch.setattr(runner, "claim", claim)
+        assert claim(*arguments, **options)
+        raise DatabaseAwayError("server closed the connection unexpectedly")
+
+    with shelf_mailbox() as (shelf, working):
+        shelf.put(b"Subject: one\r\n\r\n")
+        monkeypatch.setattr(runner, "claim", claim_and_vanish)
+        look(working)
+        look(working)
+
+        assert shelf.downloads

@@ -130,6 +130,11 @@ class Crew:
         return bool(self._working)
 
     @property
+    def sides(self) -> list[int]:
+        """Return the ids of the sides that are worked on."""
+        return [visit.lease.side_id for visit in self._working]
+
+    @property
     def has_left_behind(self) -> bool:
         """Whether threads of plugins hang."""
         return bool(self._left_behind)

@@ -188,13 +188,19 @@ class Runner:
         self._outage.begin(error)
         while not self._stop.wait(PROBE_SECONDS):
             try:
-                with connection(), transaction():  # a standby lets itself be read
-                    Side.update(generation=0).where(Side.id == 0).execute()
+                with connection(), transaction():
+                    self._free_unknown()
             except StoreError:
                 continue
             self._unrecorded = None  # what ended visits meanwhile was the same
             self._is_back()
             return
+
+    def _free_unknown(self) -> None:
+        """Free what was claimed by a commit that nobody heard of."""
+        Side.update(leased_until=None, lease_owner=None).where(
+            (Side.lease_owner == self._owner) & Side.id.not_in(self._crew.sides)
+        ).execute()
 
     def _is_back(self) -> None:
         self._rested, self._ended = REST_SECONDS[0] / 2, 0
