@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from postroom import plugins
+from postroom.admin import quarantine
 from postroom.api import Checkpoint, Listed, Oversized, TransportError, Unavailable, codes
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner.runner import Outcome, Runner
@@ -22,6 +23,7 @@ class HeavyPigeon(Homing):
     too_large: Sequence[str] = ()
     unreadable: Sequence[str] = ()
     size_told: int | None = None
+    asked_for: int = 0
 
     def open_receiver(self, settings: Any, context: Any) -> Any:
         return self
@@ -30,6 +32,7 @@ class HeavyPigeon(Homing):
         refs = [*self.too_large, *self.unreadable]
         chosen = wanted([Listed(ref, None, self.size_told) for ref in refs])
         error = TransportError(codes.MESSAGE_UNREADABLE, "It cannot be read.")
+        self.asked_for += len(chosen)
         for ref in chosen:
             large = ref in self.too_large
             yield Oversized(ref, TOO_LARGE, None) if large else Unavailable(ref, error)
@@ -86,3 +89,16 @@ def test_size_that_no_column_holds_is_refused_once(pigeon: HeavyPigeon, size: in
 
     assert [run_once().exit_code, run_once().exit_code] == [3, 0]
     assert [one.outcome for one in Receipt.select()] == ["refused"]
+
+
+def test_message_that_is_larger_than_listed_is_asked_for_once_and_on_request(
+    pigeon: HeavyPigeon,
+) -> None:
+    pigeon.too_large, pigeon.size_told = ["1"], 1000
+
+    assert [run_once().exit_code for _ in range(3)] == [3, 0, 0]
+    assert pigeon.asked_for == Receipt.select().count() == 1
+
+    quarantine.retry(Receipt.get().id, plugins.load())
+    assert [run_once().exit_code for _ in range(2)] == [3, 0]
+    assert pigeon.asked_for == 2

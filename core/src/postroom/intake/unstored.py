@@ -62,7 +62,7 @@ class Unstored:
         receipts: list[ReceiptRow] = []
         for item in oversized:
             listed = self._ledger.listings.pop(ref_key(item.ref), Listed(item.ref))
-            size = listed.size if listed.size is not None else item.size
+            size = self._size_of(listed, item)
             unfetched.append(
                 Unfetched(
                     Listed(item.ref, listed.received_at or item.received_at, size),
@@ -92,6 +92,13 @@ class Unstored:
         if receipts:
             insert_receipts(self._mailbox.id, receipts, now())
             self._ledger.forget(row.ref_key for row in receipts)
+
+    def _size_of(self, listed: Listed, item: Oversized) -> int | None:
+        """Return the size for a receipt: none where the server lists less than it serves, as
+        Exchange does. By such a size the message would be asked for, and refused, at each visit."""
+        if listed.size is None:
+            return item.size
+        return listed.size if listed.size > self._mailbox.max_message_bytes else None
 
     def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
         """Return the receipt of a message that cannot be read; None where it had one already."""

@@ -188,8 +188,9 @@ class Ledger:
     def _is_retried(self, receipt: Known, item: Listed) -> bool:
         if receipt.outcome == "quarantined":
             return receipt.is_due and not receipt.has_bytes
-        if receipt.outcome == "refused":
-            return not self._is_too_large(item) and item.size is not None
+        if receipt.outcome == "refused":  # what was listed as smaller than it is has no size here
+            may_fit = None not in (item.size, receipt.listed_size)
+            return (may_fit or receipt.is_due) and not self._is_too_large(item)
         return receipt.is_old and self._start_is_earlier_than(receipt)
 
     def _start_is_earlier_than(self, receipt: Known) -> bool:
