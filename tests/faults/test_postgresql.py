@@ -23,7 +23,7 @@ from postroom_test_servers.crash_cases import CASES, MAILS, Servers
 from postroom_test_servers.points import points, say, takes_all
 from postroom_test_servers.postgres import Postgres, running_postgres
 from postroom_test_servers.statements import failing
-from postroom_test_servers.stores import Databases
+from postroom_test_servers.stores import Databases, opened
 
 RunOnce = Callable[[], int]
 Fault = Callable[[], None]
@@ -68,6 +68,17 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("configured", "used"), [("off", "on"), ("remote_apply", "remote_apply")])
+def test_commits_are_waited_for_whatever_the_default(
+    on_postgres: Servers, postgres: Postgres, configured: str, used: str
+) -> None:
+    with on_postgres.databases.new("postgresql") as url, opened(url):
+        postgres.execute(f"ALTER DATABASE {_name()} SET synchronous_commit = {configured}")
+        database.close()
+
+        assert database.execute_sql("SHOW synchronous_commit").fetchone() == (used,)
 
 
 # ---------------------------------------------------------------------------- the faults

@@ -62,7 +62,7 @@ def test_power_cut_while_a_visit_is_under_way(
     steps = count_steps(on_disk, case, "sqlite")
     # there the server is told what is stored, of a batch that was not waited for
     some = range(steps * 35 // 100, steps * 45 // 100)
-    tried = [*(range(1, steps + 1) if takes_all() else points(some[-1], first=some[0], stride=12))]
+    tried = [*(range(1, steps + 1) if takes_all() else points(some[-1], first=some[0], stride=24))]
     cuts = 0
 
     for step in tried:

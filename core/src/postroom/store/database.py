@@ -225,14 +225,15 @@ def insist(write: Callable[[], _Written], stop: threading.Event) -> _Written:
     :param stop: when set, it is not waited any longer
     :raises StoreError: the last one
     """
-    deadline = time.monotonic() + INSIST_SECONDS
+    deadline, pause = time.monotonic() + INSIST_SECONDS, 0.05
     while True:
         try:
             with database_errors():
                 return write()
         except StoreError:
-            if time.monotonic() >= deadline or stop.wait(0.5):
+            if time.monotonic() >= deadline or stop.wait(pause):
                 raise
+            pause = min(2 * pause, 1.0)
 
 
 def now() -> datetime:

@@ -46,6 +46,14 @@ class _Postgresql(peewee.PostgresqlDatabase):
     Inside of one it must not: what was done before would be missing from what is committed.
     """
 
+    def _initialize_connection(self, conn: psycopg.Connection) -> None:
+        """Have commits waited for, whatever the server's default: side effects follow them. A
+        stronger setting, one that waits for standbys, stays."""
+        conn.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
+
     def begin(self, isolation_level: Any = None) -> None:
         """Begin a transaction; on a connection that turns out to have ended, once more."""
         self._renew()
