@@ -10,6 +10,7 @@ from postroom.api import (
     Oversized,
     SettingsError,
     Spool,
+    TransientError,
     Unavailable,
     codes,
 )
@@ -282,6 +283,24 @@ BODIES = r"UID FETCH \S+ \(UID BODY.PEEK"
 SIZES = r"UID FETCH \S+ \(UID RFC822.SIZE"
 
 
+def test_folder_of_nothing_but_damaged_messages_is_given_up(start_imap, open_imap, everything):
+    uids = b" ".join(b"%d" % uid for uid in range(1, 501))
+    server = start_imap(
+        {
+            r"UID FETCH \S+ \(UID (RFC822.SIZE|INTERNALDATE)": b"* BYE cannot read it\r\n" + CUT,
+            r"UID FETCH \S+ \(UID\)": lambda heard: (
+                b"* 1 FETCH (UID %s)\r\nTAG OK done\r\n" % heard.split()[3]
+            ),
+            "UID SEARCH": b"* SEARCH %s\r\nTAG OK done\r\n" % uids,
+        }
+    )
+
+    with pytest.raises(TransientError, match="cannot read it"):
+        fetch(open_imap(port=server.port), everything)
+
+    assert sum(b"LOGIN" in heard for heard in server.heard) < 1000
+
+
 def test_message_without_content_is_looked_at_once_more_and_unavailable(
     start_imap, open_imap, everything, raws
 ):
@@ -358,8 +377,6 @@ def test_missing_uidvalidity_is_taken_as_zero(start_imap, open_imap, everything)
 
 
 def test_goodbye_says_why(start_imap, open_imap, everything):
-    from postroom.api import TransientError
-
     server = start_imap({BODIES: b"* BYE [UNAVAILABLE] closing for maintenance\r\n" + CUT})
 
     with pytest.raises(TransientError, match="maintenance") as caught:

@@ -32,6 +32,8 @@ from postroom_pop_imap.imap_names import uid_set
 from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Skipped, Wire
 
 _MOST_SUSPECTS: Final = 3
+_MOST_BREAKS: Final = 600
+"""In a page of a listing: some thirty damaged messages, and not a folder of nothing else."""
 _BODY = re.compile(rb'\bBODY\[\] (NIL|\{\d+\}|"(?:[^"\\]|\\.)*")', re.I | re.S)
 
 
@@ -48,7 +50,11 @@ Reopen = Callable[[Folder], Wire]
 
 
 def describe_page(
-    wire: Wire, folder: Folder, uids: list[int], reopen: Reopen
+    wire: Wire,
+    folder: Folder,
+    uids: list[int],
+    reopen: Reopen,
+    breaks: list[TransientError] | None = None,
 ) -> tuple[Wire, list[tuple[int, Listed]]]:
     """Return the wire to go on with, and what `describe_messages` yields.
 
@@ -57,20 +63,26 @@ def describe_page(
     date either, of that message alone: it is looked for by halves, and listed by its UID.
 
     :param reopen: returns a new wire on which the folder is open
+    :param breaks: of the connection, so far in this page
+    :raises TransientError: it broke too often
     """
+    breaks = [] if breaks is None else breaks
     for with_sizes in (True, False):
         try:
             return wire, list(describe_messages(wire, folder, uids, with_sizes=with_sizes))
         except TransientError as error:
             if error.code not in (codes.CONNECTION_LOST, codes.PROTOCOL) or error.retry_after:
                 raise
+            breaks.append(error)
+            if len(breaks) > _MOST_BREAKS:
+                raise
         wire = reopen(folder)
     if len(uids) == 1:
         refs = folder.refs(present(wire, folder, uids))
         return wire, [(uid, Listed(ref)) for uid, ref in refs.items()]
     middle = len(uids) // 2
-    wire, some = describe_page(wire, folder, uids[:middle], reopen)
-    wire, others = describe_page(wire, folder, uids[middle:], reopen)
+    wire, some = describe_page(wire, folder, uids[:middle], reopen, breaks)
+    wire, others = describe_page(wire, folder, uids[middle:], reopen, breaks)
     return wire, some + others
 
 
