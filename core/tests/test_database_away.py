@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext, suppress
 from typing import Any
 
+import psycopg
 import pytest
-from peewee import OperationalError
-from postroom.errors import DatabaseAwayError
+from peewee import OperationalError, ProgrammingError
+from postroom.errors import DatabaseAwayError, StoreError
 from postroom.leases import leases
 from postroom.leases.leases import Keeper, Lease, NoLease, claim
 from postroom.runner import runner
 from postroom.runner.crew import HangsError, give_back
-from postroom.store.models import Side
+from postroom.store.database import transaction
+from postroom.store.models import Counter, Side, database
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.shelves import look, shelf_mailbox
 
@@ -68,3 +71,50 @@ def test_what_was_claimed_without_anybody_hearing_of_it_is_free_again(
         look(working)
 
         assert shelf.downloads
+
+
+only_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@only_postgresql
+@pytest.mark.usefixtures("store")
+def test_a_commit_after_a_failure_in_silence_is_refused() -> None:
+    def write() -> None:
+        with transaction():
+            Counter.create(name="one", next_id=1)
+            with suppress(ProgrammingError):
+                database.execute_sql("SELECT nonsense")
+
+    with pytest.raises(StoreError):
+        write()
+
+    assert not Counter.select().exists()
+
+
+@only_postgresql
+@pytest.mark.usefixtures("store")
+def test_a_transaction_does_not_go_on_on_another_connection() -> None:
+    def write() -> None:
+        with transaction():
+            Counter.create(name="one", next_id=1)
+            database.connection().close()
+            with suppress(OperationalError):
+                Counter.create(name="two", next_id=1)
+
+    with pytest.raises(DatabaseAwayError):
+        write()
+
+    Counter.create(name="three", next_id=1)
+    assert [row.name for row in Counter.select()] == ["three"]
+
+
+@only_postgresql
+@pytest.mark.usefixtures("store")
+def test_what_begins_on_a_connection_that_has_ended_goes_on_on_another() -> None:
+    for begin in (transaction, nullcontext):
+        pid = database.connection().info.backend_pid
+        with psycopg.connect(database.obj.database, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+        with begin():
+            assert not Counter.select().exists()
