@@ -9,9 +9,10 @@ import pytest
 from postroom import plugins
 from postroom.admin import quarantine
 from postroom.api.transport import Listed
+from postroom.intake.listing import Listing
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.mailboxes import mailboxes, sides
-from postroom.mailboxes.ledger import BEFORE_START, Ledger, awaits_first_retrieval
+from postroom.mailboxes.ledger import BEFORE_START, awaits_first_retrieval
 from postroom.store import raws
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Question, Receipt, Side
@@ -37,7 +38,7 @@ def _insert(mailbox: Mailbox, **values: Any) -> None:
 
 
 def _wants(mailbox: Mailbox, item: Listed) -> bool:
-    return item.ref in Ledger(mailbox).wanted([item])
+    return item.ref in Listing(mailbox).wanted([item])
 
 
 def test_what_has_a_receipt_is_not_wanted_again(mailbox: Mailbox) -> None:

@@ -9,8 +9,8 @@ import pytest
 from postroom.errors import InputError
 from postroom.mail import ParsedMessage, parse
 from postroom.mail.compose import OutgoingFile
-from postroom.outbox import answers
-from postroom.questions import questions
+from postroom.outbox import acknowledgements, answers
+from postroom.questions import notes, questions
 from postroom.store import raws
 from postroom.store.database import transaction
 from postroom.store.models import Message, MessageKey, Outbox, Side
@@ -29,8 +29,8 @@ def outbox_of(message: Message) -> Outbox:
 
 def acknowledge(message: Message, template: str = "") -> Outbox | None:
     with transaction():
-        acknowledgements = answers.Acknowledgements(message.mailbox, [message.question_id])
-        return acknowledgements.queue(message.question, message, template)
+        batch = acknowledgements.Acknowledgements(message.mailbox, [message.question_id])
+        return batch.queue(message.question, message, template)
 
 
 class TestAcknowledgement:
@@ -100,11 +100,11 @@ class TestAcknowledgement:
         assert acknowledge(message) is None
 
     def test_a_correspondent_gets_a_bounded_number(self, desk: Desk) -> None:
-        mails = [desk.receive() for _ in range(answers.MOST_AUTOMATIC + 2)]
+        mails = [desk.receive() for _ in range(acknowledgements.MOST_AUTOMATIC + 2)]
 
         rows = [acknowledge(m) for m in mails]
 
-        assert sum(row is not None for row in rows) == answers.MOST_AUTOMATIC
+        assert sum(row is not None for row in rows) == acknowledgements.MOST_AUTOMATIC
         other = desk.receive(sender="bob@customer.example")
         assert acknowledge(other) is not None
 
@@ -112,25 +112,25 @@ class TestAcknowledgement:
         self, desk: Desk, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        count = answers.MOST_AUTOMATIC + 2
+        count = acknowledgements.MOST_AUTOMATIC + 2
         mails = [desk.receive(sender=f"help+id{n}@customer.example") for n in range(count)]
 
-        some = [acknowledge(m) for m in mails[: answers.MOST_AUTOMATIC]]
-        both = answers.Acknowledgements(desk.mailbox, [m.question_id for m in mails])
-        none = [both.queue(m.question, m, "") for m in mails[answers.MOST_AUTOMATIC :]]
+        some = [acknowledge(m) for m in mails[: acknowledgements.MOST_AUTOMATIC]]
+        both = acknowledgements.Acknowledgements(desk.mailbox, [m.question_id for m in mails])
+        none = [both.queue(m.question, m, "") for m in mails[acknowledgements.MOST_AUTOMATIC :]]
 
         assert all(some)
         assert none == [None, None]
         assert caplog.messages == [
             f"Question {mails[-2].question_id} is not acknowledged: its sender had "
-            f"{answers.MOST_AUTOMATIC} automatic mails within a day, and gets no more."
+            f"{acknowledgements.MOST_AUTOMATIC} automatic mails within a day, and gets no more."
         ]
 
     def test_what_was_sent_long_ago_does_not_count(self, desk: Desk) -> None:
-        for _ in range(answers.MOST_AUTOMATIC):
+        for _ in range(acknowledgements.MOST_AUTOMATIC):
             message = desk.receive()
             acknowledge(message)
-        Outbox.update(created_at=datetime.now(UTC) - answers.AUTOMATIC_SPAN).execute()
+        Outbox.update(created_at=datetime.now(UTC) - acknowledgements.AUTOMATIC_SPAN).execute()
 
         message = desk.receive()
 
@@ -304,7 +304,7 @@ def test_note_stays_inside(desk: Desk) -> None:
     question = desk.receive().question
     before = question.updated_at
 
-    note = answers.note(question, "Call back.", author="Eve")
+    note = notes.add(question, "Call back.", author="Eve")
 
     assert (note.kind, note.direction, note.author) == ("note", "none", "Eve")
     assert Outbox.select().count() == 0

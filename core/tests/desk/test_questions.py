@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from postroom.errors import InputError, NotFoundError
 from postroom.outbox import answers
-from postroom.questions import questions, transcript
+from postroom.questions import notes, questions, transcript
 from postroom.store.models import Message, Outbox, Question, Topic
 
 Desk = Any
@@ -133,7 +133,7 @@ class TestTranscript:
     def test_every_key_is_there_and_it_is_json(self, desk: Desk) -> None:
         question = desk.receive(WITH_FILE).question
         answers.answer(question, "Thanks.", author="Eve")
-        answers.note(question, "Paid.", author="Eve")
+        notes.add(question, "Paid.", author="Eve")
 
         document = transcript.shown(questions.find(question.id))
 
@@ -225,7 +225,7 @@ class TestTranscript:
             transcript.attachment(message, 2)
 
     def test_note_has_no_bytes(self, desk: Desk) -> None:
-        note = answers.note(desk.receive().question, "Call.", author="Eve")
+        note = notes.add(desk.receive().question, "Call.", author="Eve")
 
         with pytest.raises(NotFoundError, match="note"):
             transcript.raw(note)

@@ -133,7 +133,7 @@ def _file(filing: Filing, receipt: Receipt, item: Prepared, *, bare: bool) -> Ex
     from postroom.mail.large import unreadable
 
     filing.lock_segment()
-    filing.ledger.replaced[item.ref_key] = receipt.id
+    filing.listing.replaced[item.ref_key] = receipt.id
     failure = item.failure or _try_to_write(filing, item)
     if failure is not None and bare:
         item.incoming.parsed = unreadable()

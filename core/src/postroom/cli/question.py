@@ -166,10 +166,9 @@ def note(number: int, text: str | None, text_file: str | None, author: str, as_j
     """Add a note for colleagues to the question NUMBER."""
     written = read_text(text, text_file)
     with open_store():
-        from postroom.outbox import answers
-        from postroom.questions import questions, transcript
+        from postroom.questions import notes, questions, transcript
 
-        stored = answers.note(questions.find(number), written, author=author)
+        stored = notes.add(questions.find(number), written, author=author)
         document = transcript.message_document(transcript.message(number, stored.id))
     if as_json:
         print_json(document)

@@ -53,7 +53,7 @@ class Incoming:
 
 @dataclass(slots=True)
 class Placement:
-    """Where a message goes. A new question has no id before `Conversations.number`."""
+    """Where a message goes. A new question has no id yet: `Filing` gives it one."""
 
     question: Question
     kind: str

@@ -12,6 +12,7 @@ from peewee import OperationalError
 
 from postroom.errors import LeaseLostError, StoreError
 from postroom.intake.conversations import Conversations, write
+from postroom.intake.listing import Listing
 from postroom.intake.records import (
     Prepared,
     ReceiptRow,
@@ -21,7 +22,7 @@ from postroom.intake.records import (
 )
 from postroom.intake.tally import Tally
 from postroom.intake.unstored import Unstored
-from postroom.mailboxes.ledger import Ledger, live_receipts
+from postroom.mailboxes.ledger import live_receipts
 from postroom.questions import contacts
 from postroom.secrets import installation_secret
 from postroom.store import raws
@@ -41,7 +42,7 @@ class Filing:
     def __init__(
         self,
         mailbox: Mailbox,
-        ledger: Ledger,
+        listing: Listing,
         unstored: Unstored,
         tally: Tally,
         *,
@@ -49,7 +50,7 @@ class Filing:
         acknowledges: bool,
     ) -> None:
         self._mailbox = mailbox
-        self.ledger = ledger
+        self.listing = listing
         self._unstored = unstored
         self._tally = tally
         self._own_addresses = own_addresses
@@ -99,7 +100,7 @@ class Filing:
         message twice."""
         items = {item.ref_key: item for item in prepared}
         known = live_receipts(self._mailbox.id, items)
-        replaced = self.ledger.replaced
+        replaced = self.listing.replaced
         return [
             item
             for key, item in items.items()
@@ -111,11 +112,9 @@ class Filing:
         if not prepared:
             return []
         instant = now()
-        for item in prepared:  # a second try must not see what the first one decided
-            item.outcome, item.reason, item.twin = "stored", None, None
-            item.keep_bytes, item.placement = True, None
-            item.repack()
-        self.ledger.close_replaced(item.ref_key for item in prepared)
+        for item in prepared:
+            item.reset()
+        self.listing.close_replaced(item.ref_key for item in prepared)
         self._decide(prepared)
         stored = [item for item in prepared if item.outcome == "stored"]
         self._place(stored)
@@ -137,7 +136,7 @@ class Filing:
         message_ids = iter(allocate_ids(Message, len(prepared)))
         for item in prepared:
             fingerprint = item.incoming.fingerprint
-            if self.ledger.is_before_start(item.received_at):
+            if self.listing.is_before_start(item.received_at):
                 item.outcome, item.reason, item.keep_bytes = "ignored", "before-start", False
             elif item.incoming.verdict.ignore is not None:
                 item.outcome, item.reason = "ignored", item.incoming.verdict.ignore
@@ -229,12 +228,10 @@ class Filing:
     def _acknowledge(self, items: list[Prepared], instant: datetime) -> None:
         if not items:
             return
-        from postroom.outbox import answers  # not needed where nothing is acknowledged
+        from postroom.outbox.acknowledgements import Acknowledgements  # rarely needed
 
         opened = [item.placement.question for item in items if item.placement is not None]
-        acknowledgements = answers.Acknowledgements(
-            self._mailbox, [question.id for question in opened]
-        )
+        acknowledgements = Acknowledgements(self._mailbox, [question.id for question in opened])
         for item, question in zip(items, opened, strict=True):
             message = as_message(self._mailbox.id, item, instant)
             acknowledgements.queue(question, message, item.incoming.verdict.acknowledgement or "")

@@ -37,6 +37,7 @@ from postroom.intake import recognition
 from postroom.intake.conversations import Incoming
 from postroom.intake.entrances import Entrance, seen_through
 from postroom.intake.filing import Filing
+from postroom.intake.listing import Listing, Unfetched
 from postroom.intake.records import Prepared
 from postroom.intake.settlement import Settlement
 from postroom.intake.tally import Tally
@@ -44,7 +45,7 @@ from postroom.intake.understanding.understood import IN_PLACE, Result, Understan
 from postroom.intake.unstored import Unstored
 from postroom.leases.leases import Lease
 from postroom.mailboxes import sessions
-from postroom.mailboxes.ledger import Ledger, Unfetched, has_due_unavailable, ref_key
+from postroom.mailboxes.ledger import has_due_unavailable, ref_key
 from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
@@ -131,16 +132,16 @@ class Retrieval:
         mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
         self.mailbox = mailbox if entrance is None else seen_through(mailbox)
         self.view = view(self.mailbox)
-        self._ledger = Ledger(self.mailbox)
+        self._listing = Listing(self.mailbox)
         self._core_error: PostroomError | None = None
         self._is_to_be_secured = False
         self._batch = Batch(min(FIRST_COUNT, BATCH_COUNT))
         self._begun: deque[Batch] = deque()
         self.tally = Tally()
-        self._unstored = Unstored(self.mailbox, self._ledger, self.tally)
+        self._unstored = Unstored(self.mailbox, self._listing, self.tally)
         self.filing = Filing(
             self.mailbox,
-            self._ledger,
+            self._listing,
             self._unstored,
             self.tally,
             own_addresses=self.view.own_addresses,
@@ -171,24 +172,6 @@ class Retrieval:
         if self._entrance is not None:
             return self._entrance.open(self.mailbox.address)
         return sessions.open_receiver(self._lease, self.mailbox, self._plugins)
-
-    def _secure(self) -> None:
-        """Have on the disk what was committed, before the server is told anything, or anybody that
-        it is done. Until then mail that a power cut takes is merely retrieved again, so it need not
-        be waited for with every batch."""
-        if self._is_to_be_secured:
-            with transaction():
-                self._lease.hold()
-                wait_for_disk()
-            self._is_to_be_secured = False
-
-    def _settle(self, receiver: Receiver) -> None:
-        settlement = Settlement(self.mailbox, self._lease, self._stop)
-        try:
-            settlement.run(receiver)
-        finally:
-            self.tally.settled += settlement.settled
-            self.tally.unsettled += settlement.unsettled
 
     def _recognise(self, receiver: Receiver) -> None:
         """The mailbox leads to another account: see first what that one holds of what is known."""
@@ -263,7 +246,7 @@ class Retrieval:
     def _wanted(self, page: Sequence[Listed]) -> Collection[str]:
         try:
             with database_errors():
-                wanted = self._ledger.wanted(page)
+                wanted = self._listing.wanted(page)
             if wanted:
                 self._understanding.expect(len(wanted))
             return wanted
@@ -289,14 +272,12 @@ class Retrieval:
 
     def _finish_listing(self, *, was_complete: bool) -> None:
         if was_complete:
-            self._ledger.close_gone()
+            self._listing.close_gone()
         if self.mailbox.baseline_at is None:
             self.mailbox.baseline_at = now()
             Mailbox.update(baseline_at=self.mailbox.baseline_at).where(
                 Mailbox.id == self.mailbox.id
             ).execute()
-
-    # ------------------------------------------------------------------ parse
 
     def _rescue(self) -> None:
         """Commit what came whole before the plugin hung, in another thread than the visit's, which
@@ -304,6 +285,8 @@ class Retrieval:
         if self._lease.pulse.leave_alone():
             self._begin()
             self._finish_begun()
+
+    # ------------------------------------------------------------------ parse
 
     def _begin(self) -> None:
         """Have the batch understood, and commit those before it that had their time: while one is
@@ -334,7 +317,7 @@ class Retrieval:
         """Classify a message that was understood, unless that was done with it; nothing in here
         touches the database."""
         key = ref_key(fetched.ref)
-        listed = self._ledger.listings.pop(key, Listed(fetched.ref))
+        listed = self._listing.items.pop(key, Listed(fetched.ref))
         if isinstance(result, Understood):
             try:
                 parsed, fingerprint = result.parsed, result.fingerprint
@@ -356,7 +339,7 @@ class Retrieval:
         """Store a batch in one transaction."""
         results = batch.result()
         prepared = [self.prepare(f, r) for f, r in zip(batch.fetched, results, strict=True)]
-        unfetched, self._ledger.unfetched = self._ledger.unfetched, []
+        unfetched, self._listing.unfetched = self._listing.unfetched, []
         if not (prepared or unfetched or batch.unavailable or batch.oversized or batch.cursor):
             return
         try:
@@ -366,7 +349,7 @@ class Retrieval:
         finally:
             for item in prepared:
                 item.release()
-        self._ledger.forget(item.ref_key for item in prepared)
+        self._listing.forget(item.ref_key for item in prepared)
         self._report(stored)
         self._progress(len(prepared))
 
@@ -395,6 +378,26 @@ class Retrieval:
                     "kind": item.placement.kind,
                 }
                 self._plugins.tell(Event("stored", now(), self.mailbox.address, details))
+
+    # ------------------------------------------------------------------ settle
+
+    def _secure(self) -> None:
+        """Have on the disk what was committed, before the server is told anything, or anybody that
+        it is done. Until then mail that a power cut takes is merely retrieved again, so it need not
+        be waited for with every batch."""
+        if self._is_to_be_secured:
+            with transaction():
+                self._lease.hold()
+                wait_for_disk()
+            self._is_to_be_secured = False
+
+    def _settle(self, receiver: Receiver) -> None:
+        settlement = Settlement(self.mailbox, self._lease, self._stop)
+        try:
+            settlement.run(receiver)
+        finally:
+            self.tally.settled += settlement.settled
+            self.tally.unsettled += settlement.unsettled
 
 
 def _counted(raw: bytes | Spool) -> int:

@@ -53,8 +53,11 @@ class Prepared:
         """When the server received it, as far as it says."""
         return self.listed.received_at or self.fetched.received_at
 
-    def repack(self) -> None:
-        """Get the bytes ready to be stored once more: those of a spool are packed while stored."""
+    def reset(self) -> None:
+        """Get ready to be stored, once more too: nothing is decided, and the bytes of a spool are
+        packed from the beginning while they are stored."""
+        self.outcome, self.reason, self.twin = "stored", None, None
+        self.keep_bytes, self.placement = True, None
         if not isinstance(self.fetched.raw, bytes):
             self.packed = raws.pack(self.fetched.raw)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from threading import Event as Flag
 from time import monotonic
-from typing import Any
 
 from postroom.api.transport import Disposition, Receiver, Settled, Unsettled
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.leases.leases import Lease
+from postroom.mailboxes import dispositions
 from postroom.mailboxes.ledger import ref_key
 from postroom.store.database import now, rows, transaction
 from postroom.store.models import Mailbox, Receipt
@@ -37,8 +37,9 @@ class Settlement:
 
     def run(self, receiver: Receiver) -> None:
         """Apply the disposition to what is stored, and note what the server confirmed."""
-        action: Any = self.mailbox.disposition
-        disposition = Disposition(action, self.mailbox.disposition_folder)
+        disposition = dispositions.of_columns(
+            self.mailbox.disposition, self.mailbox.disposition_folder
+        )
         last_id = 0
         while not self._stop.is_set():
             due = rows(

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from postroom.api import codes
 from postroom.api.transport import Listed, Oversized, Unavailable
+from postroom.intake.listing import Listing, Unfetched
 from postroom.intake.records import Prepared, ReceiptRow, insert_receipts
 from postroom.intake.tally import Tally
-from postroom.mailboxes.ledger import Ledger, Unfetched, live_receipts, ref_key
+from postroom.mailboxes.ledger import live_receipts, ref_key
 from postroom.store import raws
 from postroom.store.database import allocate_ids, now
 from postroom.store.models import Mailbox, Raw, Receipt
@@ -22,16 +23,16 @@ UNAVAILABLE_PAUSES = (1, 5, 30, 120, 720)
 class Unstored:
     """Writes such receipts, in the transaction of the batch."""
 
-    def __init__(self, mailbox: Mailbox, ledger: Ledger, tally: Tally) -> None:
+    def __init__(self, mailbox: Mailbox, listing: Listing, tally: Tally) -> None:
         self._mailbox = mailbox
-        self._ledger = ledger
+        self._listing = listing
         self._tally = tally
 
     def quarantine(self, item: Prepared, error: Exception) -> None:
         """Keep a message that cannot be turned into a question: bytes, cause, tries."""
         instant = now()
-        self._ledger.close_replaced([item.ref_key])
-        item.repack()
+        self._listing.close_replaced([item.ref_key])
+        item.reset()
         item.raw_id = allocate_ids(Raw, 1)[0]
         raws.insert([(item.raw_id, item.packed)])
         row = ReceiptRow(
@@ -61,7 +62,7 @@ class Unstored:
         """Write receipts of what was listed but not downloaded, or could not be."""
         receipts: list[ReceiptRow] = []
         for item in oversized:
-            listed = self._ledger.listings.pop(ref_key(item.ref), Listed(item.ref))
+            listed = self._listing.items.pop(ref_key(item.ref), Listed(item.ref))
             size = self._size_of(listed, item)
             unfetched.append(
                 Unfetched(
@@ -73,9 +74,9 @@ class Unstored:
         items = {ref_key(one.listed.ref): one for one in unfetched}
         known = live_receipts(self._mailbox.id, items)
         for key, one in items.items():
-            if key in known and self._ledger.replaced.get(key) != known[key].id:
+            if key in known and self._listing.replaced.get(key) != known[key].id:
                 continue  # a transport need not have asked
-            self._ledger.close_replaced([key])
+            self._listing.close_replaced([key])
             receipts.append(
                 ReceiptRow(
                     ref=one.listed.ref,
@@ -91,7 +92,7 @@ class Unstored:
         receipts += [row for item in unavailable if (row := self._unavailable(item))]
         if receipts:
             insert_receipts(self._mailbox.id, receipts, now())
-            self._ledger.forget(row.ref_key for row in receipts)
+            self._listing.forget(row.ref_key for row in receipts)
 
     def _size_of(self, listed: Listed, item: Oversized) -> int | None:
         """Return the size for a receipt: none where the server lists less than it serves, as
@@ -103,8 +104,8 @@ class Unstored:
     def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
         """Return the receipt of a message that cannot be read; None where it had one already."""
         key = ref_key(item.ref)
-        listed = self._ledger.listings.pop(key, Listed(item.ref, item.received_at, item.size))
-        earlier = self._ledger.replaced.get(key)
+        listed = self._listing.items.pop(key, Listed(item.ref, item.received_at, item.size))
+        earlier = self._listing.replaced.get(key)
         if earlier is None and live_receipts(self._mailbox.id, [key]):
             return None  # a transport need not have asked
         receipt = None if earlier is None else Receipt.get_by_id(earlier)
@@ -120,9 +121,9 @@ class Unstored:
                 because=item.error.code.name,
                 next_try_at=due,
             ).where(Receipt.id == receipt.id).execute()
-            self._ledger.forget([key])
+            self._listing.forget([key])
             return None
-        self._ledger.close_replaced([key])
+        self._listing.close_replaced([key])
         self._tally.count("quarantined")
         return ReceiptRow(
             ref=item.ref,

@@ -7,7 +7,7 @@ Two facts, kept apart because they go wrong in different ways:
 * ``may_auto_reply``: an acknowledgement may go out. A wrong yes starts a loop, so any doubt (lists,
   bulk, a null return path, no-reply senders) makes it no; the mail itself is like any other.
 
-Whether the sender is one of *our* addresses is not known here: see `addresses.is_own`.
+Whether the sender is one of *our* addresses is not known here: see `domains.is_own`.
 """
 
 from __future__ import annotations

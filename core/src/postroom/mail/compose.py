@@ -3,7 +3,7 @@
 Written out here and not by Python's `email`: that has let line breaks through more than once
 (CVE-2024-6923, CVE-2026-1299), and what we need is small. The result is 7-bit, has only CRLF, no
 line above 998 octets (RFC 5322 section 2.1.1) and no Bcc. One exception: an address with a local
-part beyond ASCII can only be written in UTF-8 (RFC 6532), see `needs_smtputf8`.
+part beyond ASCII can only be written in UTF-8 (RFC 6532), over SMTPUTF8.
 
 The same draft gives the same bytes, so that an attempt to send again sends the same mail.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -77,11 +77,6 @@ def compose(draft: Draft) -> bytes:
     body = _body(draft)
     head = b"".join((*_headers(draft), b"MIME-Version: 1.0\r\n", *body.headers))
     return head + b"\r\n" + body.content
-
-
-def needs_smtputf8(addresses: Iterable[str]) -> bool:
-    """Can any of these be written only in UTF-8 (RFC 6531)? Domains can always be ASCII."""
-    return any(not one.rpartition("@")[0].isascii() for one in addresses)
 
 
 def new_message_id(domain: str) -> str:

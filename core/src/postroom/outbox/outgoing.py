@@ -11,11 +11,11 @@ from postroom import mail
 from postroom.mail.compose import Draft, compose, new_message_id
 from postroom.mail.domains import address_key
 from postroom.mail.message import Address
-from postroom.mail.threading import id_key
+from postroom.mail.threading import id_key, reply_references
 from postroom.questions.contacts import contact_key
 from postroom.questions.transcript import indexed
 from postroom.store import raws
-from postroom.store.database import allocate_ids, insert
+from postroom.store.database import insert
 from postroom.store.models import Mailbox, Message, MessageKey, Outbox, Question, Side
 
 
@@ -41,15 +41,6 @@ def letterhead(mailbox: Mailbox) -> Letterhead | None:
     same = address_key(answers_to) == address_key(sender)
     reply_to = () if same else (Address(answers_to, mailbox.name),)
     return Letterhead(Address(sender, mailbox.name), reply_to)
-
-
-def new_id() -> int:
-    """Return the id of a message to come.
-
-    First in a transaction: a retrieval takes the counter before it locks questions, and so must
-    everybody, else two transactions wait for each other.
-    """
-    return allocate_ids(Message, 1)[0]
 
 
 def queue(
@@ -143,3 +134,8 @@ def addresses(pairs: Iterable[tuple[str, str] | list[str]]) -> tuple[Address, ..
 
 def _pairs(group: Iterable[Address]) -> list[Any]:
     return [[one.address, one.name] for one in group]
+
+
+def references(answered: Message) -> tuple[str, ...]:
+    """Return the References of an answer to a message (RFC 5322 section 3.6.4)."""
+    return reply_references(answered.internet_id, answered.references, answered.in_reply_to)

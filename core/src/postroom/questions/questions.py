@@ -12,8 +12,8 @@ from postroom.mail.threading import make_tag
 from postroom.mailboxes import mailboxes, segments
 from postroom.names import checked_name, name_key
 from postroom.secrets import installation_secret
-from postroom.store.database import is_sqlite, now, transaction
-from postroom.store.models import Contact, Mailbox, Question, Segment, Topic
+from postroom.store.database import allocate_ids, is_sqlite, now, transaction
+from postroom.store.models import Contact, Mailbox, Message, Question, Segment, Topic
 
 _PAGE: Final = 200
 _MOST_MERGES: Final = 1_000
@@ -38,6 +38,26 @@ def find(number: int) -> Question:
 def lock(number: int) -> Question:
     """Return it as `find` does, locked until the caller's transaction ends."""
     return _follow(number, locked=True)
+
+
+def reserve_message() -> int:
+    """Return the id of a message to come.
+
+    First in a transaction: a retrieval takes the counter before it locks questions, and so must
+    everybody, else two transactions wait for each other.
+    """
+    return allocate_ids(Message, 1)[0]
+
+
+def checked_author(author: str) -> str:
+    """Return the name of who writes an answer or a note, white space collapsed.
+
+    :raises InputError: not a name
+    """
+    try:
+        return checked_name(author)
+    except ValueError as error:
+        raise InputError(f"The author's name {error}.") from error
 
 
 def _follow(number: int, *, locked: bool) -> Question:
