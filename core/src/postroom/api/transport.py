@@ -13,7 +13,7 @@ import mmap
 import tempfile
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 API_VERSION: Final = 1
 
 S = TypeVar("S", bound="Session")
+Item = TypeVar("Item")
 
 
 class Capability(enum.Flag):
@@ -82,6 +83,27 @@ class Limits:
     """The core needs `Listed.received_at` of messages it does not know yet, also where that costs
     a request each. A transport for which it does asks `wanted` first without dates, and then
     again, with dates, about the refs that were wanted."""
+
+    def batches(
+        self, found: Iterable[Item], size_of: Callable[[Item], int], *, most: int | None = None
+    ) -> Iterator[list[Item]]:
+        """Yield what is to be downloaded in groups that may be asked for at once.
+
+        :param size_of: returns how many bytes one takes, as far as that is known
+        :param most: at most so many in a group, where that is less than `batch_count`
+        """
+        most = self.batch_count if most is None else min(most, self.batch_count)
+        batch: list[Item] = []
+        size = 0
+        for one in found:
+            weight = size_of(one)
+            if batch and (len(batch) >= most or size + weight > self.batch_bytes):
+                yield batch
+                batch, size = [], 0
+            batch.append(one)
+            size += weight
+        if batch:
+            yield batch
 
 
 @dataclass(frozen=True, slots=True)

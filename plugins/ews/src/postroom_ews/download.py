@@ -56,23 +56,9 @@ class Download:
                 yield Oversized(one.ref, one.size or 0, one.received_at)
             else:
                 small.append(one)
-        for batch in self._batches(small):
+        for batch in self._limits.batches(small, _weight, most=_AT_ONCE):
             yield from self._get(batch)
         yield from self._judge_suspects()
-
-    def _batches(self, found: list[Found]) -> Iterator[list[Found]]:
-        batch: list[Found] = []
-        size = 0
-        for one in found:
-            weight = one.size if one.size is not None else _UNKNOWN_SIZE
-            full = len(batch) >= min(_AT_ONCE, self._limits.batch_count)
-            if batch and (full or size + weight > self._limits.batch_bytes):
-                yield batch
-                batch, size = [], 0
-            batch.append(one)
-            size += weight
-        if batch:
-            yield batch
 
     def _get(self, batch: list[Found]) -> Iterator[Item]:
         """Get a batch; what it did not bring is asked for one by one."""
@@ -201,3 +187,7 @@ def _may_be_one_message(error: TransientError) -> bool:
         return cause.status == 500 and error.retry_after is None
     is_busy = isinstance(cause, ews.ErrorServerBusy)
     return not is_busy and error.code in (codes.SERVER_BUSY, codes.PROTOCOL)
+
+
+def _weight(one: Found) -> int:
+    return one.size if one.size is not None else _UNKNOWN_SIZE

@@ -29,7 +29,8 @@ from postroom_pop_imap.imap_folders import (
     search_uids,
 )
 from postroom_pop_imap.imap_names import uid_set
-from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Skipped, Wire
+from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Wire
+from postroom_pop_imap.line import Skipped
 
 _MOST_SUSPECTS: Final = 3
 _MOST_BREAKS: Final = 600
@@ -125,22 +126,8 @@ class FolderFetch:
                 yield Oversized(item.ref, item.size, item.received_at)
             else:
                 small[uid] = item
-        for batch in self._batches(small):
-            yield from self._fetch_batch(batch)
-
-    def _batches(self, listed: dict[int, Listed]) -> Iterator[dict[int, Listed]]:
-        batch: dict[int, Listed] = {}
-        size = 0
-        for uid, item in listed.items():
-            weight = item.size or 0
-            full = len(batch) >= self._limits.batch_count
-            if batch and (full or size + weight > self._limits.batch_bytes):
-                yield batch
-                batch, size = {}, 0
-            batch[uid] = item
-            size += weight
-        if batch:
-            yield batch
+        for batch in self._limits.batches(small.items(), lambda one: one[1].size or 0):
+            yield from self._fetch_batch(dict(batch))
 
     def _fetch_batch(self, batch: dict[int, Listed]) -> Iterator[Item]:
         """Fetch with one command; what did not come is looked at once more, one by one."""

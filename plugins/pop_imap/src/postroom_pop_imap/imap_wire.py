@@ -18,20 +18,13 @@ from typing import Final
 from postroom.api import Spool, TransientError, TransportError, codes
 
 from postroom_pop_imap.errors import Refused, SaidGoodbye, explain_refusal, quote_reply
-from postroom_pop_imap.line import Line, read_pieces
+from postroom_pop_imap.line import Line, Skipped, read_pieces
 
 # An answer to UID SEARCH with 3,000,000 UIDs, in one line; imaplib's own limit is 1,000,000 bytes
 LONGEST_LINE: Final = 32 << 20
 _LITERAL = re.compile(rb"\{(\d{1,18})\}\r\n\Z")
 _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: |\r\n)", re.I)
 _CODE = re.compile(r"\[([A-Za-z0-9/-]+)(?: ([^\]]*))?\] ?")
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A literal that was too large to keep; `size` in bytes."""
-
-    size: int
 
 
 Literal = bytes | Spool | Skipped

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from postroom.api import Context, TransientError, TransportError, codes
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _BUFFER = 256 << 10
 _MOST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A message that was too large to keep and was read past; `size` in bytes."""
+
+    size: int
+
 
 Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 

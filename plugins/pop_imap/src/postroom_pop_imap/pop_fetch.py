@@ -19,9 +19,9 @@ from postroom.api import (
 from postroom.api.transport import Wanted
 
 from postroom_pop_imap.errors import Refused, explain_code
+from postroom_pop_imap.line import Skipped
 from postroom_pop_imap.pop_connect import PopClient
 from postroom_pop_imap.pop_listing import Entry, OutOfStep, received_dates
-from postroom_pop_imap.pop_reader import Skipped
 
 PAGE: Final = 1000
 Item = Fetched | Unavailable | Oversized
@@ -58,7 +58,8 @@ class MaildropFetch:
                     yield Oversized(entry.ref, entry.size, self._dates.get(entry.ref))
                 else:
                     fetchable.append(entry)
-            for batch in self._batches(fetchable):
+            most = None if "PIPELINING" in self._client.offered else 1
+            for batch in self._limits.batches(fetchable, lambda one: one.size or 0, most=most):
                 yield from self._fetch_batch(batch)
 
     def _choose(self, page: Sequence[Entry]) -> Sequence[Entry]:
@@ -73,20 +74,6 @@ class MaildropFetch:
         listed = [Listed(one.ref, self._dates.get(one.ref), one.size) for one in entries]
         refs = set(self._wanted(listed))
         return [entry for entry in entries if entry.ref in refs]
-
-    def _batches(self, entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-        most = self._limits.batch_count if "PIPELINING" in self._client.offered else 1
-        batch: list[Entry] = []
-        size = 0
-        for entry in entries:
-            weight = entry.size or 0
-            if batch and (len(batch) >= most or size + weight > self._limits.batch_bytes):
-                yield batch
-                batch, size = [], 0
-            batch.append(entry)
-            size += weight
-        if batch:
-            yield batch
 
     def _fetch_batch(self, batch: Sequence[Entry]) -> Iterator[Item]:
         self._client.send(*(b"RETR %d" % entry.number for entry in batch))

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from postroom.api import Spool
 
-from postroom_pop_imap.line import Line
+from postroom_pop_imap.line import Line, Skipped
 
 _PIECE: Final = 256 << 10
 _LONGEST_STATUS: Final = 64 << 10
 _END: Final = b"\r\n.\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A text that was too large to keep; `size` in bytes."""
-
-    size: int
 
 
 Text = bytes | Spool | Skipped
