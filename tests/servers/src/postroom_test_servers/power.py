@@ -30,6 +30,7 @@ import pytest
 SECTOR: Final = 512
 _HEAD: Final = struct.Struct("=cIIq")
 _SOURCE: Final = Path(__file__).with_name("power_recorder.c")
+_ROOT: Final = Path(__file__).resolve().parents[4]
 Files = dict[str, bytes]
 
 
@@ -204,12 +205,21 @@ def _notes(content: bytes) -> Iterator[Note]:
 
 def _compiled(workplace: Path) -> Path:
     library = workplace / "power_recorder.so"
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = _compiler()
     if compiler is None:
         missing = "a C compiler is missing (Debian, Ubuntu: apt install gcc libc6-dev)"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(_SOURCE), "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
+    command = [*compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(_SOURCE), "-ldl"]
+    subprocess.run(command, check=True, timeout=120)
     return library
+
+
+def _compiler() -> list[str | Path] | None:
+    """Return the system's, or else the one that `scripts/test` put beside it."""
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return [path]
+    private = _ROOT / ".venv-cc" / "bin" / "python"
+    return [private, "-m", "ziglang", "cc"] if private.exists() else None
