@@ -339,20 +339,28 @@ def test_mailbox_from_add_to_delete(store: str, command: Command) -> None:
     assert command("mailbox", "delete", address, "--with-questions", "--yes").exit_code == 0
 
 
-def test_messages_are_counted_on_a_terminal_only(
+def test_a_bar_is_shown_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from postroom.cli.output import counting
+    from postroom.cli.output import progress_bar
 
-    with counting() as passed:
-        passed(32)
+    with progress_bar() as passed:
+        passed(0, 32)
     assert capsys.readouterr().err == ""
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with counting() as passed:
-        passed(32)
-        passed(64)
-    assert capsys.readouterr().err == "\r\x1b[K32 messages read\r\x1b[K96 messages read\n"
+    with progress_bar() as passed:
+        passed(0, 0)
+    assert capsys.readouterr().err == "", "nothing is to be shown"
+
+    with progress_bar() as passed:
+        passed(0, 96)
+        passed(96, 0)
+        passed(0, 4)  # the server's listing goes on
+        passed(3, 0)
+    shown = capsys.readouterr().err
+    assert "96/96" in shown
+    assert "99/100" in shown
 
 
 def test_a_step_that_failed_is_told_in_full(capsys: pytest.CaptureFixture[str]) -> None:

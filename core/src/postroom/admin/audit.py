@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from postroom.api.transport import Listed
+from postroom.intake.tally import Progress, no_progress
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import ledger, sessions, sides
 from postroom.plugins import Plugins
@@ -51,11 +51,11 @@ def audit(
     plugins: Plugins,
     *,
     poll: bool = True,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> Audit:
     """Take a listing, complete one retrieval, compare.
 
-    :param progress: told the number of messages after each batch of the retrieval
+    :param progress: told of the retrieval
     :raises TransportError: the server or the settings keep it from being done
     :raises BusyError: another process holds the mailbox and does not give way
     """

@@ -7,13 +7,14 @@ new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from postroom.api.transport import CheckStep, Receiver
 from postroom.errors import InputError
 from postroom.intake import recognition
+from postroom.intake.tally import Progress, no_progress
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.command_lease import claimed
 from postroom.leases.leases import Lease
@@ -83,7 +84,7 @@ def migrate(
     *,
     dry_run: bool = False,
     understanding: Understanding = IN_PLACE,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Test the new side, recognise what is known there, and switch over in one transaction.
 
@@ -119,7 +120,7 @@ def _read_through(
     lease: Lease,
     mailbox: Mailbox,
     understanding: Understanding,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> recognition.Survey:
     with receiver:
         lease.on_lost = receiver.interrupt

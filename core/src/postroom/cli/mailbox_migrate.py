@@ -11,7 +11,7 @@ from postroom.admin.changeover import Report, Target, former
 from postroom.admin.changeover import migrate as change_over
 from postroom.cli.arguments import address_argument
 from postroom.cli.mailbox_sides import take_options
-from postroom.cli.output import counting, json_option, print_json, say
+from postroom.cli.output import json_option, print_json, progress_bar, say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import setting_options
 from postroom.mailboxes import mailboxes
@@ -79,7 +79,7 @@ def migrate(
     with open_store():
         mailbox = mailboxes.find(address)
         target = former(mailbox) if to is None else _target(to, options)
-        with counting() as progress:
+        with progress_bar() as progress:
             report = change_over(
                 mailbox, target, load_plugins(), dry_run=dry_run, progress=progress
             )

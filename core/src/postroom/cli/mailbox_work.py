@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from postroom.cli.output import (
-    counting,
     json_option,
     print_json,
     print_one,
     print_rows,
+    progress_bar,
     say_trouble,
 )
 from postroom.cli.session import open_store
@@ -29,7 +29,7 @@ def poll(address: str, as_json: bool) -> None:
         from postroom.runner.visits import poll as retrieve
 
         side = sides.incoming(mailboxes.find(address))
-        with counting() as progress:
+        with progress_bar() as progress:
             tally = retrieve(side, plugins.load(), progress=progress)
         names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled", "unsettled")
         print_one({name: getattr(tally, name) for name in names}, as_json=as_json)
@@ -47,7 +47,7 @@ def audit(address: str, no_poll: bool, as_json: bool) -> None:
         from postroom.mailboxes import mailboxes
 
         mailbox = mailboxes.find(address)
-        with counting() as progress:
+        with progress_bar() as progress:
             result = run_audit(mailbox, plugins.load(), poll=not no_poll, progress=progress)
     print_one(result.shown(), as_json=as_json)
     if result.unaccounted:

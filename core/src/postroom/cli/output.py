@@ -6,16 +6,21 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from postroom.clock import iso
 from postroom.errors import in_one_line
+from postroom.intake.tally import Progress, no_progress
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -55,38 +60,32 @@ def warn(line: str) -> None:
 
 
 @contextmanager
-def running_line(*, shown: bool = True) -> Iterator[Callable[[str], None]]:
-    """Lend what writes over one line on standard error, where that is a terminal."""
+def progress_bar(*, shown: bool = True) -> Iterator[Progress]:
+    """Lend what shows a bar on a terminal, once there is something to show."""
     if not (shown and sys.stderr.isatty()):
-        yield lambda _: None
+        yield no_progress
         return
-    last = ""
+    lock = threading.Lock()  # several mailboxes at once
+    bar: ProgressBar[int] | None = None
+    with ExitStack() as ended:
 
-    def write(line: str) -> None:
-        nonlocal last
-        last = line
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+        def tell(done: int, more: int) -> None:
+            nonlocal bar
+            with lock:
+                if bar is None and not more:
+                    return
+                if bar is None:
+                    bar = ended.enter_context(_bar(more))
+                else:
+                    bar.length = (bar.length or 0) + more
+                bar.finished = False  # as it was while this page was not listed yet
+                bar.update(done)
 
-    try:
-        yield write
-    finally:
-        if last:
-            click.echo("", err=True)
+        yield tell
 
 
-@contextmanager
-def counting() -> Iterator[Callable[[int], None]]:
-    """Lend what counts messages on a terminal; how many there will be is not known before the
-    server was listed."""
-    count = 0
-    with running_line() as write:
-
-        def passed(more: int) -> None:
-            nonlocal count
-            count += more
-            write(f"{count} messages read")
-
-        yield passed
+def _bar(length: int) -> ProgressBar[int]:
+    return click.progressbar(length=length, label="Messages", show_pos=True, file=sys.stderr)
 
 
 def print_json(document: Any) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, running_line, say
+from postroom.cli.output import json_option, print_json, progress_bar, say
 from postroom.cli.session import open_store
 
 _LEVELS = ["debug", "info", "warning", "error"]
@@ -50,7 +49,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
         from postroom.runner.runner import Runner
 
         secrets.installation_secret()  # a wrong key is told before anything is fetched
-        with _progress(shown=once) as progress:
+        with progress_bar(shown=once) as progress:
             installed = plugins.load()
             _tell_what_is_broken(installed)
             runner = Runner(installed, workers=workers, progress=progress, pool=pool)
@@ -136,17 +135,3 @@ def _stop_on_signals(runner: Any) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-
-
-@contextmanager
-def _progress(*, shown: bool) -> Iterator[Any]:
-    """Count messages on a terminal; the total is not known before the server was listed."""
-    counts: dict[str, int] = {}
-    with running_line(shown=shown) as write:
-
-        def show(address: str, count: int) -> None:
-            counts[address] = counts.get(address, 0) + count
-            where = "1 mailbox" if len(counts) == 1 else f"{len(counts)} mailboxes"
-            write(f"{sum(counts.values())} messages from {where}")
-
-        yield show

@@ -40,7 +40,7 @@ from postroom.intake.filing import Filing
 from postroom.intake.listing import Listing, Unfetched
 from postroom.intake.records import Prepared
 from postroom.intake.settlement import Settlement
-from postroom.intake.tally import Tally
+from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.understood import IN_PLACE, Result, Understanding, Understood
 from postroom.intake.unstored import Unstored
 from postroom.leases.leases import Lease
@@ -108,7 +108,7 @@ class Retrieval:
     """One visit to the incoming side of one mailbox, under a lease.
 
     :param stop: when set, the batch in flight is finished and the visit ends
-    :param progress: told the number of messages after each batch
+    :param progress: told of each page of the listing and after each batch
     :param understanding: how batches are understood: in place, or beside, on other cores
     :param entrance: another way into the mailbox than its incoming side
     """
@@ -119,7 +119,7 @@ class Retrieval:
         plugins: Plugins,
         *,
         stop: Flag | None = None,
-        progress: Callable[[int], None] = lambda _: None,
+        progress: Progress = no_progress,
         understanding: Understanding = IN_PLACE,
         entrance: Entrance | None = None,
     ) -> None:
@@ -249,6 +249,7 @@ class Retrieval:
                 wanted = self._listing.wanted(page)
             if wanted:
                 self._understanding.expect(len(wanted))
+                self._progress(0, len(wanted))
             return wanted
         except PostroomError as error:
             self._core_error = error
@@ -351,7 +352,7 @@ class Retrieval:
                 item.release()
         self._listing.forget(item.ref_key for item in prepared)
         self._report(stored)
-        self._progress(len(prepared))
+        self._progress(len(prepared) + len(batch.unavailable) + len(batch.oversized), 0)
 
     def _store(
         self, prepared: list[Prepared], batch: Batch, unfetched: list[Unfetched]

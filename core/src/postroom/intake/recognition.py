@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event as Flag
 
 from postroom.api.transport import Fetched, Limits, Listed, Receiver, Spool
 from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.intake.tally import Progress, no_progress
 from postroom.intake.understanding.understood import Understanding, Understood
 from postroom.mail.identity import Source, weak_key
 from postroom.mailboxes.ledger import BEFORE_START, ref_key
@@ -76,7 +77,7 @@ def survey(
     understanding: Understanding,
     *,
     stop: Flag | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> Survey | None:
     """Read everything that the receiver has; None if asked to stop.
 
@@ -89,6 +90,7 @@ def survey(
         read = {item.ref for item in page if _is_to_be_read(item, mailbox)}
         found.not_read += len(page) - len(read)
         listings.update((item.ref, item) for item in page if item.ref in read)
+        progress(0, len(read))
         return read
 
     limits = Limits(max_message_bytes=mailbox.max_message_bytes)
@@ -102,7 +104,7 @@ def survey(
             for fetched in batch:
                 if isinstance(fetched.raw, Spool):
                     fetched.raw.close()
-        progress(len(batch))
+        progress(len(batch), 0)
         if stop is not None and stop.is_set():
             return None
     found.not_read += len(listings)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Progress = Callable[[int, int], None]
+"""Told, each time since the last, how many messages were dealt with and how many more are to be.
+The second grows with the server's listing, which comes in pages."""
+
+
+def no_progress(done: int, more: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(slots=True)

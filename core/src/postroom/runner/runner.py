@@ -23,7 +23,7 @@ from postroom.errors import (
     StoreError,
     in_one_line,
 )
-from postroom.intake.tally import Tally
+from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import health, wrong_clock
 from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
@@ -71,7 +71,7 @@ class Outcome:
 class Runner:
     """Works on mailboxes through leases.
 
-    :param progress: told the mailbox and the number of messages after each batch
+    :param progress: told of all retrievals
     :param pool: what understands messages, if it was started already; closed in the end
     """
 
@@ -80,7 +80,7 @@ class Runner:
         plugins: Plugins,
         *,
         workers: int = WORKERS,
-        progress: Callable[[str, int], None] = lambda _address, _count: None,
+        progress: Progress = no_progress,
         pool: Pool | None = None,
     ) -> None:
         self._plugins = plugins
@@ -358,7 +358,7 @@ class Runner:
             self._plugins,
             self._keeper,
             stop=self._stop,
-            progress=lambda count: self._progress(address, count),
+            progress=self._progress,
             understanding=self._understanding,
         )
         if isinstance(result, Tally):

@@ -21,7 +21,7 @@ from postroom.errors import (
     StoreError,
 )
 from postroom.intake.intake import Retrieval
-from postroom.intake.tally import Tally
+from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases import health
 from postroom.leases.command_lease import claim_for_command
@@ -46,7 +46,7 @@ def visit_incoming(
     keeper: Keeper,
     *,
     stop: Flag | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
     understanding: Understanding = IN_PLACE,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
@@ -157,12 +157,10 @@ def _release(lease: Lease) -> None:
         logger.debug("A lease could not be released", exc_info=True)
 
 
-def poll(
-    side: Side, plugins: Plugins, *, progress: Callable[[int], None] = lambda _: None
-) -> Tally:
+def poll(side: Side, plugins: Plugins, *, progress: Progress = no_progress) -> Tally:
     """Retrieve from a side for a command that waits, also from a mailbox that is disabled.
 
-    :param progress: told the number of messages after each batch
+    :param progress: see `Progress`
     :raises TransportError, PostroomError: what ended it, which was recorded
     :raises BusyError: its holder did not give way in time
     """
