@@ -58,6 +58,16 @@ def test_every_problem_of_a_mailbox_is_named() -> None:
     assert Mailbox.select().count() == 0
 
 
+def test_no_message_may_be_larger_than_the_database_can_count() -> None:
+    segments.put("support", None)
+
+    mailboxes.put("info@example.org", {"segment": "support", "max_message_bytes": (1 << 31) - 1})
+    with pytest.raises(InputError) as caught:
+        mailboxes.put("info@example.org", {"segment": "support", "max_message_bytes": 1 << 31})
+
+    assert "from 1 to 2147483647" in problems_of(caught)["max_message_bytes"]
+
+
 @pytest.mark.parametrize(
     "address",
     [

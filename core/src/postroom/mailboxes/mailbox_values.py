@@ -26,7 +26,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 _ACTIONS: Final = ("leave", "seen", "delete")
 _LONGEST_POLL: Final = 86_400
-_LARGEST: Final = 1 << 40
+_LARGEST: Final = (1 << 31) - 1
+"""The size of a message is a number of 32 bits in PostgreSQL."""
 
 
 def checked(values: Mapping[str, Any], problems: list[Problem]) -> dict[str, Any]:
