@@ -47,7 +47,7 @@ _MAILBOX_MEANINGS: Final = {
     "aliases": "Other addresses of this mailbox. Mail from one of them is our own",
     "poll_seconds": "Time between two retrievals, from 1 to 86400. Where the server can push "
     "(IMAP IDLE), new mail is retrieved at once",
-    "max_message_bytes": "A larger message stays on the server; its receipt says `refused`",
+    "max_message_bytes": "A larger message stays on the server, `refused`; at most 2147483647",
     "incoming": "Where mail comes from: `transport` and its settings",
     "outgoing": "How answers are sent: `transport` and its settings",
 }
