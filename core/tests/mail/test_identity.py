@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import quopri
+import tracemalloc
 
 import pytest
 from postroom.mail.identity import fingerprint, weak_key
@@ -171,6 +172,19 @@ def test_too_many_parts_fall_back_to_the_bytes() -> None:
 
     assert fingerprint(one) == fingerprint(one.replace(b"\r\n", b"\n"))
     assert fingerprint(one) != fingerprint(two)
+
+
+def test_parts_without_end_are_not_all_listed_first() -> None:
+    raw = HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\n" * 250_000
+
+    tracemalloc.start()
+    try:
+        fingerprint(raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 5 * len(raw)
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,47 @@ def generated(rng: random.Random) -> bytes:
     return bytes(raw)
 
 
+@pytest.mark.parametrize("line", [b"--\n", b"--=_largest\n", b"a-b\n"])
+def test_many_hyphens_do_not_make_it_read_the_file_over_and_over(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("CUT_ABOVE", 1 << 20), ("_KEPT", 131_072), ("_PIECE", 1 << 20)):
+        monkeypatch.setattr(large, name, value)
+    raw = HEAD + mixed(TEXT, b"\r\n" + line * (2_000_000 // len(line)))
+    spool, read = spooled(raw), 0
+
+    class Counting(large._Pages):
+        def __getitem__(self, key: slice, /) -> bytes:
+            nonlocal read
+            piece = super().__getitem__(key)
+            read += len(piece)
+            return piece
+
+    monkeypatch.setattr(large, "_Pages", Counting)
+    try:
+        list(large._cuts(Counting(spool.map()), "seed"))
+        assert read < 3 * len(raw)
+        assert large.fingerprint(spool) == fingerprint(raw)
+        assert read < 2_000 * raw.count(b"\n")  # not a megabyte for each line
+    finally:
+        spool.close()
+
+
+def test_find_in_a_file_finds_what_bytes_find_finds() -> None:
+    rng = random.Random(5)
+    raw = bytes(rng.choices(b"ab-\n", k=30_000))
+    spool = spooled(raw)
+    try:
+        pages = large._Pages(spool.map())
+        for _ in range(3_000):
+            start, end = rng.randrange(len(raw)), rng.randrange(len(raw))
+            sub = raw[start : start + rng.randint(1, 12)]
+            for begin in (0, start, end):
+                assert pages.find(sub, begin, end) == raw.find(sub, begin, end)
+    finally:
+        spool.close()
+
+
 def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("CUT_ABOVE", 1 << 20), ("_KEPT", 131_072), ("_PIECE", 1 << 20)):
         monkeypatch.setattr(large, name, value)

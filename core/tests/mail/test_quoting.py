@@ -193,11 +193,24 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Subject: x\n\nWhen?\n\nFriday suits me.\n",
         "Please check\n\nNo: 4711\nDate: 3 March 2026\nSubject: Lamp\n\nIt never came.\n",
         "Look at this\nFrom: Bo\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: You won\nIs it true?\n",
+        "I sent it.\n\nFrom my phone.\n",
+        "I sent it.\n\nSent by Galaxy Couriers on Monday\n",
+        "It is dead.\n\nSent from my phone 0171 2345678\n",
+        "Bozuldu.\n\nTelefon gönderildi\n",
+        "Ma commande.\n\nProvenance : courrier pour la direction\n",
+        "No bike.\n\nOn 3 March 2026 Bo <bo@shop.example> wrote to me:\nIt is there.\n\nIt is not!\n",
+        "Kein Rad.\n\nAm 3.3.2026 hat Bo <bo@shop.example> mir geschrieben:\nEs ist da.\n\nNein!\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
 )
 def test_words_of_the_customer_are_all_kept(text: str) -> None:
     assert strip_quotes(text) == text
+
+
+@pytest.mark.parametrize("answer", ["From my iPhone.", "Sent via Outlook"])
+def test_answer_that_reads_like_the_line_of_a_mobile_is_kept(answer: str) -> None:
+    above = "On Tue, 3 Mar 2026 at 09:15, Desk <desk@example.org> wrote:\n> How did you send it?\n"
+    assert strip_quotes(f"{above}\n{answer}") == answer
 
 
 def test_answer_below_the_quote_is_kept_without_it() -> None:

@@ -21,6 +21,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -289,7 +290,8 @@ def _leaves(raw: Source, head: _Fields, body: int) -> Iterator[tuple[_Fields, in
         fields, start, end, depth = waiting.pop()
         kind = fields.get(b"content-type", b"")
         boundary = _parameter(kind, b"boundary") if kind[:10].lower() == b"multipart/" else b""
-        inner = list(_cut(raw, start, end, boundary)) if boundary and depth < _DEEPEST else []
+        cut = _cut(raw, start, end, boundary) if boundary and depth < _DEEPEST else ()
+        inner = list(islice(cut, _MOST_PARTS + 1))
         parts += len(inner)
         if parts > _MOST_PARTS:
             raise ValueError("too many parts to tell apart")

@@ -27,6 +27,7 @@ CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut."""
 _KEPT = 131_072
 """Bytes that stay at the beginning of a run: more than anyone looks at the beginning of a part."""
+_FIRST_PIECE = 512
 _PIECE = 1 << 20
 _LONGEST_HEAD = 65_536
 _LOOKED_INTO = (
@@ -70,6 +71,7 @@ class _Pages:
 
     def __init__(self, mapped: mmap.mmap) -> None:
         self._mapped = mapped
+        self._read = 0
 
     def __len__(self) -> int:
         return len(self._mapped)
@@ -77,16 +79,20 @@ class _Pages:
     def __getitem__(self, key: slice, /) -> bytes:
         start, stop, _ = key.indices(len(self))
         read = self._mapped[start:stop]
-        if len(read) >= _PIECE:
+        self._read += len(read)
+        if self._read >= _PIECE:
             self._let_go()
         return read
 
     def find(self, sub: bytes, start: int, end: int, /) -> int:
-        """As `bytes.find`."""
-        for at in range(start, end, _PIECE):
-            found = self[at : min(end, at + _PIECE + len(sub) - 1)].find(sub)
+        """As `bytes.find`. What is looked for is often near: the first pieces are small."""
+        size = _FIRST_PIECE
+        while start < end:
+            found = self[start : min(end, start + size + len(sub) - 1)].find(sub)
             if found >= 0:
-                return at + found
+                return start + found
+            start += size
+            size = min(size * 8, _PIECE)
         return -1
 
     def pieces(self, start: int, end: int, size: int = _PIECE) -> Iterator[bytes]:
@@ -95,6 +101,7 @@ class _Pages:
             yield self[at : min(end, at + size)]
 
     def _let_go(self) -> None:
+        self._read = 0
         if hasattr(mmap, "MADV_DONTNEED"):  # Linux counts mapped pages as ours until told
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -142,11 +149,14 @@ def _cuts(pages: _Pages, seed: str) -> Iterator[_Cut]:
 def _stretches(pages: _Pages) -> Iterator[tuple[int, int]]:
     """Yield the long stretches between lines that could be delimiters."""
     begin = 0
-    while begin < len(pages):
+    while len(pages) - begin > CUT_ABOVE:
+        near = pages[begin : begin + CUT_ABOVE + 3].rfind(b"\n--")
+        if near >= 0:  # what ends there, or before, is not long
+            begin += near + 3
+            continue
         found = find_line(pages, b"\n--", begin, len(pages))
         end = found if found >= 0 else len(pages)
-        if end - begin > CUT_ABOVE:
-            yield begin, end
+        yield begin, end
         begin = end + 3
 
 

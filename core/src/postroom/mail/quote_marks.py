@@ -36,7 +36,8 @@ WROTE_UNSPACED = (
 """The same in languages that do not set words apart."""
 
 PERSONAL = frozenset(
-    "i you we ich du ihr wir vous nous yo usted io lei ik jij jag ni jeg eu você я ты вы мы".split()
+    "i you we me us ich du ihr wir mir uns vous nous m'a yo usted io lei mi ik jij mij jag ni jeg eu"
+    " você я ты вы мы мне".split()
 )
 """Words of sentences that mail programs do not write, in lower case."""
 
@@ -211,15 +212,15 @@ _NAMES = (
 )
 """What may stand before the name of a device: other names and little words, no sentence."""
 _MOBILE_LINES = (
-    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy",
+    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy$",
     r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell|mi\b)",
-    rf"sent from (?:mailbox|mail for {_PLATFORM})|from my {_DEVICE}",
+    rf"sent from (?:mailbox|mail for {_PLATFORM})|from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)",
     rf"gesendet (?:von|mit|via) {_NAMES}{_DEVICE}|gesendet von mail für windows",
     rf"von mein(?:em|er)(?:/meiner)? {_NAMES}{_DEVICE}.{{0,25}} ?gesendet",
     rf"von {_DEVICE}.{{0,20}} gesendet",
     rf"diese (?:nachricht|e-?mail) wurde von {_NAMES}{_DEVICE}.{{0,40}} gesendet",
     rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via) {_NAMES}{_DEVICE}",
-    r"envoyé (?:de|depuis|à partir de) courrier pour windows|provenance ?: (?:courrier|mail) pour",
+    r"envoyé (?:de|depuis|à partir de) courrier pour windows|provenance ?: (?:courrier|mail) pour windows",
     rf"(?:enviad[oa]|enviat) (?:desde|des|do|de|con|com|via|pelo) {_NAMES}{_DEVICE}",
     rf"(?:inviato|spedito) (?:da|dal|con) {_NAMES}{_DEVICE}",
     rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via) {_NAMES}{_DEVICE}",
@@ -229,7 +230,7 @@ _MOBILE_LINES = (
     rf"|изпратено от|poslano [sz]|στάλθηκε από|trimis de pe|küldve az?) {_NAMES}{_DEVICE}",
     rf"(?:נשלח מ|أ[ُ]?رسلت من|được gửi từ|dikirim dari|ส่งจาก).{{0,12}}{_DEVICE}",
     rf"(?:yahoo!メール for )?{_DEVICE}\S{{0,4}} ?(?:から送信|より送信|에서 보냄|ile gönderildi)",
-    rf"{_DEVICE}\S{{0,8}} gönderildi",
+    rf"{_DEVICE}\S{{0,8}}[dt][ae]n gönderildi",
     r"[发發]自我的|[从從]我的.{0,20}(?:發送|发送|傳送)",
     r"나의 .{0,20}에서 보냄|발신: ?(?:samsung|iphone)",
     r"(?:get|télécharge[rz]|obtenir|obtener|obter(?: o)?|download|descargar|scarica|hämta|hent"

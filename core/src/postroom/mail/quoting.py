@@ -476,7 +476,7 @@ def _without_signature(lines: Sequence[str], end: int, announced: Container[int]
             break
         if line[:1] == ">":
             break
-    return last if _is_mobile_line(lines, last) else end
+    return last if _is_mobile_line(lines, last) and _has_own_text(lines, last, announced) else end
 
 
 def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
@@ -530,7 +530,7 @@ def _goes_on(rest: str) -> bool:
     if EXCUSE.search(rest):
         return False
     rest = re.sub(r"^\S+|<\S+>|https?:\S+", "", rest)
-    if re.search(r"[.,;:!?–-]\s+\w", rest):
+    if re.search(r"[.,;:!?–-]\s+\w|\d{5}", rest):
         return True
     words = (word.strip(".,!()<>»") for word in rest.split())
     return any(word.islower() and word.isalpha() and word not in MOBILE_REST for word in words)
