@@ -112,6 +112,7 @@ SLOW = {
     "words in a name": b"From: " + b"=?a?q?" * 100_000 + b" <a@b.example>\r\n\r\nx",
     "groups": b"To: " + b"a:" * 200_000 + b"\r\n\r\nx",
     "colons": HEAD + b"References: " + b"<" * 500_000 + b"\r\n\r\nx",
+    "a word without brackets": HEAD + b"References: " + b"a" * 95_000 + b"\r\n\r\nx",
     "parameters": HEAD + b"Content-Type: text/plain;" + b' a="' * 200_000 + b"\r\n\r\nx",
     "delimiters": MIXED + b"--b\r\n" * 400_000,
     "delimiters that are none": MIXED + b"--b x\r\n" * 400_000,

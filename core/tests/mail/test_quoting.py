@@ -198,8 +198,8 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "It is dead.\n\nSent from my phone 0171 2345678\n",
         "Bozuldu.\n\nTelefon gönderildi\n",
         "Ma commande.\n\nProvenance : courrier pour la direction\n",
-        "No bike.\n\nOn 3 March 2026 Bo <bo@shop.example> wrote to me:\nIt is there.\n\nIt is not!\n",
-        "Kein Rad.\n\nAm 3.3.2026 hat Bo <bo@shop.example> mir geschrieben:\nEs ist da.\n\nNein!\n",
+        "No bike.\n\nOn 3 March 2026 Bo <bo@x.example> wrote to me:\nIt is there.\n\nIt is not!\n",
+        "Kein Rad.\n\nAm 3.3.2026 hat Bo <bo@x.example> mir geschrieben:\nEs ist da.\n\nNein!\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
 )

@@ -13,7 +13,8 @@ LONGEST = 900
 MOST = 200
 
 _BRACKETS = re.compile(r"<([^<>]*)>")
-_BARE = re.compile(r"[^\s<>()\[\]\",;]+@[^\s<>()\[\]\",;]+")
+_BARE = re.compile(r"(?<![^\s<>()\[\]\",;])[^\s<>()\[\]\",;]+@[^\s<>()\[\]\",;]+")
+"""Whole words only: else each letter of a long one would be tried as the first."""
 _BLANK = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
 
 

@@ -36,8 +36,8 @@ WROTE_UNSPACED = (
 """The same in languages that do not set words apart."""
 
 PERSONAL = frozenset(
-    "i you we me us ich du ihr wir mir uns vous nous m'a yo usted io lei mi ik jij mij jag ni jeg eu"
-    " você я ты вы мы мне".split()
+    "i you we me us ich du ihr wir mir uns vous nous m'a yo usted io lei mi ik jij mij jag ni jeg"
+    " eu você я ты вы мы мне".split()
 )
 """Words of sentences that mail programs do not write, in lower case."""
 
@@ -214,13 +214,15 @@ _NAMES = (
 _MOBILE_LINES = (
     rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy$",
     r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell|mi\b)",
-    rf"sent from (?:mailbox|mail for {_PLATFORM})|from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)",
+    rf"sent from (?:mailbox|mail for {_PLATFORM})",
+    r"from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)",
     rf"gesendet (?:von|mit|via) {_NAMES}{_DEVICE}|gesendet von mail für windows",
     rf"von mein(?:em|er)(?:/meiner)? {_NAMES}{_DEVICE}.{{0,25}} ?gesendet",
     rf"von {_DEVICE}.{{0,20}} gesendet",
     rf"diese (?:nachricht|e-?mail) wurde von {_NAMES}{_DEVICE}.{{0,40}} gesendet",
     rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via) {_NAMES}{_DEVICE}",
-    r"envoyé (?:de|depuis|à partir de) courrier pour windows|provenance ?: (?:courrier|mail) pour windows",
+    r"envoyé (?:de|depuis|à partir de) courrier pour windows",
+    r"provenance ?: (?:courrier|mail) pour windows",
     rf"(?:enviad[oa]|enviat) (?:desde|des|do|de|con|com|via|pelo) {_NAMES}{_DEVICE}",
     rf"(?:inviato|spedito) (?:da|dal|con) {_NAMES}{_DEVICE}",
     rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via) {_NAMES}{_DEVICE}",
