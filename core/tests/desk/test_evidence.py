@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import threading
+import time
 import types
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from peewee import OperationalError
 from postroom.api import (
     CANNOT_TELL,
     NOT_SENT,
@@ -21,12 +25,13 @@ from postroom.api import (
     Sent,
     hookimpl,
 )
+from postroom.errors import DatabaseAwayError
 from postroom.leases import leases
 from postroom.outbox import answers
-from postroom.outbox.outbox import LOOK_PAUSES
+from postroom.outbox.outbox import LOOK_PAUSES, Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.visits import visit_outgoing
-from postroom.store.models import MessageKey, Outbox, Side, Trouble
+from postroom.store.models import MessageKey, Outbox, Side, Trouble, database
 from postroom_test_servers.shelf import Shelf, ShelfTransport
 
 Desk = Any
@@ -248,3 +253,58 @@ def test_recipient_that_was_not_asked_for_is_the_plugins_fault(
     trouble = Trouble.get()
     assert trouble.code == "PLUGIN-BUG"
     assert BOB in trouble.sentence
+
+
+class SlowCommit:
+    """Commits what the next `_begin` writes, but only when others wait for that, or after the
+    block; whoever committed has lost the connection by then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        begin, commit = Dispatch._begin, database.obj.commit
+
+        def begin_and_break(dispatch: Dispatch, row: Outbox) -> bool:
+            monkeypatch.setattr(Dispatch, "_begin", begin)
+            monkeypatch.setattr(database.obj, "commit", break_off)
+            return begin(dispatch, row)
+
+        def break_off() -> None:
+            monkeypatch.setattr(database.obj, "commit", commit)
+            connection = database.connection()
+            database.dispose()
+            self._thread = threading.Thread(target=self._commit, args=(connection,))
+            self._thread.start()
+            raise OperationalError("the connection broke")
+
+        monkeypatch.setattr(Dispatch, "_begin", begin_and_break)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        assert self._thread is not None
+        self._thread.join()
+
+    def _commit(self, connection: psycopg.Connection) -> None:
+        with connection, psycopg.connect(database.obj.database, autocommit=True) as another:
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+            while not (self._over.is_set() or another.execute(waiting).fetchone()):
+                time.sleep(0.005)
+            connection.execute("COMMIT")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_was_never_sent_is_not_unknown_where_the_commit_before_took_its_time(
+    row: Outbox,
+    shelf: Shelf,
+    plugins: Plugins,
+    keeper: leases.Keeper,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with SlowCommit(monkeypatch), pytest.raises(DatabaseAwayError):
+        visit(plugins, keeper)
+
+    assert (Outbox.get_by_id(row.id).state, shelf.sent) == ("queued", [])
+    assert visit(plugins, keeper)
+    assert (Outbox.get_by_id(row.id).state, len(shelf.sent)) == ("sent", 1)

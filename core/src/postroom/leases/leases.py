@@ -279,7 +279,8 @@ class Keeper:
             with self._lock:
                 leases = list(self._leases.values())
             for lease in leases:
-                self._renew(lease)
+                if not self._stop.is_set():
+                    self._renew(lease)
 
     def _renew(self, lease: Lease) -> None:
         try:

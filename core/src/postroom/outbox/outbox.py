@@ -213,11 +213,13 @@ class Dispatch:
     def _take_back(self, row: Outbox) -> None:
         """Queue again what was perhaps marked as being sent: nobody heard of the commit, and the
         wire was not touched."""
-        Outbox.update(state="queued").where(
-            (Outbox.id == row.id)
-            & (Outbox.state == "sending")
-            & (Outbox.generation == self._lease.generation)
-        ).execute()
+        with transaction():
+            self._lease.hold()  # waits for that commit, should the server still be at it
+            Outbox.update(state="queued").where(
+                (Outbox.id == row.id)
+                & (Outbox.state == "sending")
+                & (Outbox.generation == self._lease.generation)
+            ).execute()
 
     # ------------------------------------------------------------------ record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from postroom.errors import PostroomError
+from postroom.errors import PostroomError, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Outage:
         """Tell, unless that was told."""
         if self._since is None:
             self._since, self.error = time.monotonic(), error
-            logger.error("%s %s", error.sentence, error.next_step)
+            logger.error("%s", in_one_line(error.sentence, error.next_step))
 
     def end(self) -> None:
         """Tell that it is over, if there was one."""

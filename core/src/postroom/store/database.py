@@ -176,14 +176,15 @@ def explain(error: BaseException) -> StoreError:
         return DatabaseUnusableError(sentence, next_step=step)
     told = next((one for one in reversed(chain) if hasattr(one, "sqlstate")), error)
     text = " ".join(str(told).split())
-    return _kind_of(told)(f"The database server says: {text[:300]}")
+    return _kind_of(error, told)(f"The database server says: {text[:300]}")
 
 
-def _kind_of(error: BaseException) -> type[StoreError]:
+def _kind_of(error: BaseException, told: BaseException) -> type[StoreError]:
     """Tell apart the errors of PostgreSQL that pass by themselves."""
-    state = getattr(error, "sqlstate", None)
-    if state is None:  # the driver's own word: no connection, or none any more
-        return DatabaseAwayError
+    state = getattr(told, "sqlstate", None)
+    if state is None:  # the driver's own word: no connection, or a value that it does not take
+        is_lost = isinstance(error, (peewee.OperationalError, peewee.InterfaceError))
+        return DatabaseAwayError if is_lost else DatabaseUnusableError
     if state in _CONFLICTS:
         return ConflictError
     return DatabaseAwayError if state.startswith(_AWAY) else DatabaseUnusableError
@@ -199,9 +200,9 @@ _SQLITE_STEPS = {
 
 _CONFLICTS = ("40001", "40P01", "55P03")
 """Not serializable, deadlock, a lock that was not to be had: PostgreSQL, appendix A."""
-_AWAY = ("08", "57P01", "57P02", "57P03", "53300", "25006")
-"""No connection, ended by an administrator or a crash, starting up, too many clients, read-only as
-a standby is."""
+_AWAY = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25006")
+"""No connection, ended by an administrator or a crash, starting up, idle for too long, too many
+clients, read-only as a standby is."""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -46,13 +46,20 @@ class _Postgresql(peewee.PostgresqlDatabase):
     Inside of one it must not: what was done before would be missing from what is committed.
     """
 
-    def _initialize_connection(self, conn: psycopg.Connection) -> None:
+    def _connect(self) -> psycopg.Connection:
         """Have commits waited for, whatever the server's default: side effects follow them. A
-        stronger setting, one that waits for standbys, stays."""
-        conn.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) "
-            "WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        stronger setting, one that waits for standbys, stays. Where it fails there is no connection.
+        """
+        opened: psycopg.Connection = super()._connect()  # type: ignore[misc]  # not in the stubs
+        try:
+            opened.execute(
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') = 'off'"
+            )
+        except psycopg.Error:
+            opened.close()
+            raise
+        return opened
 
     def begin(self, isolation_level: Any = None) -> None:
         """Begin a transaction; on a connection that turns out to have ended, once more."""
@@ -68,7 +75,7 @@ class _Postgresql(peewee.PostgresqlDatabase):
         """Commit what was done; refuse where the server would answer by undoing it, without an
         error: a statement failed, and nobody passed it on."""
         if self._open.info.transaction_status == TransactionStatus.INERROR:
-            raise peewee.OperationalError("a statement failed in the transaction")
+            raise peewee.InternalError("a statement failed in the transaction")
         return super().commit()
 
     def rollback(self) -> Any:

@@ -60,13 +60,14 @@ def _runner() -> Runner:
 
 @contextmanager
 def _lock() -> Iterator[None]:
-    """On SQLite each migration is a transaction of its own, and a second process finds it done."""
+    """All of it is one transaction, which a lock cannot outlive nor get lost from; a second process
+    finds it done."""
     if is_sqlite():
         with database.atomic("EXCLUSIVE"):
             yield
         return
-    database.execute_sql("SELECT pg_advisory_lock(%s)", (_LOCK,))
-    try:
+    with database.atomic():
+        # Else what is seen would be as it was before the lock was waited for.
+        database.execute_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         yield
-    finally:
-        database.execute_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
