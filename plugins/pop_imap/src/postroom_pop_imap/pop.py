@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from postroom.api import (
+    AuthError,
     Checkpoint,
     CheckStep,
     Context,
@@ -31,6 +33,10 @@ from postroom_pop_imap.pop_fetch import MaildropFetch
 from postroom_pop_imap.pop_listing import Entry, list_maildrop, windows
 from postroom_pop_imap.settings import PopSettings
 
+_PAUSES: Final = (0, 0.2, 1, 5, 20)
+"""Seconds before each try to open a session after another."""
+_NOT_YET: Final = (codes.SERVER_BUSY, codes.AUTH_REFUSED)
+
 
 class PopReceiver(Receiver):
     """Retrieves one maildrop."""
@@ -38,16 +44,16 @@ class PopReceiver(Receiver):
     def __init__(self, settings: PopSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._line = Line(settings.host, settings.effective_port(), settings.timeout_seconds)
+        self._client: PopClient
 
     def fetch(self, cursor: str | None, *, limits: Limits, wanted: Wanted) -> Iterator[Delivery]:  # noqa: ARG002
         """Retrieve what is wanted of the whole maildrop; POP3 knows no cursor."""
         with self._session() as client:
-            entries = list_maildrop(client)
-            fetch = MaildropFetch(client, limits, wanted)
-            yield from fetch.run(entries)
-        if fetch.refused:
-            there = {item.ref for item in self.list_refs()}
-            yield from (item for item in fetch.refused if item.ref in there)
+            fetch = MaildropFetch(client, limits, wanted, self._reopen)
+            yield from fetch.run()
+            if fetch.refused:
+                there = {entry.ref for entry in list_maildrop(self._reopen())}
+                yield from (item for ref, item in fetch.refused.items() if ref in there)
         yield Checkpoint("")
 
     def settle(
@@ -64,7 +70,7 @@ class PopReceiver(Receiver):
             yield from self._delete(refs)
 
     def _delete(self, refs: Sequence[str]) -> Iterator[Settled | Unsettled]:
-        client = open_client(self._settings, self._context, self._line, lambda _: None)
+        client = self._open()
         try:
             entries = list_maildrop(client)
             there = {entry.ref: entry for entry in entries}
@@ -129,13 +135,42 @@ class PopReceiver(Receiver):
     @contextlib.contextmanager
     def _session(self, report: Callable[[str], None] = lambda _: None) -> Iterator[PopClient]:
         """Lend a connection; say QUIT where the block went well, so that the lock is gone."""
-        client = open_client(self._settings, self._context, self._line, report)
+        self._client = self._open(report)
         try:
-            yield client
-            with contextlib.suppress(Refused, TransientError):
-                client.ask(b"QUIT")
+            yield self._client
+            self._quit()
         finally:
             self._line.close()
+
+    def _open(self, report: Callable[[str], None] = lambda _: None) -> PopClient:
+        return open_client(self._settings, self._context, self._line, report)
+
+    def _quit(self) -> None:
+        with contextlib.suppress(Refused, TransientError):
+            self._client.ask(b"QUIT")
+
+    def _reopen(self) -> PopClient:
+        """Return a client in a session that follows another.
+
+        A server may need a moment to see that the other one broke, and hold the maildrop locked
+        until then, or want a pause between two of them: [IN-USE], [LOGIN-DELAY] (RFC 2449 section
+        8.1). Some say so without a code, as if the password were wrong that was good just before.
+
+        :raises TransientError: there is no new session
+        """
+        self._quit()
+        for pause in _PAUSES:
+            self._line.interrupted.wait(pause)
+            self._line.close()
+            try:
+                self._client = self._open()
+            except (AuthError, TransientError) as error:
+                if error.code not in _NOT_YET or getattr(error, "retry_after", None):
+                    raise
+                last = error
+            else:
+                return self._client
+        raise TransientError(codes.SERVER_BUSY, last.sentence) from last
 
 
 def _deletable(entries: Sequence[Entry], refs: set[str]) -> tuple[list[Entry], set[str]]:

@@ -21,6 +21,7 @@ from postroom.api.sasl import TokenLogin
 
 from postroom_pop_imap.errors import (
     Refused,
+    explain_code,
     explain_refusal,
     quote_reply,
 )
@@ -97,14 +98,23 @@ class PopClient(poplib.POP3):
         return self.read_reply()
 
     def learn_capabilities(self) -> None:
-        """Ask what the server offers; an old one does not know the question."""
+        """Ask what the server offers; an old one does not know the question.
+
+        :raises TransientError: it refuses whatever is asked, as Dovecot (2.3) does with
+            ``[SYS/TEMP]`` where it cannot find out a message's size
+        """
         self.offered = {}
-        with contextlib.suppress(Refused):
+        try:
             self.ask(b"CAPA")
-            text = self.reader.read_text(spool_above=_LARGEST_LIST, most=0)
-            for line in text.splitlines() if isinstance(text, bytes) else ():
-                name, *arguments = line.decode("latin-1").upper().split() or [""]
-                self.offered[name] = arguments
+        except Refused as refused:
+            error = self.explain(refused, "open the maildrop")
+            if isinstance(explain_code(refused, error.sentence), TransientError):
+                raise error from refused
+            return
+        text = self.reader.read_text(spool_above=_LARGEST_LIST, most=0)
+        for line in text.splitlines() if isinstance(text, bytes) else ():
+            name, *arguments = line.decode("latin-1").upper().split() or [""]
+            self.offered[name] = arguments
 
     def start_tls(self, context: Context, settings: PopSettings) -> None:
         """Encrypt the connection with STLS, RFC 2595 section 4.

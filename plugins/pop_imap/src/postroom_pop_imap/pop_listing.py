@@ -93,24 +93,24 @@ def _numbered(client: PopClient, command: bytes) -> dict[int, bytes]:
     return found
 
 
-def received_dates(client: PopClient, entries: Sequence[Entry]) -> dict[str, datetime | None]:
-    """Return when messages arrived: the date of the topmost Received field, by TOP n 0."""
-    found: dict[str, datetime | None] = {}
+def received_dates(
+    client: PopClient, entries: Sequence[Entry]
+) -> Iterator[tuple[str, datetime | None]]:
+    """Yield refs and when they arrived: the date of the topmost Received field, by TOP n 0."""
     for group in windows(client, entries):
         client.send(*(b"TOP %d 0" % entry.number for entry in group))
         for entry in group:
             try:
                 client.read_reply()
             except Refused:  # it has no TOP, or the message is gone
-                found[entry.ref] = None
+                yield entry.ref, None
                 continue
             header = client.reader.read_text(spool_above=_LARGEST_HEADER, most=_LARGEST_HEADER)
             if not header and entry.size:
                 raise OutOfStep(entry)
             if isinstance(header, Spool):
                 header.close()
-            found[entry.ref] = topmost_date(header) if isinstance(header, bytes) else None
-    return found
+            yield entry.ref, topmost_date(header) if isinstance(header, bytes) else None
 
 
 def windows(client: PopClient, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
