@@ -296,10 +296,12 @@ def test_charset_of_several_bytes_needs_more_to_be_utf8(label: str) -> None:
         (b"\x1b$B|bEg\x1b(B", "髙島"),
         (b"\x1b$B-!F|K", "①日K"),
         (b"\x1b$B-!\nF|\x1b(B\nDesk", "①\n日\nDesk"),
+        (b"\x1b$B-!F|K\r\nOrder 4711, please\r\n", "①日K\r\nOrder 4711, please\r\n"),
+        (b"\x1b$BF|K\\\nHello Desk\nF|K\\-!\n", "日本\nHello Desk\n日本①\n"),
         (b"\x1b(I1234\x1b(B, \x1b$B-!\x1b(B", "ｱｲｳｴ, ①"),
         (b"\x1b$(D0!\x1b(B \x1b$B-!\x1b(B", "丂 ①"),
     ],
-    ids=["nec", "company", "ibm", "cut off", "line", "katakana", "supplement"],
+    ids=["nec", "company", "ibm", "cut off", "line", "lost", "read on", "katakana", "supplement"],
 )
 def test_japanese_with_characters_of_windows_is_read(data: bytes, text: str) -> None:
     assert decode(data, "iso-2022-jp") == text
