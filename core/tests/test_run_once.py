@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 from postroom import plugins
 from postroom.admin import quarantine
-from postroom.api import Checkpoint, Listed, Oversized, TransportError, Unavailable, codes
+from postroom.api import (
+    Checkpoint,
+    Listed,
+    Oversized,
+    TransientError,
+    TransportError,
+    Unavailable,
+    codes,
+)
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner.runner import Outcome, Runner
-from postroom.store.models import Mailbox, Receipt
+from postroom.store.models import Mailbox, Receipt, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing
 
 TOO_LARGE = 1 << 40
@@ -23,6 +31,8 @@ class HeavyPigeon(Homing):
     too_large: Sequence[str] = ()
     unreadable: Sequence[str] = ()
     size_told: int | None = None
+    complaint: str = "It cannot be read."
+    trouble: TransportError | None = None
     asked_for: int = 0
 
     def open_receiver(self, settings: Any, context: Any) -> Any:
@@ -31,11 +41,13 @@ class HeavyPigeon(Homing):
     def fetch(self, cursor: str | None, *, limits: Any, wanted: Any) -> Iterator[Any]:
         refs = [*self.too_large, *self.unreadable]
         chosen = wanted([Listed(ref, None, self.size_told) for ref in refs])
-        error = TransportError(codes.MESSAGE_UNREADABLE, "It cannot be read.")
+        error = TransportError(codes.MESSAGE_UNREADABLE, self.complaint)
         self.asked_for += len(chosen)
         for ref in chosen:
             large = ref in self.too_large
             yield Oversized(ref, TOO_LARGE, None) if large else Unavailable(ref, error)
+        if self.trouble is not None:
+            raise self.trouble
         yield Checkpoint("")
 
     def interrupt(self) -> None: ...
@@ -102,3 +114,15 @@ def test_message_that_is_larger_than_listed_is_asked_for_once_and_on_request(
     quarantine.retry(Receipt.get().id, plugins.load())
     assert [run_once().exit_code for _ in range(2)] == [3, 0]
     assert pigeon.asked_for == 2
+
+
+@pytest.mark.parametrize(("words", "kept"), [("no\0 such", "no such"), ("no\udcff", "no?")])
+def test_words_that_no_database_takes_stop_no_mailbox(
+    pigeon: HeavyPigeon, words: str, kept: str
+) -> None:
+    pigeon.unreadable, pigeon.complaint = ["1"], words
+    pigeon.trouble = TransientError(codes.SERVER_BUSY, words)
+
+    assert run_once().exit_code == 3
+    assert [one.reason for one in Receipt.select()] == [kept]
+    assert [one.sentence for one in Trouble.select()] == [kept]

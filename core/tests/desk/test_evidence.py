@@ -31,7 +31,7 @@ from postroom.outbox import answers
 from postroom.outbox.outbox import LOOK_PAUSES, Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.visits import visit_outgoing
-from postroom.store.models import MessageKey, Outbox, Side, Trouble, database
+from postroom.store.models import Attempt, MessageKey, Outbox, Side, Trouble, database
 from postroom_test_servers.shelf import Shelf, ShelfTransport
 
 Desk = Any
@@ -253,6 +253,28 @@ def test_recipient_that_was_not_asked_for_is_the_plugins_fault(
     trouble = Trouble.get()
     assert trouble.code == "PLUGIN-BUG"
     assert BOB in trouble.sentence
+
+
+@pytest.mark.parametrize("odd", ["\0", "\udcff"])
+def test_words_that_no_database_takes_make_nothing_unknown(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper, odd: str
+):
+    Outbox.update(
+        recipients=[{"address": ANN, "state": "queued"}, {"address": BOB, "state": "queued"}]
+    ).execute()
+    shelf.on_send = lambda _: SendResult(
+        accepted=(ANN,), refused=(RecipientProblem(BOB, "550", f"no{odd}"),), reply=f"ok{odd}"
+    )
+
+    visit(plugins, keeper)
+
+    found = Outbox.get_by_id(row.id)
+    assert found.state == "failed"
+    assert [(one["state"], one["reply"]) for one in found.recipients] == [
+        ("accepted", "ok"),
+        ("refused", "no"),
+    ]
+    assert "ok" in [attempt.detail for attempt in Attempt.select()]
 
 
 class SlowCommit:

@@ -35,6 +35,11 @@ class Problem:
         return f"{self.field}: {self.sentence}" if self.field else self.sentence
 
 
+def _storable(words: str) -> str:
+    """Return a server's words without what no database takes: NUL and lone surrogates."""
+    return words.encode(errors="replace").decode().replace("\0", "")
+
+
 class TransportError(Exception):
     """Base of what a plugin may raise.
 
@@ -44,6 +49,7 @@ class TransportError(Exception):
     """
 
     def __init__(self, code: Code, sentence: str, *, next_step: str | None = None) -> None:
+        sentence = _storable(sentence)
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence

@@ -30,6 +30,7 @@ from postroom.api.events import Event
 from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendResult, Sent
 from postroom.errors import StoreError
 from postroom.leases.leases import Lease
+from postroom.mail.text import storable
 from postroom.mail.threading import id_key
 from postroom.mailboxes import sessions
 from postroom.outbox.recipients import PENDING, Told, reasons, with_states
@@ -381,7 +382,7 @@ class Dispatch:
             generation=self._lease.generation,
             at=now(),
             outcome=outcome,
-            detail=detail,
+            detail=storable(detail),
             accepted=accepted or [],
         )
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from postroom.api import codes
 from postroom.api.errors import TransientError
 from postroom.api.transport import SendResult
+from postroom.mail.text import storable
 
 Recipient = dict[str, Any]
 """As an outbox row keeps it: `address`, `state`, and `reply`, the server's words."""
@@ -71,7 +72,7 @@ def _with_state(recipient: Recipient, states: Mapping[str, tuple[str, str]]) -> 
     if recipient["address"] not in states:
         return recipient
     state, reply = states[recipient["address"]]
-    return {**recipient, "state": state, "reply": reply}
+    return {**recipient, "state": state, "reply": storable(reply)}
 
 
 def reasons(recipients: Sequence[Recipient]) -> str:

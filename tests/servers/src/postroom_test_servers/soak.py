@@ -131,6 +131,8 @@ class Site:
     shaken: Runner
     injected: list[bytes] = field(default_factory=list)
     faults: collections.Counter[str] = field(default_factory=collections.Counter)
+    complaints: list[str] = field(default_factory=list)
+    """How runners ended otherwise than they should."""
 
     def inject(self, number: int) -> None:
         """Put a mail into one of the mailboxes."""
@@ -319,6 +321,8 @@ def _shake(site: Site, over: threading.Event) -> None:
         name = random.choice(list(kinds))
         try:
             kinds[name]()
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            site.complaints.append(str(error))
         except Exception as error:
             print(f"The fault {name!r} failed itself: {error!r}", flush=True)
         site.faults[name] += 1
@@ -354,6 +358,7 @@ def _judge(site: Site, kind: str, seconds: float, usages: list[tuple[int, int]])
     assert not twice, f"{len(twice)} sent twice"
     assert not unsent, f"{len(unsent)} marked as sent, and were not"
     assert set(states.values()) <= {"sent", "unknown"}, collections.Counter(states.values())
+    assert not site.complaints, site.complaints
     bugs = [row.sentence for row in Trouble.select().where(Trouble.kind == "bug")]
     assert not bugs, bugs
     logs = "".join(runner.log.read_text() for runner in (site.steady, site.shaken))
