@@ -19,6 +19,7 @@ from postroom.api import (
 )
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner.runner import Outcome, Runner
+from postroom.store.database import now
 from postroom.store.models import Mailbox, Receipt, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing
 
@@ -34,6 +35,7 @@ class HeavyPigeon(Homing):
     complaint: str = "It cannot be read."
     trouble: TransportError | None = None
     asked_for: int = 0
+    breaks_at: str = ""
 
     def open_receiver(self, settings: Any, context: Any) -> Any:
         return self
@@ -44,6 +46,8 @@ class HeavyPigeon(Homing):
         error = TransportError(codes.MESSAGE_UNREADABLE, self.complaint)
         self.asked_for += len(chosen)
         for ref in chosen:
+            if ref == self.breaks_at:
+                raise TransientError(codes.CONNECTION_LOST, "It broke.")
             large = ref in self.too_large
             yield Oversized(ref, TOO_LARGE, None) if large else Unavailable(ref, error)
         if self.trouble is not None:
@@ -126,3 +130,31 @@ def test_words_that_no_database_takes_stop_no_mailbox(
     assert run_once().exit_code == 3
     assert [one.reason for one in Receipt.select()] == [kept]
     assert [one.sentence for one in Trouble.select()] == [kept]
+
+
+def test_what_breaks_a_visit_when_it_is_asked_for_again_does_not_break_the_next(
+    pigeon: HeavyPigeon,
+) -> None:
+    """It may be alone in its mailbox, so that a receiver cannot tell it from a bad network."""
+    pigeon.unreadable = ["1"]
+    run_once()
+    pigeon.breaks_at = "1"
+    for tries in (2, 3, 4, 5, 5, 5):
+        Receipt.update(next_try_at=0).where(Receipt.next_try_at.is_null(False)).execute()
+
+        broken, next_one = run_once(), run_once()
+
+        assert (broken.exit_code, next_one.exit_code) == (75, 0)
+        receipt = Receipt.get()
+        assert receipt.tries == tries
+        assert receipt.next_try_at > now()
+
+
+def test_new_mail_that_broke_a_visit_is_asked_for_at_once(pigeon: HeavyPigeon) -> None:
+    pigeon.unreadable, pigeon.breaks_at = ["1"], "1"
+    run_once()
+
+    run_once()
+
+    assert pigeon.asked_for == 2
+    assert not Receipt.select().exists()

@@ -214,6 +214,7 @@ class Retrieval:
             self._finish_begun()  # it may be what fills the temporary folder
             if isinstance(error, SpoolError):
                 raise DiskFullError(str(error)) from error
+            self._count_tries()
             raise
         finally:
             deliveries.close()
@@ -223,6 +224,12 @@ class Retrieval:
         if self.tally.complete and self._entrance is None:
             self._finish_listing(was_complete=cursor is None)
         return trouble
+
+    def _count_tries(self) -> None:
+        if self._listing.replaced:
+            with transaction():
+                self._lease.hold()
+                self._unstored.count_tries()
 
     def _deliveries(
         self, receiver: Receiver, cursor: str | None

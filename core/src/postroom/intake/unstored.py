@@ -4,7 +4,7 @@ unreadable on the server, or not convertible."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from postroom.api import codes
 from postroom.api.transport import Listed, Oversized, Unavailable
@@ -13,7 +13,7 @@ from postroom.intake.records import Prepared, ReceiptRow, insert_receipts
 from postroom.intake.tally import Tally
 from postroom.mailboxes.ledger import live_receipts, ref_key
 from postroom.store import raws
-from postroom.store.database import allocate_ids, now
+from postroom.store.database import allocate_ids, is_among, now, rows
 from postroom.store.models import Mailbox, Raw, Receipt
 
 UNAVAILABLE_PAUSES = (1, 5, 30, 120, 720)
@@ -111,9 +111,7 @@ class Unstored:
         receipt = None if earlier is None else Receipt.get_by_id(earlier)
         same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
         tries = (receipt.tries if receipt is not None and same else 0) + 1
-        due = None
-        if tries <= len(UNAVAILABLE_PAUSES):
-            due = now() + timedelta(minutes=UNAVAILABLE_PAUSES[tries - 1])
+        due = _due_after(tries)
         if receipt is not None and same:
             Receipt.update(
                 tries=tries,
@@ -136,3 +134,25 @@ class Unstored:
             tries=tries,
             next_try_at=due,
         )
+
+    def count_tries(self) -> None:
+        """After a visit that broke: what was asked for once more and did not come may be what broke
+        it. It counts as tried, so that it does not break every visit from now on, but is not left
+        to a person for that: the server did not say that it cannot be read."""
+        asked_again = Receipt.select(Receipt.id, Receipt.tries).where(
+            is_among(Receipt.id, self._listing.replaced.values())
+            & (Receipt.outcome == "quarantined")
+            & Receipt.raw_id.is_null()
+        )
+        last = len(UNAVAILABLE_PAUSES)
+        for receipt_id, before in rows(asked_again):
+            tries = max(before, min(before + 1, last))
+            due = _due_after(min(tries, last))
+            Receipt.update(tries=tries, next_try_at=due).where(Receipt.id == receipt_id).execute()
+
+
+def _due_after(tries: int) -> datetime | None:
+    """Return when bytes that could not be had are asked for again, if they are."""
+    if tries > len(UNAVAILABLE_PAUSES):
+        return None
+    return now() + timedelta(minutes=UNAVAILABLE_PAUSES[tries - 1])
