@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import peewee
 import pytest
 from postroom import clock, plugins
 from postroom.api import AuthError, SettingsError, Token, TransientError, codes
@@ -96,6 +97,35 @@ def test_the_state_is_sealed_before_the_token_is_handed_out(whistle: Whistle) ->
     row, stored = credential(), CredentialToken.get()
     assert b"heard" not in bytes(row.state)
     assert found.value.encode() not in bytes(stored.sealed)
+    token(rejected=found)
+    assert [state for _, _, state in whistle.asked] == [None, "heard 1"]
+
+
+def test_a_database_that_restarts_while_the_issuer_is_asked_loses_no_state(
+    whistle: Whistle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = {name: getattr(peewee.Database, name) for name in ("commit", "execute_sql")}
+    left = {"commit": 1, "execute_sql": 3}
+
+    def fails_first(name: str) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            left[name] -= 1
+            if left[name] >= 0:
+                raise peewee.OperationalError("the database system is starting up")
+            return real[name](*arguments)
+
+        return call
+
+    def restart(_: int) -> None:
+        for name in real:
+            monkeypatch.setattr(peewee.Database, name, fails_first(name))
+
+    whistle.answer = restart
+    found = token()
+    whistle.answer = lambda _: None
+
+    assert max(left.values()) < 0
+    assert credential().lease_owner is None
     token(rejected=found)
     assert [state for _, _, state in whistle.asked] == [None, "heard 1"]
 

@@ -26,7 +26,7 @@ from postroom.credentials.tls import shared_context
 from postroom.credentials.token_turns import REFUSED_EVERY, Turn, claim, row_of
 from postroom.errors import NotFoundError
 from postroom.plugins import load as load_plugins
-from postroom.store.database import connection, now
+from postroom.store.database import connection, insist, now
 from postroom.store.fields import to_micros
 from postroom.store.models import Credential, CredentialToken
 
@@ -192,7 +192,7 @@ class _Search:
         try:
             return self._fetch(turn)
         finally:
-            turn.release()
+            insist(turn.release)  # else nobody may fetch until the lease ends
 
     # ------------------------------------------------------------------------ fetching
 
@@ -214,9 +214,12 @@ class _Search:
                 return still_good
             raise
         refresh_at = _refresh_at(fetched.expires_at, clock.now())
-        if not turn.note_success(
-            key, fetched, state, refresh_at, replaces_refused=bool(self._rejected)
-        ):
+
+        def note() -> bool:
+            replaces = bool(self._rejected)
+            return turn.note_success(key, fetched, state, refresh_at, replaces_refused=replaces)
+
+        if not insist(note):  # an issuer may take the next state, and this one no more
             return None
         self._remember(fetched, refresh_at)
         return fetched

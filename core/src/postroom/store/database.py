@@ -219,13 +219,14 @@ def _is_disk_full(error: BaseException) -> bool:
     return full or getattr(error, "sqlstate", None) == "53100"
 
 
-def insist(write: Callable[[], _Written], stop: threading.Event) -> _Written:
+def insist(write: Callable[[], _Written], stop: threading.Event | None = None) -> _Written:
     """Do a write again while the database takes nothing, for a while: what is not written is not
     known any more. It must be one transaction, and may happen to be done twice.
 
     :param stop: when set, it is not waited any longer
     :raises StoreError: the last one
     """
+    stop = stop or threading.Event()
     deadline, pause = time.monotonic() + INSIST_SECONDS, 0.05
     while True:
         try:
