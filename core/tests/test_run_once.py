@@ -34,6 +34,7 @@ class HeavyPigeon(Homing):
     size_told: int | None = None
     complaint: str = "It cannot be read."
     trouble: TransportError | None = None
+    size: int = TOO_LARGE
     asked_for: int = 0
     breaks_at: str = ""
 
@@ -49,7 +50,7 @@ class HeavyPigeon(Homing):
             if ref == self.breaks_at:
                 raise TransientError(codes.CONNECTION_LOST, "It broke.")
             large = ref in self.too_large
-            yield Oversized(ref, TOO_LARGE, None) if large else Unavailable(ref, error)
+            yield Oversized(ref, self.size, None) if large else Unavailable(ref, error)
         if self.trouble is not None:
             raise self.trouble
         yield Checkpoint("")
@@ -158,3 +159,18 @@ def test_new_mail_that_broke_a_visit_is_asked_for_at_once(pigeon: HeavyPigeon) -
 
     assert pigeon.asked_for == 2
     assert not Receipt.select().exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "times"), [(200 << 20, 300 << 20, 2), (TOO_LARGE, (1 << 31) - 1, 1)]
+)
+def test_message_of_no_listed_size_is_asked_for_where_the_limit_was_raised_above_it(
+    pigeon: HeavyPigeon, size: int, limit: int, times: int
+) -> None:
+    pigeon.too_large, pigeon.size = ["1"], size
+    run_once()
+
+    mailboxes.put("info@example.org", {"max_message_bytes": limit})
+
+    assert [run_once().exit_code for _ in range(3)] == [3 if times == 2 else 0, 0, 0]
+    assert pigeon.asked_for == times

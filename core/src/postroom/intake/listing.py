@@ -77,10 +77,19 @@ class Listing:
     def _is_retried(self, receipt: Known, item: Listed) -> bool:
         if receipt.outcome == "quarantined":
             return receipt.is_due and not receipt.has_bytes
-        if receipt.outcome == "refused":  # what was listed as smaller than it is has no size here
-            may_fit = None not in (item.size, receipt.listed_size)
-            return (may_fit or receipt.is_due) and not self._is_too_large(item)
+        if receipt.outcome == "refused":
+            return self._may_fit(receipt, item)
         return receipt.is_old and self._start_is_earlier_than(receipt)
+
+    def _may_fit(self, receipt: Known, item: Listed) -> bool:
+        """Say whether what was too large may be so no longer: by the size that the server lists,
+        else by that which it turned out to have. What was listed as smaller than it is has none."""
+        if self._is_too_large(item):
+            return False
+        size = receipt.listed_size
+        if receipt.is_due or size is None:
+            return receipt.is_due
+        return item.size is not None or size < self._mailbox.max_message_bytes
 
     def _start_is_earlier_than(self, receipt: Known) -> bool:
         """Say whether the start was moved back past a message; what has no date stays old until

@@ -97,9 +97,8 @@ class Unstored:
     def _size_of(self, listed: Listed, item: Oversized) -> int | None:
         """Return the size for a receipt: none where the server lists less than it serves, as
         Exchange does. By such a size the message would be asked for, and refused, at each visit."""
-        if listed.size is None:
-            return item.size
-        return listed.size if listed.size > self._mailbox.max_message_bytes else None
+        size = item.size if listed.size is None else listed.size
+        return size if size > self._mailbox.max_message_bytes else None
 
     def _unavailable(self, item: Unavailable) -> ReceiptRow | None:
         """Return the receipt of a message that cannot be read; None where it had one already."""
