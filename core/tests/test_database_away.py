@@ -66,7 +66,7 @@ def test_an_end_does_not_wait_until_each_lease_was_tried(monkeypatch: pytest.Mon
 def test_a_plugin_may_hang_while_the_database_is_away(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(Side, "get_by_id", _away)
+    monkeypatch.setattr(Side, "select", _away)
     keeper = Keeper()
 
     give_back(NoLease(1), HangsError("It hangs."), FakePlugins([]), keeper)

@@ -46,7 +46,9 @@ def note_failure(
     kind, code, sentence, next_step = _describe(who, error)
     instant = now()
     with transaction():
-        fresh = Side.get_by_id(side.id)
+        fresh = Side.get_or_none(Side.id == side.id)
+        if fresh is None:  # its mailbox was deleted during the work
+            return None
         failures = fresh.failures + 1
         due, paused = _next_try(kind, error, failures, instant)
         Side.update(
@@ -76,7 +78,9 @@ def note_success(side: Side, next_try_at: datetime | None = None) -> Event | Non
     """
     instant = now()
     with transaction():
-        fresh = Side.get_by_id(side.id)
+        fresh = Side.get_or_none(Side.id == side.id)
+        if fresh is None:
+            return None
         if fresh.next_try_at != side.next_try_at:
             next_try_at = fresh.next_try_at
         Side.update(

@@ -141,7 +141,9 @@ class Crew:
 
     def start(self, lease: Lease, work: Callable[[], None]) -> None:
         """Start a visit, unless its transport's sessions all hang."""
-        side = Side.get_by_id(lease.side_id)
+        side = Side.get_or_none(Side.id == lease.side_id)
+        if side is None:  # its mailbox was deleted since the claim
+            return
         hanging = sum(visit.transport == side.transport for visit in self._left_behind)
         if hanging >= MOST_LEFT_BEHIND:
             who = self._plugins.who_offers(side.transport)
@@ -212,8 +214,9 @@ def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper)
     lease.on_lost = lambda: None
     try:
         with connection(), database_errors():
-            side = Side.get_by_id(lease.side_id)
-            event = health.note_failure(side, error, is_told=lease.is_awaited)
+            side = Side.get_or_none(Side.id == lease.side_id)
+            is_told = lease.is_awaited
+            event = None if side is None else health.note_failure(side, error, is_told=is_told)
             lease.release()
         if event is not None:
             plugins.tell(event)

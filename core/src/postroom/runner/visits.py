@@ -62,9 +62,9 @@ def visit_incoming(
         ).run()
 
     def next_visit(tally: Tally) -> datetime:
-        if not tally.complete:
+        mailbox = Mailbox.get_or_none(Mailbox.id == lease.mailbox_id)
+        if mailbox is None or not tally.complete:  # None: it was deleted during the visit
             return now()
-        mailbox = Mailbox.get_by_id(lease.mailbox_id)
         return now() + timedelta(seconds=mailbox.poll_seconds)
 
     return _visit(lease, plugins, keeper, stop, work, next_visit)
