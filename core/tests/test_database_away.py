@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 from peewee import DataError, OperationalError, ProgrammingError
+from postroom.cli.failure import Failure
+from postroom.cli.failure import explain as failure_of
 from postroom.errors import DatabaseAwayError, DatabaseUnusableError, StoreError
 from postroom.leases import leases
 from postroom.leases.leases import Keeper, Lease, NoLease, claim
@@ -183,6 +185,22 @@ def test_an_upgrade_does_not_go_on_without_its_lock(monkeypatch: pytest.MonkeyPa
         schema.upgrade()
 
     assert not Counter.select().exists()
+
+
+@only_postgresql
+@pytest.mark.usefixtures("store")
+def test_a_command_that_others_kept_from_it_may_be_tried_again() -> None:
+    Counter.create(name="one", next_id=1)
+    database.execute_sql("SET lock_timeout = '1ms'")
+
+    with psycopg.connect(database.obj.database) as other:
+        other.execute("SELECT 1 FROM counter FOR UPDATE")
+        with pytest.raises(OperationalError) as caught:
+            Counter.update(next_id=2).execute()
+
+    failure = failure_of(caught.value)
+    assert isinstance(failure, Failure)
+    assert (failure.exit_code, failure.next_step) == (75, "What was begun is undone; try again.")
 
 
 @only_postgresql

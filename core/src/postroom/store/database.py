@@ -176,7 +176,9 @@ def explain(error: BaseException) -> StoreError:
         return DatabaseUnusableError(sentence, next_step=step)
     told = next((one for one in reversed(chain) if hasattr(one, "sqlstate")), error)
     text = " ".join(str(told).split())
-    return _kind_of(error, told)(f"The database server says: {text[:300]}")
+    kind = _kind_of(error, told)
+    step = "What was begun is undone; try again." if kind is ConflictError else None
+    return kind(f"The database server says: {text[:300]}", next_step=step)
 
 
 def _kind_of(error: BaseException, told: BaseException) -> type[StoreError]:
