@@ -72,12 +72,12 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
 def _begin_to_understand() -> Any:
     """Return the workers that understand messages; where a mailbox was never retrieved they start
     now, on other cores, while this process loads the rest."""
-    from postroom.intake.understanding.pool import FEW, Pool
+    from postroom.intake.understanding.pool import Pool
     from postroom.mailboxes.ledger import awaits_first_retrieval
 
     pool = Pool()
     if awaits_first_retrieval():
-        pool.expect(FEW + 1)
+        pool.expect()
     return pool
 
 

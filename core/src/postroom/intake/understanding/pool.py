@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import IO, TYPE_CHECKING
 
 from postroom.api.transport import Spool
@@ -86,7 +87,7 @@ class Pool:
         self._one_starts = threading.Lock()
         """One after the other: starting takes a core, and the runner, starting too, needs one."""
 
-    def expect(self, messages: int) -> None:
+    def expect(self, messages: float = inf) -> None:
         """Have workers started before the first batch is there, which saves the time it takes."""
         self._start()
         for _ in range(self._count if messages > FEW else 1):
