@@ -13,6 +13,7 @@ from postroom.admin import importing
 from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, codes
 from postroom.api.transport import Wanted
 from postroom.errors import LeaseLostError
+from postroom.leases import health
 from postroom.leases.leases import Keeper, Lease, claim, new_owner
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner import crew
@@ -20,6 +21,7 @@ from postroom.runner.crew import MOST_LEFT_BEHIND, Crew
 from postroom.runner.runner import Runner
 from postroom.store.models import Mailbox, Receipt, Side, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing, PigeonSettings
+from postroom_test_servers.shelves import look, shelf_mailbox
 
 
 class Sleeper:
@@ -237,3 +239,19 @@ def test_an_import_whose_files_are_silent_ends(
 
     assert caught.value.code is codes.TIMEOUT
     assert not Side.select().where(Side.lease_owner.is_null(False)).exists()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_visit_that_ends_in_a_bug_of_ours_is_not_repeated_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(health, "note_success", fail)
+    with shelf_mailbox() as (shelf, working):
+        look(working)
+        look(working)
+
+        assert shelf.visits == 1
+        assert caplog.messages.count("A visit failed in a way it should not") == 1

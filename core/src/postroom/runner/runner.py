@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from peewee import PeeweeException
 
@@ -342,6 +342,7 @@ class Runner:
             self._core_error = self._unrecorded = error
         except BaseException:
             logger.exception("A visit failed in a way it should not")
+            self._put_off(lease)
         else:
             if isinstance(result, StoreError | KeyUnusableError):
                 self._core_error = result
@@ -350,6 +351,15 @@ class Runner:
         finally:
             if not lease.released:
                 self._unreleased.append(lease)
+
+    def _put_off(self, lease: Lease) -> None:
+        """Leave a side alone for a while whose trouble could not be recorded."""
+        try:
+            with connection(), transaction():
+                due = now() + timedelta(seconds=REST_SECONDS[1])
+                Side.update(next_try_at=due).where(Side.id == lease.side_id).execute()
+        except StoreError as error:
+            self._unrecorded = error
 
     def _visit_incoming(self, lease: Lease) -> object:
         address = Mailbox.get_by_id(lease.mailbox_id).address
