@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from postroom.api import Fetched, Limits, OutcomeUnknown, Outgoing, TransientError
@@ -215,3 +216,33 @@ def test_request_that_was_interrupted_counts_until_the_server_may_be_done_with_i
 
     assert len(fetched(open_receiver())) == 8
     assert graph_server.most_at_once["support@example.org"] <= 4
+
+
+def test_session_that_is_closed_while_it_connects_asks_nothing_and_leaves_nothing_open(
+    open_receiver: OpenReceiver,
+    graph_server: GraphServer,
+    mailbox: GraphMailbox,
+    crew: ThreadPoolExecutor,
+):
+    mailbox.put(RAW)
+    receiver = open_receiver()
+    opened: list[Any] = []
+    trace = receiver._client._sockets.trace
+
+    def hear(event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.start_tls.complete":
+            opened.append(info["return_value"].get_extra_info("socket"))
+        trace(event, info)
+
+    receiver._client._sockets.trace = hear  # type: ignore[method-assign]
+    graph_server.handshakes.clear()
+    downloads = crew.submit(fetched, receiver)
+    until(lambda: receiver._client._sockets._in_handshake != {})
+    before = graph_server.count
+
+    receiver.close()
+    graph_server.handshakes.set()
+
+    assert isinstance(downloads.exception(30), TransientError)
+    assert graph_server.count == before
+    assert all(connection.fileno() == -1 for connection in opened)

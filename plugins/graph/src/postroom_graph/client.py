@@ -361,6 +361,7 @@ class Client:
         self._is_closed = True
         if self._http is not None:
             self._http.close()
+        self._sockets.interrupt()  # httpx knows nothing of connections that are being made
         self._sockets.close()
         give_back(self._gate)
 
