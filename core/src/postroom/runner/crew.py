@@ -200,7 +200,7 @@ def leave_behind(visit: Visit) -> None:
     except Exception:  # it is fetched again
         logger.exception("What came before a plugin hung could not be stored")
     visit.lease.lost = True
-    _left_behind.append(visit)
+    _left_behind[:] = [*(one for one in _left_behind if not one.is_over()), visit]
 
 
 def threads_hang() -> bool:

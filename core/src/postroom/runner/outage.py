@@ -16,17 +16,16 @@ class Outage:
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self.error: PostroomError | None = None
-        """What began it; None: it is over, or never began."""
+        """None: it is over, or never began."""
 
     def begin(self, error: PostroomError) -> None:
         """Tell, unless that was told."""
         if self._since is None:
-            self._since, self.error = time.monotonic(), error
+            self._since = time.monotonic()
             logger.error("%s", in_one_line(error.sentence, error.next_step))
 
     def end(self) -> None:
         """Tell that it is over, if there was one."""
-        since, self._since, self.error = self._since, None, None
+        since, self._since = self._since, None
         if since is not None:
             logger.error("The database works again, after %.0f s.", time.monotonic() - since)
