@@ -14,7 +14,8 @@ import pytest
 from postroom.api.transport import Spool
 from postroom.api.verdict import FilterRule, MailboxView, Verdict
 from postroom.intake.understanding import pool as pool_module
-from postroom.intake.understanding.pool import COMMAND, Pool, Worker, in_workers
+from postroom.intake.understanding.pool import COMMAND, Pool, in_workers
+from postroom.intake.understanding.processes import Worker, start
 from postroom.intake.understanding.understood import Understood, understand_one
 from postroom.mail import parse
 from postroom.mail.identity import fingerprint
@@ -238,15 +239,15 @@ def test_what_was_understood_already_is_not_done_in_place(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where no more processes can be started, least of all what made one die."""
-    starts = iter([Worker] * 2)
+    starts = iter([start] * 2)
 
-    def start(command: list[str]) -> Worker:
+    def start_twice(command: list[str], count: int) -> list[Worker]:
         try:
-            return next(starts)(command)
+            return next(starts)(command, count)
         except StopIteration:
             raise OSError("no more processes") from None
 
-    monkeypatch.setattr(pool_module, "Worker", start)
+    monkeypatch.setattr(pool_module, "start", start_twice)
     pool = Pool(1, command=[sys.executable, "-c", POISONED])
     try:
         bad, other = pool.understand([MAIL % (1, 1) + b"CRASH", MAIL % (2, 2)])()
@@ -315,14 +316,14 @@ def test_modules_in_the_folder_that_the_runner_was_started_in_are_none_of_ours(
     (tmp_path / "zstandard.py").write_text("raise SystemExit('a stranger was loaded')")
     monkeypatch.chdir(tmp_path)
 
-    worker = Worker(COMMAND)  # raises where it does not start
+    [worker] = start(COMMAND)  # raises where it does not start
 
     worker.end()
 
 
 def test_a_key_pressed_at_the_terminal_does_not_reach_a_worker() -> None:
     command = [sys.executable, "-c", GROUP]
-    worker = Worker(command)
+    [worker] = start(command)
     try:
         (result,) = worker.understand([b"Subject: x\r\n\r\n"], None, 30)
     finally:
@@ -333,7 +334,7 @@ def test_a_key_pressed_at_the_terminal_does_not_reach_a_worker() -> None:
 
 
 def test_a_worker_that_hangs_ends_also_when_nobody_is_there_to_kill_it() -> None:
-    worker = Worker([sys.executable, "-c", POISONED.replace("worker.main", ENDS_SOON)])
+    [worker] = start([sys.executable, "-c", POISONED.replace("worker.main", ENDS_SOON)])
     try:
         with pytest.raises(EOFError):
             worker.understand([b"HANG"], None, 120)
@@ -350,4 +351,4 @@ def test_a_worker_starts_where_a_pipe_cannot_be_made_larger(
     fcntl = pytest.importorskip("fcntl")
     monkeypatch.setattr(fcntl, "fcntl", refuse)
 
-    Worker(COMMAND).end()
+    start(COMMAND)[0].end()

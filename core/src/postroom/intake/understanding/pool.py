@@ -6,22 +6,20 @@ only the one that does it is set aside. Large messages are handed over as the fi
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import queue
-import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
+from postroom.intake.understanding.processes import Batch, Worker, start
 from postroom.intake.understanding.understood import (
     NotUnderstoodError,
     Result,
@@ -29,7 +27,6 @@ from postroom.intake.understanding.understood import (
     Understood,
     understand_one,
 )
-from postroom.store.packing import pack
 
 if TYPE_CHECKING:
     from postroom.plugins import Plugins
@@ -39,17 +36,12 @@ logger = logging.getLogger(__name__)
 MESSAGE_SECONDS = 30.0
 """So long one message may take."""
 BATCH_SECONDS = 120.0
-START_SECONDS = 60.0
-"""So long a worker may take to start: on a busy machine that is no message's fault."""
 COMMAND = (sys.executable, "-P", "-m", "postroom.intake.understanding.worker")
 """Without the folder that the runner was started in: a module there is none of ours."""
 FEW = 100
 """So many messages are left to one worker: starting another takes as long as they do."""
 IDLE_SECONDS = 120.0
 """A worker without work ends after that time, and is started again when there is some."""
-_PIPE_BYTES = 1 << 20
-
-Batch = Sequence[bytes | Spool]
 
 
 @dataclass(slots=True)
@@ -82,6 +74,9 @@ class Pool:
         self._count = count or max(1, min(4, os.cpu_count() or 2))
         self._threads: list[threading.Thread] = []
         self._workers: set[Worker] = set()
+        self._unused: list[Worker] = []
+        """Those of `_workers` that were started together with another and have no thread yet."""
+        self._wanted = 1
         self._is_closed = False
         self._lock = threading.Lock()
         self._one_starts = threading.Lock()
@@ -90,7 +85,8 @@ class Pool:
     def expect(self, messages: float = inf) -> None:
         """Have workers started before the first batch is there, which saves the time it takes."""
         self._start()
-        for _ in range(self._count if messages > FEW else 1):
+        self._wanted = self._count if messages > FEW else 1
+        for _ in range(self._wanted):
             self._jobs.put(_Job([]))
 
     def understand(self, batch: Batch, view: MailboxView | None = None) -> Callable[[], Result]:
@@ -112,6 +108,7 @@ class Pool:
                 worker.kill()
         for thread in self._threads:
             thread.join(timeout=1)
+        self._end_unused()
 
     def _start(self) -> None:
         with self._lock:
@@ -132,6 +129,7 @@ class Pool:
                     job = self._jobs.get(timeout=IDLE_SECONDS)
                 except queue.Empty:
                     self._end(worker)
+                    self._end_unused()
                     worker = None
                     continue
                 if job is None or self._is_closed:
@@ -180,10 +178,21 @@ class Pool:
 
     def _begin(self) -> Worker:
         with self._one_starts:
-            worker = Worker(self._command)
-        with self._lock:
-            self._workers.add(worker)
+            with self._lock:
+                if self._unused:
+                    return self._unused.pop()
+                missing = self._wanted - len(self._workers)
+            worker, *others = start(self._command, max(1, missing))
+            with self._lock:
+                self._workers.update((worker, *others))
+                self._unused += others
         return worker
+
+    def _end_unused(self) -> None:
+        with self._lock:
+            workers, self._unused = self._unused, []
+        for worker in workers:
+            self._end(worker)
 
     def _end(self, worker: Worker | None) -> None:
         if worker is not None:
@@ -220,114 +229,3 @@ def _whole(raw: bytes | Spool, result: Understood | Exception) -> Understood | E
     if isinstance(result, Exception) or not result.parsed.attachments:
         return result
     return understand_one(raw)
-
-
-class Worker:
-    """A worker process. Used by one thread.
-
-    :raises OSError: it cannot be started
-    """
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._files, theirs = _socket_pair()
-        numbers = [theirs.fileno()] if theirs else []
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [*command, *map(str, numbers)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=numbers,
-                bufsize=_PIPE_BYTES,
-                process_group=0,  # Ctrl-C is for the runner, also while a worker starts
-            )
-        except BaseException:
-            if self._files:
-                self._files.close()
-            raise
-        finally:
-            if theirs:
-                theirs.close()
-        _widen(self._process.stdin, self._process.stdout)
-        try:
-            self.understand([], None, START_SECONDS)
-        except Exception as error:
-            self.end()
-            raise OSError(f"it does not start: {error}") from error
-
-    def understand(self, batch: Batch, view: MailboxView | None, seconds: float) -> Result:
-        """Return what the worker made of a batch.
-
-        :raises EOFError, OSError: it died, or took longer than `seconds` and was killed
-        """
-        from postroom.intake.understanding.wire import decode_results, decode_told
-
-        clock = threading.Timer(seconds, self._process.kill)
-        clock.daemon = True
-        clock.start()
-        try:
-            *answers, told = self._ask(batch, view)
-        finally:
-            clock.cancel()
-            clock.join()  # it ends at once, and leaves no thread behind
-        results = decode_results(answers)
-        if len(results) != len(batch):
-            raise EOFError("the worker answered for another batch")
-        for line in decode_told(told):
-            extra = {"plugin": line.plugin} if line.plugin else {}
-            logging.getLogger(line.logger).log(line.level, "%s", line.text, extra=extra)
-        return [self._whole(result, raw) for result, raw in zip(results, batch, strict=True)]
-
-    def _whole(self, result: Understood | Exception, raw: bytes | Spool) -> Understood | Exception:
-        """Add to what was made of a large message that it is packed while it is stored."""
-        if isinstance(raw, bytes):
-            return result
-        if self._files is None:  # it could not be handed over
-            return understand_one(raw)
-        return replace(result, packed=pack(raw)) if isinstance(result, Understood) else result
-
-    def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:
-        from postroom.intake.understanding.wire import Request, encode, read_frames, write_frames
-
-        assert self._process.stdin is not None  # noqa: S101 - made with pipes
-        assert self._process.stdout is not None  # noqa: S101
-        large = {n: raw for n, raw in enumerate(batch) if isinstance(raw, Spool)}
-        if self._files:
-            for raw in large.values():
-                socket.send_fds(self._files, [b"f"], [raw.fileno()])
-        request = Request(view, {place: raw.sha256 for place, raw in large.items()})
-        small = [raw if isinstance(raw, bytes) else b"" for raw in batch]
-        write_frames(self._process.stdin, [encode(request), *small])  # type: ignore[arg-type]
-        return read_frames(self._process.stdout)  # type: ignore[arg-type]
-
-    def kill(self) -> None:
-        """End the process, whatever it does; from any thread."""
-        self._process.kill()
-
-    def has_ended(self) -> bool:
-        """Say whether the process is gone."""
-        return self._process.poll() is not None
-
-    def end(self) -> None:
-        """End the process, and let go of what led to it."""
-        self.kill()
-        for stream in (self._process.stdin, self._process.stdout, self._files):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    logger.debug("A worker was gone already", exc_info=True)
-        self._process.wait()
-
-
-def _widen(*pipes: IO[bytes] | None) -> None:
-    """Let pipes hold most batches whole, where the system and its bound for a user allow that."""
-    for pipe in pipes:
-        with contextlib.suppress(ImportError, AttributeError, OSError):
-            import fcntl
-
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
-
-
-def _socket_pair() -> tuple[socket.socket | None, socket.socket | None]:
-    """Return what open files are handed over through, where the system can do that."""
-    return socket.socketpair() if hasattr(socket, "send_fds") else (None, None)

@@ -1,13 +1,15 @@
-"""The worker process: reads batches on standard input, writes results on standard output.
+"""The worker process: reads batches from a pipe, writes results to another.
 
-Started by `pool`; ends when its input ends, so it never outlives the runner. Large messages come
-as open files through a socket, whose number is the only argument; without one there are none.
+Started by `processes`; ends when its input ends, so it never outlives the runner. Large messages
+come as open files through a socket; without one there are none. An argument has the numbers of
+these three; for each further argument a process is forked that has what this one has loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import mmap
 import os
@@ -45,12 +47,13 @@ def main() -> None:
     _limit_memory()
     gc.freeze()
     gc.set_threshold(50_000)  # what is made of a batch is let go as a whole
-    source, target = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # nothing but frames may get into the pipe
-    files = socket.socket(fileno=int(sys.argv[1])) if len(sys.argv) > 1 else None
+    built_in = BuiltIn()
+    numbers = _forked(*([int(number) for number in one.split(",")] for one in sys.argv[1:]))
+    source, target = os.fdopen(numbers[0], "rb"), os.fdopen(numbers[1], "wb")
+    files = socket.socket(fileno=numbers[2]) if len(numbers) > 2 else None
     told = _Teller()
     logging.getLogger().addHandler(told)
-    built_in = BuiltIn()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             asked, *batch = read_frames(source)
@@ -62,6 +65,37 @@ def main() -> None:
                 results = [_classified(result, request.view, built_in) for result in results]
             _end_after(0)
             write_frames(target, [*map(encode_result, results), encode(told.take())])
+
+
+def _forked(own: list[int], *others: list[int]) -> list[int]:
+    """Fork a process for each of the others; return, in each process, the numbers of its files."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # whoever waits for a process does so elsewhere
+    for place, numbers in enumerate(others):
+        if _is_forked():
+            _replace_by_nothing(*own, *itertools.chain(*others[place + 1 :]))
+            with socket.socket(fileno=os.dup(numbers[2])) as files:
+                socket.send_fds(files, [b"p"], [os.pidfd_open(os.getpid())])
+            return numbers
+        for number in numbers:
+            os.close(number)
+    return own
+
+
+def _is_forked() -> bool:
+    """Fork; return True in the new process, False in this one, also if there can be no other."""
+    try:
+        return os.fork() == 0
+    except OSError:
+        return False
+
+
+def _replace_by_nothing(*numbers: int) -> None:
+    """Let go of files that are for other processes; their numbers stay taken, of which two are
+    standard input and output."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in numbers:
+        os.dup2(nothing, number)
+    os.close(nothing)
 
 
 def _classified(

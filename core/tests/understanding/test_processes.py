@@ -1,0 +1,183 @@
+"""Workers that are started together: one process, which forks the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from postroom.api.transport import Spool
+from postroom.intake.understanding.pool import COMMAND, FEW, Pool
+from postroom.intake.understanding.processes import Worker, start
+from postroom.intake.understanding.understood import Understood
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no pidfd")
+
+MAIL = b"From: ann@customer.example\r\nSubject: Brake %d\r\n\r\nIt squeals."
+TELLS = """
+import os
+from dataclasses import replace
+from postroom.intake.understanding import understood, worker
+honest = understood.understand_all
+def understand(batch):
+    batch = list(batch)
+    if b"HANG" in batch: os.kill(os.getpid(), 19)
+    return [replace(one, fingerprint=str(os.getpid())) for one in honest(batch)]
+worker.understand_all = understand
+{}
+worker.main()
+"""
+TELLING = [sys.executable, "-c", TELLS.format("")]
+CANNOT_FORK = """
+def refuse():
+    raise OSError("no more processes")
+os.fork = refuse
+"""
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Worker]]:
+    started = start(TELLING, 3)
+    yield started
+    for worker in started:
+        worker.end()
+
+
+def _who(worker: Worker) -> int:
+    (result,) = worker.understand([MAIL % 1], None, 30)
+    assert isinstance(result, Understood)
+    return int(result.fingerprint)
+
+
+def _exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_each_is_a_process_of_its_own(workers: list[Worker]) -> None:
+    pids = [*map(_who, workers)]
+
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
+
+
+def test_those_that_were_forked_take_large_messages(workers: list[Worker]) -> None:
+    spool = Spool()
+    spool.write(MAIL % 7)
+
+    _, second, _ = workers
+    (result,) = second.understand([spool], None, 30)
+
+    assert isinstance(result, Understood)
+    assert result.parsed.subject == "Brake 7"
+    spool.close()
+
+
+def test_the_first_may_end_before_the_others(workers: list[Worker]) -> None:
+    first, second, third = workers
+    pids = [*map(_who, workers)]
+
+    first.kill()
+    os.waitpid(pids[0], 0)
+
+    assert first.has_ended()
+    assert not second.has_ended()
+    assert [_who(second), _who(third)] == pids[1:]
+
+
+def test_one_that_was_killed_is_known_to_have_ended_and_harms_no_other(
+    workers: list[Worker],
+) -> None:
+    first, second, third = workers
+    pids = [*map(_who, workers)]
+
+    os.kill(pids[1], signal.SIGKILL)
+    with pytest.raises((EOFError, OSError)):
+        second.understand([MAIL % 2], None, 30)
+
+    assert [_who(first), _who(third)] == [pids[0], pids[2]]
+
+
+def test_one_that_hangs_is_killed_after_its_time(workers: list[Worker]) -> None:
+    """Stopped, it takes no other signal than the one that cannot be refused."""
+    _, second, _ = workers
+
+    with pytest.raises((EOFError, OSError)):
+        second.understand([b"HANG"], None, 0.5)
+
+    second.end()
+    workers.remove(second)
+
+
+def test_when_they_are_ended_none_is_left() -> None:
+    workers = start(TELLING, 3)
+    pids = [*map(_who, workers)]
+
+    for worker in reversed(workers):
+        worker.end()
+
+    assert not any(map(_exists, pids))
+
+
+def test_none_outlives_the_runner() -> None:
+    """What led to them closes with it, also when there is no time to end anything."""
+    workers = start(TELLING, 2)
+    pids = [*map(_who, workers)]
+    handles = [os.pidfd_open(pid) for pid in pids]
+
+    for worker in workers:
+        worker._line.close()
+
+    for handle, worker in zip(handles, workers, strict=True):
+        worker._process.wait()
+        os.close(handle)
+
+
+def test_where_no_process_can_be_forked_there_is_one() -> None:
+    (worker,) = start([sys.executable, "-c", TELLS.format(CANNOT_FORK)], 3)
+
+    assert _who(worker)
+    worker.end()
+
+
+def test_where_processes_cannot_be_held_on_to_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+
+    (worker,) = start(COMMAND, 3)
+
+    worker.end()
+
+
+def test_no_file_is_left_open_where_none_can_be_started() -> None:
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(OSError, match="does not start"):
+        start([sys.executable, "-c", "1/0"], 3)
+    with pytest.raises(FileNotFoundError):
+        start(["/does/not/exist"], 3)
+
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_pool_that_expects_much_starts_its_workers_together_and_ends_all() -> None:
+    before = os.listdir("/proc/self/fd")
+    pool = Pool(3, command=TELLING)
+    pool.expect(FEW + 1)
+    waiting = [pool.understand([MAIL % n]) for n in range(30)]
+
+    pids = {one.fingerprint for wait in waiting for one in wait() if isinstance(one, Understood)}
+    begun = [int(pid) for pid in pids]
+    parents = {_parent(pid) for pid in begun}
+    pool.close()
+
+    assert len(parents - {os.getpid()} - set(begun)) == 0
+    assert not any(map(_exists, begun))
+    assert os.listdir("/proc/self/fd") == before
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
