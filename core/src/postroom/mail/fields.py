@@ -12,7 +12,7 @@ ALL_OTHERS = 262_144
 _END = re.compile(rb"\n\r*\n")
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
-_EVERY_FIELD = re.compile(r"^([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
+_USUAL_FIELD = re.compile(r"^([!-9;-~]{1,200}+):(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
 
 
 def _words(table: str) -> frozenset[str]:
@@ -42,12 +42,11 @@ class Fields(list[tuple[str, str]]):
         self._by_name: dict[str, list[str]] | None = None
 
     def take_all(self, block: str) -> bool:
-        """Take the fields of a block at once, where each of its lines is one or continues one."""
-        found = _EVERY_FIELD.findall(block)
-        folds = block.count("\n ") + block.count("\n\t")
-        if block[:1] in " \t" or len(found) + folds != block.count("\n") + (block[-1] != "\n"):
+        """Take the fields of a block at once, where it is nothing but usual ones."""
+        found = _USUAL_FIELD.findall(block)
+        if "\n".join(map(":".join, found)) != block.removesuffix("\n"):
             return False
-        self.extend([(name, unfold(value)) for name, value in found])
+        self.extend([(name, unfold(v) if "\n" in v else v.strip(" \t\r")) for name, v in found])
         return True
 
     def all(self, name: str) -> list[str]:
@@ -125,6 +124,4 @@ class _Bounds:
 
 def unfold(value: str) -> str:
     """Return the value on one line; the white space of a fold stays (RFC 5322 section 2.2.3)."""
-    if "\n" in value:
-        value = value.replace("\r\n", "").replace("\n", "")
-    return value.strip(" \t\r")
+    return value.replace("\r\n", "").replace("\n", "").strip(" \t\r")

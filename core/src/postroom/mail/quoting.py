@@ -75,8 +75,11 @@ def strip_quotes(text: str, *, subject: str = "", is_reply: bool = True) -> str:
     """
     if FORWARD_SUBJECT.match(subject[:50]) and not _is_finnish_reply(text, subject):
         return text
+    has_marks = _may_have_marks(text)
+    if not has_marks and not _may_end_with_mobile_line(text):  # most prose: a third of the time
+        return text
     lines = text.split("\n")
-    quoted, candidates = _scan(lines) if _may_have_marks(text) else ([], [])
+    quoted, candidates = _scan(lines) if has_marks else ([], [])
     if quoted and FORWARDED.match(lines[quoted[0]][:MAX_MARK]):
         return text
     start, end = 0, len(lines)
@@ -119,6 +122,10 @@ def _may_have_marks(text: str) -> bool:
     if ":" in text or text[:1] in _MARK_STARTS or (not text.isascii() and "：" in text):
         return True
     return _LINE_START.search(text) is not None
+
+
+def _may_end_with_mobile_line(text: str) -> bool:
+    return MOBILE.match(text.rstrip().rpartition("\n")[2][:160].lstrip()) is not None
 
 
 def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:

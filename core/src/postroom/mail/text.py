@@ -13,6 +13,8 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?
 """ECMA-48 control sequences, and operating system commands (`ESC ]`)."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _ASCII_CONTROL = bytes([*range(9), *range(11, 32), 127])
+_HIGH_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")
+"""U+0080 to U+009F, as UTF-8."""
 _NOT_ONE_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BREAK = re.compile("[\t\n\x0b\x0c\r\x85\u2028\u2029]+")
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -27,22 +29,23 @@ def storable(text: str) -> str:
 
 def readable(text: str) -> str:
     """Return body text with `\\n` line ends and without controls that a terminal would obey."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if _is_clean(text):
-        return text
+    if (clean := _clean(text)) is not None:
+        return clean
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.replace("\x0c", "\n").replace("\x0b", "\n").replace("\x85", "\n")
     return _CONTROL.sub("", _ESCAPE.sub("", text) if "\x1b" in text else text)
 
 
-def _is_clean(text: str) -> bool:
-    """Say that there is no control in it; for plain ASCII five times as fast as the pattern."""
-    if text.isascii():
-        data = text.encode("ascii")
-        return len(data.translate(None, _ASCII_CONTROL)) == len(data)
-    if text.replace("\n", "").replace("\t", "").isprintable():
-        return True
-    return _CONTROL.search(text) is None
+def _clean(text: str) -> str | None:
+    """Return text with `\\n` line ends if that is all there is to do; twice as fast as to do it."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return None
+    left = data.translate(None, _ASCII_CONTROL)
+    if len(data) - len(left) != data.count(b"\r\n"):
+        return None
+    return None if b"\xc2" in left and _HIGH_CONTROL.search(left) else left.decode()
 
 
 def one_line(text: str, limit: int) -> str:
