@@ -104,7 +104,7 @@ class Pool:
         for _ in self._threads:
             self._jobs.put(None)
         with self._lock:
-            for worker in self._workers:
+            for worker in sorted(self._workers, key=lambda worker: not worker.is_forked):
                 worker.kill()
         for thread in self._threads:
             thread.join(timeout=1)

@@ -123,6 +123,11 @@ class Worker:
         """End the process, whatever it does; from any thread."""
         self._process.kill()
 
+    @property
+    def is_forked(self) -> bool:
+        """Say whether another one of them has started it, which sees to its end while it lives."""
+        return isinstance(self._process, _Forked)
+
     def has_ended(self) -> bool:
         """Say whether the process is gone."""
         return self._process.poll() is not None
@@ -185,12 +190,13 @@ class _Forked:
         return 0 if self._end.poll(0) else None
 
     def kill(self) -> None:
-        """End it."""
+        """End it; it is gone, then, before the one that forked it can be ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._file, signal.SIGKILL)
+        self._end.poll(1000)
 
     def wait(self) -> None:
-        """Wait for its end. Whoever forked it has seen to it, or else we have to: as the first
+        """Wait for its end. Whoever forked it has seen to it, or else we may have to: as the first
         process of a container we inherit it."""
         self._end.poll()
         with contextlib.suppress(ChildProcessError):
