@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from postroom.api.transport import Spool
-from postroom.mail import large
+from postroom.mail import large, runs
 from postroom.mail.identity import fingerprint
 from postroom.mail.message import ParsedMessage
 from postroom.mail.parsing import parse
@@ -45,6 +45,18 @@ def with_file(coding: bytes, *, kind: bytes = FILE) -> bytes:
     return HEAD + mixed(TEXT, kind + CODED + b"\r\n" + coding)
 
 
+def signed(content: bytes) -> bytes:
+    """CMS signed data (RFC 5652) with the content inside, as far as it is read."""
+    algorithms, data = b"\x02\x01\x01\x31\x00", element(0x04, content)
+    inner = element(0x30, bytes.fromhex("06092a864886f70d010701") + element(0xA0, data))
+    outer = element(0xA0, element(0x30, algorithms + inner))
+    return element(0x30, bytes.fromhex("06092a864886f70d010702") + outer)
+
+
+def element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x83]) + len(content).to_bytes(3, "big") + content
+
+
 FORWARDED = b"Content-Type: message/rfc822\r\nContent-Disposition: attachment\r\n"
 INNER = with_file(lines(octets(40_000, 3))).replace(b"=_large", b"=_inner")
 CUT = {
@@ -71,6 +83,9 @@ CUT = {
     ),
     "labelled as no encoding": with_file(lines(octets(50_000))).replace(CODED, b""),
     "foreign characters at the end": with_file(lines(octets(50_000)) + b"!!** AAAA\r\n"),
+    "as many foreign characters as lines": with_file(
+        lines(octets(57 * 500), end=b"\n") + b"!" * 501 + b"AAAA\n"
+    ),
     "glued after padding": with_file(lines(octets(50_000)) + lines(octets(100)) + lines(b"x" * 10)),
 }
 WHOLE = {
@@ -82,6 +97,11 @@ WHOLE = {
     "a winmail.dat": with_file(
         lines(octets(50_000)), kind=b'Content-Type: application/ms-tnef; name="winmail.dat"\r\n'
     ),
+    "a signed mail inside its signature": HEAD
+    + b'Content-Type: application/pkcs7-mime; smime-type=signed-data; name="smime.p7m"\r\n'
+    + CODED
+    + b"\r\n"
+    + lines(signed(INNER)),
     "a multipart without parts": HEAD
     + b"Content-Type: multipart/mixed; boundary=missing\r\n\r\n"
     + lines(octets(50_000)),
@@ -99,6 +119,12 @@ def _low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large, "CUT_ABOVE", 4_000)
     monkeypatch.setattr(large, "_KEPT", 2_000)
     monkeypatch.setattr(large, "_PIECE", 1_000)
+    monkeypatch.setattr(runs, "PIECE", 1_000)
+    monkeypatch.setattr(runs, "NEAR", 3_000)
+
+
+def _real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
 
 
 @pytest.fixture
@@ -193,23 +219,22 @@ def generated(rng: random.Random) -> bytes:
 def test_many_hyphens_do_not_make_it_read_the_file_over_and_over(
     line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("CUT_ABOVE", 1 << 20), ("_KEPT", 131_072), ("_PIECE", 1 << 20)):
-        monkeypatch.setattr(large, name, value)
+    _real_limits(monkeypatch)
     raw = HEAD + mixed(TEXT, b"\r\n" + line * (2_000_000 // len(line)))
     spool, read = spooled(raw), 0
 
-    class Counting(large._Pages):
+    class Counting(large.Pages):
         def __getitem__(self, key: slice, /) -> bytes:
             nonlocal read
             piece = super().__getitem__(key)
             read += len(piece)
             return piece
 
-    monkeypatch.setattr(large, "_Pages", Counting)
+    pages = Counting(spool)
     try:
-        list(large._cuts(Counting(spool.map()), "seed"))
+        list(large._cuts(pages))
         assert read < 3 * len(raw)
-        assert large.fingerprint(spool) == fingerprint(raw)
+        assert large.fingerprint(pages) == fingerprint(raw)
         assert read < 2_000 * raw.count(b"\n")  # not a megabyte for each line
     finally:
         spool.close()
@@ -220,7 +245,7 @@ def test_find_in_a_file_finds_what_bytes_find_finds() -> None:
     raw = bytes(rng.choices(b"ab-\n", k=30_000))
     spool = spooled(raw)
     try:
-        pages = large._Pages(spool.map())
+        pages = large.Pages(spool)
         for _ in range(3_000):
             start, end = rng.randrange(len(raw)), rng.randrange(len(raw))
             sub = raw[start : start + rng.randint(1, 12)]
@@ -231,8 +256,7 @@ def test_find_in_a_file_finds_what_bytes_find_finds() -> None:
 
 
 def test_memory_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("CUT_ABOVE", 1 << 20), ("_KEPT", 131_072), ("_PIECE", 1 << 20)):
-        monkeypatch.setattr(large, name, value)
+    _real_limits(monkeypatch)
     spool = spooled(with_file(lines(octets(12_000_000))))
 
     tracemalloc.start()

@@ -13,9 +13,14 @@ _FAR = 1_000
 """The content begins near the start: only the names of hash algorithms come before it."""
 
 
+def is_signed(blob: bytes) -> bool:
+    """Tell by its beginning whether there could be signed content in it; encrypted has none."""
+    return _SIGNED_DATA in blob[:100]
+
+
 def signed_content(blob: bytes) -> bytes | None:
     """Return what was signed; None where there is nothing of the kind inside (BER or DER)."""
-    if _SIGNED_DATA not in blob[:100]:
+    if not is_signed(blob):
         return None
     found = blob.find(_DATA, 0, _FAR)
     if found < 0:

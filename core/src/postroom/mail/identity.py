@@ -19,7 +19,7 @@ import binascii
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
@@ -37,6 +37,8 @@ _CHUNK = 1 << 20
 """A part larger than this is digested in pieces."""
 
 _Fields = dict[bytes, bytes]
+Begun = Mapping[int, tuple[int, "hashlib._Hash"]]
+"""Digests that are begun: of the base64 from a place on, less white space, and how far it is."""
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _WANTED = frozenset(
@@ -87,12 +89,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
 
-def fingerprint(raw: Source) -> str:
-    """Return the key of the message's content; equal for the same mail delivered twice."""
+def fingerprint(raw: Source, begun: Begun | None = None) -> str:
+    """Return the key of the message's content; equal for the same mail delivered twice.
+
+    :param begun: what is known already of parts in base64; changes nothing but the time it takes
+    """
     try:
         raw = _with_line_ends(raw)
         head, body = _split(raw, 0, len(raw))
-        text, files = _content(raw, head, body)
+        text, files = _content(raw, head, body, begun or {})
     except Exception:  # never raises: then the bytes themselves are the content
         return _VERSION + hashlib.sha256(b"raw\n" + _after_head(raw)).hexdigest()
     items = (*_head_key(head), text, *sorted(files))
@@ -246,7 +251,7 @@ def _date(value: bytes) -> bytes:
     return b"%d" % ((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
 
 
-def _content(raw: Source, head: _Fields, body: int) -> tuple[bytes, list[bytes]]:
+def _content(raw: Source, head: _Fields, body: int, begun: Begun) -> tuple[bytes, list[bytes]]:
     """Return the letters of the text, and the digests of the other parts."""
     text = b""
     pages: list[tuple[_Fields, int, int, bytes]] = []
@@ -255,13 +260,13 @@ def _content(raw: Source, head: _Fields, body: int) -> tuple[bytes, list[bytes]]
         kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
         encoding = fields.get(b"content-transfer-encoding", b"").strip().lower()
         if _is_file(fields):
-            files.append(_digest(raw, start, end, kind, encoding))
+            files.append(_digest(raw, start, end, kind, encoding, begun))
         elif kind == b"text/html":
             pages.append((fields, start, end, encoding))
         elif kind in (b"text/plain", b"", b"text"):
             text = text or _letters(_decoded(raw, start, end, encoding), fields)
         else:
-            files.append(_digest(raw, start, end, kind, encoding))
+            files.append(_digest(raw, start, end, kind, encoding, begun))
     return text or _first_page(raw, pages), files
 
 
@@ -352,7 +357,7 @@ def _base64(body: bytes) -> bytes:
         return body
 
 
-def _digest(raw: Source, start: int, end: int, kind: bytes, encoding: bytes) -> bytes:
+def _digest(raw: Source, start: int, end: int, kind: bytes, encoding: bytes, begun: Begun) -> bytes:
     """Return the digest of a part's bytes, written as base64.
 
     Base64 that came is digested as it is, less white space: decoding large files would cost most
@@ -360,8 +365,9 @@ def _digest(raw: Source, start: int, end: int, kind: bytes, encoding: bytes) -> 
     may get other line ends on its way, so it is always decoded.
     """
     if encoding == b"base64" and not kind.startswith((b"text/", b"message/")):
-        digest = hashlib.sha256()
-        for at in range(start, end, _CHUNK):
+        done, known = begun.get(start, (end + 1, None))
+        done, digest = (done, known.copy()) if known and done <= end else (start, hashlib.sha256())
+        for at in range(done, end, _CHUNK):
             digest.update(raw[at : min(end, at + _CHUNK)].translate(None, b" \t\r\n"))
         return digest.digest()
     if end - start > _CHUNK and encoding not in (b"base64", b"quoted-printable"):

@@ -11,32 +11,30 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import re
 from binascii import b2a_base64
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
 from postroom.mail import identity, parsing
+from postroom.mail.cms import is_signed
 from postroom.mail.message import Attachment, ParsedMessage
-from postroom.mail.search import find_line
-from postroom.mail.transfer import decode_base64
+from postroom.mail.runs import Piece, find_runs
+from postroom.mail.transfer import decode_base64, encode_base64
 
 CUT_ABOVE = 1 << 20
-"""A run of base 64 longer than this is cut."""
+"""A run of base 64 longer than this is cut; a message that is not even so long is read whole."""
 _KEPT = 131_072
 """Bytes that stay at the beginning of a run: more than anyone looks at the beginning of a part."""
 _FIRST_PIECE = 512
 _PIECE = 1 << 20
-_LONGEST_HEAD = 65_536
 _LOOKED_INTO = (
     *("text/", "message/delivery-status", "message/partial", "application/pgp"),
     *("application/ms-tnef", "application/vnd.ms-tnef"),
 )
-"""What attachments are read for text or for files in them; see `bodies`."""
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
-_FIRST_LINE = re.compile(rb"([A-Za-z0-9+/]{4,1000})(\r?\n)")
 
 
 class OnDisk(Protocol):
@@ -49,32 +47,84 @@ class OnDisk(Protocol):
     def pieces(self, size: int = ..., /) -> Iterator[bytes]: ...
 
 
-def parse(raw: bytes | OnDisk) -> ParsedMessage:
-    """Return what the message says; of one on disk, large attachments have no content."""
+def opened(raw: bytes | OnDisk) -> bytes | Pages:
+    """Return what `parse` and `fingerprint` read; both of the same, so that it is read once."""
     if isinstance(raw, bytes) or not len(raw):  # what is empty cannot be mapped
-        return parsing.parse(raw if isinstance(raw, bytes) else b"")
-    pages = _Pages(raw.map())
-    cuts = list(_cuts(pages, raw.sha256))
-    parsed = _parsed_abridged(pages, cuts) if cuts else None
-    return parsed or parsing.parse(pages[:])
+        return raw if isinstance(raw, bytes) else b""
+    return Pages(raw)
 
 
-def fingerprint(raw: bytes | OnDisk) -> str:
+def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
+    """Return what the message says; of one on disk, large attachments have no content."""
+    source = raw if isinstance(raw, Pages) else opened(raw)
+    if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
+        return parsing.parse(source[:])
+    cuts = list(_cuts(source))
+    parsed = _parsed_abridged(source, cuts) if cuts else None
+    return parsed or parsing.parse(source[:])
+
+
+def fingerprint(raw: bytes | OnDisk | Pages) -> str:
     """Return the key of the message's content, see `identity`."""
-    if isinstance(raw, bytes) or not len(raw):
-        return identity.fingerprint(raw if isinstance(raw, bytes) else b"")
-    return identity.fingerprint(_Pages(raw.map()))
+    source = raw if isinstance(raw, Pages) else opened(raw)
+    if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
+        return identity.fingerprint(source[:])
+    begun = {run.start: (run.end - len(run.line_end), run.letters) for run in source.runs}
+    return identity.fingerprint(source, begun)
 
 
-class _Pages:
+@dataclass(slots=True)
+class _Run:
+    """Lines of base 64 that are all as long, with digests made while they were recognised."""
+
+    start: int
+    line_bytes: int
+    line_end: bytes
+    end: int = 0
+    size: int = 0
+    content: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of the `size` bytes that the lines say."""
+    letters: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of the lines without their ends."""
+
+    def add(self, piece: Piece) -> None:
+        """Take in the piece that follows."""
+        self.end = piece.end
+        self.size += len(piece.decoded)
+        self.content.update(piece.decoded)
+        self.letters.update(encode_base64(piece.decoded))  # faster than to take the ends away
+
+
+class Pages:
     """A mapped file, read in pieces; what was read does not stay in memory."""
 
-    def __init__(self, mapped: mmap.mmap) -> None:
-        self._mapped = mapped
+    def __init__(self, file: OnDisk) -> None:
+        self._file = file
         self._read = 0
+        self._found: list[_Run] = []
+
+    @cached_property
+    def _mapped(self) -> mmap.mmap:
+        return self._file.map()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all of it."""
+        return self._file.sha256
+
+    @cached_property
+    def runs(self) -> list[_Run]:
+        """The runs of base 64, in order."""
+        found = self._found
+        found.clear()
+        for piece in find_runs(self):
+            if not found or found[-1].end != piece.start:
+                found.append(_Run(piece.start, piece.line_bytes, piece.line_end))
+            found[-1].add(piece)
+        return found
 
     def __len__(self) -> int:
-        return len(self._mapped)
+        return len(self._file)
 
     def __getitem__(self, key: slice, /) -> bytes:
         start, stop, _ = key.indices(len(self))
@@ -88,6 +138,8 @@ class _Pages:
         """As `bytes.find`. What is looked for is often near: the first pieces are small."""
         size = _FIRST_PIECE
         while start < end:
+            if sub == b"-":  # a run has none
+                start = self._behind_run(start)
             found = self[start : min(end, start + size + len(sub) - 1)].find(sub)
             if found >= 0:
                 return start + found
@@ -100,6 +152,11 @@ class _Pages:
         for at in range(start, end, size):
             yield self[at : min(end, at + size)]
 
+    def _behind_run(self, place: int) -> int:
+        runs = self._found
+        nearest = bisect_right(runs, place, key=lambda run: run.start) - 1
+        return max(place, runs[nearest].end) if nearest >= 0 else place
+
     def _let_go(self) -> None:
         self._read = 0
         if hasattr(mmap, "MADV_DONTNEED"):  # Linux counts mapped pages as ours until told
@@ -108,84 +165,43 @@ class _Pages:
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Whole lines of base 64 that the copy lacks; `token` (48 bytes) stands for what they say."""
+    """The lines of a run that the copy lacks; `token` (48 bytes) stands for what they say."""
 
+    run: _Run
     start: int
-    end: int
-    line_bytes: int
-    line_end: bytes
     token: bytes
 
     @property
     def mark(self) -> bytes:
         """The line that stands in their place."""
-        return b2a_base64(self.token, newline=False) + self.line_end
+        return b2a_base64(self.token, newline=False) + self.run.line_end
 
-    def lines(self, pages: _Pages) -> Iterator[bytes]:
+    def lines(self, pages: Pages) -> Iterator[bytes]:
         """Yield the bytes that were cut out."""
-        return pages.pieces(self.start, self.end, _PIECE // self.line_bytes * self.line_bytes)
+        line_bytes = self.run.line_bytes
+        return pages.pieces(self.start, self.run.end, _PIECE // line_bytes * line_bytes)
 
-    def decoded(self, pages: _Pages) -> Iterator[bytes]:
+    def decoded(self, pages: Pages) -> Iterator[bytes]:
         """Yield what they say."""
         return map(decode_base64, self.lines(pages))
 
-
-def _cuts(pages: _Pages, seed: str) -> Iterator[_Cut]:
-    """Yield what can be cut: within a part, well behind the blank line that begins its body."""
-    for start, end in _stretches(pages):
-        head = pages[start : min(end, start + _LONGEST_HEAD)]
-        blank = _END_OF_HEAD.search(head)
-        first = blank and _FIRST_LINE.match(head, blank.end())
-        if not blank or not first or len(first[1]) % 4:
-            continue
-        line_bytes, line_end = len(first[0]), first[2]
-        begin = start + blank.end() + -(-_KEPT // line_bytes) * line_bytes
-        stop = _end_of_run(pages, start + blank.end(), end, line_bytes, line_end)
-        if stop - begin > CUT_ABOVE:
-            token = hashlib.sha384(f"{seed} {begin}".encode()).digest()
-            yield _Cut(begin, stop, line_bytes, line_end, token)
+    def is_all_before(self, content: bytes, pages: Pages) -> bool:
+        """Tell whether the content is what the run says before the cut."""
+        return content == decode_base64(pages[self.run.start : self.start])
 
 
-def _stretches(pages: _Pages) -> Iterator[tuple[int, int]]:
-    """Yield the long stretches between lines that could be delimiters."""
-    begin = 0
-    while len(pages) - begin > CUT_ABOVE:
-        near = pages[begin : begin + CUT_ABOVE + 3].rfind(b"\n--")
-        if near >= 0:  # what ends there, or before, is not long
-            begin += near + 3
-            continue
-        found = find_line(pages, b"\n--", begin, len(pages))
-        end = found if found >= 0 else len(pages)
-        yield begin, end
-        begin = end + 3
+def _cuts(pages: Pages) -> Iterator[_Cut]:
+    """Yield what can be cut: of each long run, what is well behind its beginning."""
+    for run in pages.runs:
+        start = run.start + -(-_KEPT // run.line_bytes) * run.line_bytes
+        if run.end - start > CUT_ABOVE:
+            token = hashlib.sha384(f"{pages.sha256} {start}".encode()).digest()
+            yield _Cut(run, start, token)
 
 
-def _end_of_run(pages: _Pages, start: int, end: int, line_bytes: int, line_end: bytes) -> int:
-    """Return where the lines end that are all as long, and nothing but base 64."""
-    size = _PIECE // line_bytes * line_bytes
-    at = start
-    while size:
-        while at + size <= end and _is_run(pages[at : at + size], line_bytes, line_end):
-            at += size
-        size = size // line_bytes // 2 * line_bytes
-    return at
-
-
-def _is_run(lines: bytes, line_bytes: int, line_end: bytes) -> bool:
-    count = len(lines) // line_bytes
-    letters = line_bytes - len(line_end)
-    ends = (lines[letters + place :: line_bytes] for place in range(len(line_end)))
-    if any(found != line_end[place : place + 1] * count for place, found in enumerate(ends)):
-        return False
-    try:  # what is no letter of base 64 is skipped
-        return len(decode_base64(lines)) == count * letters // 4 * 3
-    except ValueError:
-        return False
-
-
-def _parsed_abridged(pages: _Pages, cuts: Sequence[_Cut]) -> ParsedMessage | None:
+def _parsed_abridged(pages: Pages, cuts: Sequence[_Cut]) -> ParsedMessage | None:
     """Return what the message says, read from a copy without the cuts; None if that is not sure."""
-    edges = [0, *(edge for cut in cuts for edge in (cut.start, cut.end)), len(pages)]
+    edges = [0, *(edge for cut in cuts for edge in (cut.start, cut.run.end)), len(pages)]
     kept = [pages[start:end] for start, end in list(pairwise(edges))[::2]]
     marks = [cut.mark for cut in cuts] + [b""]
     parsed = parsing.parse(
@@ -198,40 +214,49 @@ def _parsed_abridged(pages: _Pages, cuts: Sequence[_Cut]) -> ParsedMessage | Non
     return replace(parsed, attachments=tuple(filter(None, attachments)))
 
 
-def _restored(attachment: Attachment, left: list[_Cut], pages: _Pages) -> Attachment | None:
+def _restored(attachment: Attachment, left: list[_Cut], pages: Pages) -> Attachment | None:
     """Return the attachment as it is without cuts, and take those in it out of `left`; None if
     more than its size depends on what was cut."""
-    content, count = attachment.content, len(left)
-    digest, size = hashlib.sha256(), 0
-    for piece in _whole(content, left, pages):
-        digest.update(piece)
-        size += len(piece)
+    count = len(left)
+    digest, size = _digested(attachment.content, left, pages)
     if len(left) == count:
         return attachment
-    is_looked_into = attachment.content_type.startswith(_LOOKED_INTO)
-    if is_looked_into or attachment.filename.lower() == "winmail.dat":
+    if _is_looked_into(attachment):
         return None
     return replace(attachment, size=size, sha256=digest.hexdigest(), content=b"")
 
 
-def _whole(content: bytes, left: list[_Cut], pages: _Pages) -> Iterator[bytes]:
-    """Yield the content in pieces, what was cut out in its place: decoded, or as lines where the
-    part was not in base 64 itself (a forwarded message, say)."""
-    done = 0
+def _is_looked_into(attachment: Attachment) -> bool:
+    """Tell whether it may be read for text, or for files or a signed mail in it; see `bodies`."""
+    if attachment.content_type.startswith(_LOOKED_INTO):
+        return True
+    return attachment.filename.lower() == "winmail.dat" or is_signed(attachment.content)
+
+
+def _digested(content: bytes, left: list[_Cut], pages: Pages) -> tuple[hashlib._Hash, int]:
+    """Return digest and size of the content with what was cut out in its place: decoded, or as
+    lines where the part was not in base 64 itself (a forwarded message, say)."""
+    digest, size, done = hashlib.sha256(), 0, 0
     while left:
         cut = left[0]
         mark, missing = cut.token, cut.decoded
         place = content.find(mark, done)
+        is_known = place >= 0 and not done and cut.is_all_before(content[:place], pages)
         if place < 0:
             mark, missing = cut.mark, cut.lines
             place = content.find(mark, done)
         if place < 0:
             break
         del left[0]
-        yield content[done:place]
-        yield from missing(pages)
+        if is_known:
+            digest, size = cut.run.content.copy(), cut.run.size
+        else:
+            for piece in (content[done:place], *missing(pages)):
+                digest.update(piece)
+                size += len(piece)
         done = place + len(mark)
-    yield content[done:]
+    digest.update(content[done:])
+    return digest, size + len(content) - done
 
 
 def unreadable() -> ParsedMessage:

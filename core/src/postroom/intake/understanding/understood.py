@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from postroom.classification import Classified
     from postroom.mail.large import OnDisk
 
+Read = TypeVar("Read")
 Made = TypeVar("Made")
 
 
@@ -59,9 +60,10 @@ def understand_all(batch: Iterable[bytes | OnDisk]) -> Result:
     from postroom.mail import large, parsing  # a runner leaves reading to its workers
 
     raws = list(batch)
-    small = iter(parsing.parse_all([raw for raw in raws if isinstance(raw, bytes)]))
-    parsed = [next(small) if isinstance(raw, bytes) else _tried(large.parse, raw) for raw in raws]
-    fingerprints = [_tried(large.fingerprint, raw) for raw in raws]
+    read = [large.opened(raw) for raw in raws]
+    small = iter(parsing.parse_all([raw for raw in read if isinstance(raw, bytes)]))
+    parsed = [next(small) if isinstance(raw, bytes) else _tried(large.parse, raw) for raw in read]
+    fingerprints = [_tried(large.fingerprint, raw) for raw in read]
     packed = [_tried(pack, raw) for raw in raws]
     return [_understood(*made) for made in zip(parsed, fingerprints, packed, strict=True)]
 
@@ -89,7 +91,7 @@ class InPlace:
 IN_PLACE = InPlace()
 
 
-def _tried(step: Callable[[bytes | OnDisk], Made], raw: bytes | OnDisk) -> Made | Exception:
+def _tried(step: Callable[[Read], Made], raw: Read) -> Made | Exception:
     try:
         return step(raw)
     except Exception as error:  # one bad message never stops a mailbox (invariant 5)

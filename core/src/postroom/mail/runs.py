@@ -1,0 +1,97 @@
+"""Finds runs of base 64 in large messages, and decodes them on the way.
+
+What makes a message large is nearly always a file in base 64: lines that are all as long, and hold
+nothing but its letters. Such a run can be put back from what it says, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from postroom.mail.search import find_line
+from postroom.mail.transfer import decode_base64
+
+PIECE = 1 << 18
+"""So many bytes are decoded at once: they stay in the processor's cache for what comes next."""
+NEAR = 65_536
+"""A stretch of a message between delimiters that is shorter is not looked at."""
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_FIRST_LINE = re.compile(rb"([A-Za-z0-9+/]{4,1000})(\r?\n)")
+
+
+class Source(Protocol):
+    """Bytes, or a file of them."""
+
+    def find(self, sub: bytes, start: int, end: int, /) -> int: ...
+    def __getitem__(self, key: slice, /) -> bytes: ...
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Whole lines of a run, where they are and what they say."""
+
+    start: int
+    end: int
+    line_bytes: int
+    line_end: bytes
+    decoded: bytes
+
+
+def find_runs(source: Source) -> Iterator[Piece]:
+    """Yield the pieces of all runs, in order; reads each byte of the source once or twice.
+
+    A run begins behind the blank line that ends the head of a part, and ends with its last whole
+    line at the latest. There is no hyphen in it, so no delimiter.
+    """
+    begin = 0
+    while len(source) - begin > NEAR:
+        near = source[begin : begin + NEAR + 3]
+        line = near.rfind(b"\n--")
+        if line >= 0:  # what ends there, or before, is not long
+            begin += line + 3
+            continue
+        behind = begin + len(near) - 3
+        for piece in _pieces(source, begin, near):
+            yield piece
+            behind = max(behind, piece.end - 1)
+        found = find_line(source, b"\n--", behind, len(source))
+        if found < 0:
+            return
+        begin = found + 3
+
+
+def _pieces(source: Source, begin: int, near: bytes) -> Iterator[Piece]:
+    """Yield the run of one part: in large pieces, and towards its end in ever smaller ones."""
+    blank = _END_OF_HEAD.search(near)
+    first = blank and _FIRST_LINE.match(near, blank.end())
+    if not blank or not first or len(first[1]) % 4:
+        return
+    line_bytes, line_end = len(first[0]), first[2]
+    at = begin + blank.end()
+    size = PIECE // line_bytes * line_bytes
+    while size:
+        while at + size <= len(source):
+            decoded = _decoded(source[at : at + size], line_bytes, line_end)
+            if decoded is None:
+                break
+            yield Piece(at, at + size, line_bytes, line_end, decoded)
+            at += size
+        size = size // line_bytes // 2 * line_bytes
+
+
+def _decoded(lines: bytes, line_bytes: int, line_end: bytes) -> bytes | None:
+    """Return what the lines say; None if they are not all as long, or anything but base 64."""
+    count = len(lines) // line_bytes
+    letters = line_bytes - len(line_end)
+    ends = (lines[letters + place :: line_bytes] for place in range(len(line_end)))
+    if any(found != line_end[place : place + 1] * count for place, found in enumerate(ends)):
+        return None
+    try:  # what is no letter of base 64 is skipped
+        decoded = decode_base64(lines)
+    except ValueError:
+        return None
+    return decoded if len(decoded) == count * letters // 4 * 3 else None
