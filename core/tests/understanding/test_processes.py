@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from postroom.api.transport import Spool
@@ -142,10 +144,15 @@ def test_where_no_process_can_be_forked_there_is_one() -> None:
     worker.end()
 
 
-def test_where_processes_cannot_be_held_on_to_there_is_one(
-    monkeypatch: pytest.MonkeyPatch,
+def _forbidden(*_: object) -> int:
+    raise PermissionError(errno.EPERM, "the sandbox forbids it")
+
+
+@pytest.mark.parametrize("module, name", [(os, "pidfd_open"), (signal, "pidfd_send_signal")])
+def test_where_forked_processes_cannot_be_held_on_to_there_is_one(
+    module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.setattr(module, name, _forbidden)
 
     (worker,) = start(COMMAND, 3)
 

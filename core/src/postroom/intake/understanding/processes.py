@@ -220,9 +220,14 @@ def _forked(line: _Line) -> Worker | None:
 
 
 def _can_fork() -> bool:
-    """Say whether a process can be forked and be held on to: Linux from 5.3 on."""
+    """Say whether a forked process can be held on to and ended: Linux from 5.3 on, where no
+    sandbox forbids it."""
     try:
-        os.close(os.pidfd_open(os.getpid()))
+        this = os.pidfd_open(os.getpid())
+        try:
+            signal.pidfd_send_signal(this, 0)
+        finally:
+            os.close(this)
     except (AttributeError, OSError):
         return False
     return True
