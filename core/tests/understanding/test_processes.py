@@ -148,7 +148,7 @@ def _forbidden(*_: object) -> int:
     raise PermissionError(errno.EPERM, "the sandbox forbids it")
 
 
-@pytest.mark.parametrize("module, name", [(os, "pidfd_open"), (signal, "pidfd_send_signal")])
+@pytest.mark.parametrize(("module", "name"), [(os, "pidfd_open"), (signal, "pidfd_send_signal")])
 def test_where_forked_processes_cannot_be_held_on_to_there_is_one(
     module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
