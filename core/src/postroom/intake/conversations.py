@@ -20,8 +20,8 @@ from postroom.api.verdict import Verdict
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import insert_rows, is_among, rows
-from postroom.store.models import Mailbox, Message, MessageKey, Question, Receipt, Topic
+from postroom.store.database import execute, insert_rows
+from postroom.store.models import Mailbox, Message, Question
 
 _PAGE = 500
 _QUESTION_COLUMNS = (
@@ -82,8 +82,8 @@ class Conversations:
         *,
         own_addresses: frozenset[str],
         tag_secret: bytes,
-        topics: dict[str, Topic],
-        siblings: Sequence[int],
+        topics: dict[str, int],
+        siblings: list[int],
         instant: datetime,
     ) -> None:
         self._mailbox = mailbox
@@ -138,31 +138,23 @@ class Conversations:
         found: list[tuple[Any, ...]] = []
         wanted = sorted(keys)
         for i in range(0, len(wanted), _PAGE):
-            found += rows(
-                MessageKey.select(
-                    MessageKey.key, MessageKey.names, Message.question_id, Message.direction
-                )
-                .join(Message, on=(Message.id == MessageKey.message))
-                .where(
-                    is_among(MessageKey.key, wanted[i : i + _PAGE]) & MessageKey.names.in_(names)
-                )
-                .order_by(MessageKey.id)
+            found += execute(
+                "SELECT k.key, k.names, m.question_id, m.direction FROM message_key k "
+                "JOIN message m ON m.id = k.message "
+                "WHERE k.key = ANY(%s) AND k.names = ANY(%s) ORDER BY k.id",
+                [wanted[i : i + _PAGE], names],
             )
         return found
 
     def _twins(self, fingerprints: set[str]) -> dict[str, int]:
         if not self._siblings:
             return {}
-        query = (
-            Receipt.select(Receipt.fingerprint, Message.question_id)
-            .join(Message, on=(Message.id == Receipt.message))
-            .where(
-                Receipt.mailbox.in_(self._siblings)
-                & is_among(Receipt.fingerprint, fingerprints)
-                & (Receipt.outcome == "stored")
-            )
+        found = execute(
+            "SELECT r.fingerprint, m.question_id FROM receipt r JOIN message m ON m.id = r.message "
+            "WHERE r.mailbox_id = ANY(%s) AND r.fingerprint = ANY(%s) AND r.outcome = 'stored'",
+            [self._siblings, list(fingerprints)],
         )
-        return dict(rows(query))
+        return dict(found)
 
     def _load_questions(self, ids: set[int], conversations: set[str]) -> None:
         """Load those of the segment, and of this mailbox wherever it belonged before."""
@@ -253,7 +245,7 @@ class Conversations:
             mailbox=self._mailbox.id,
             subject=parsed.subject,
             status=status,
-            topic=topic.id if topic else self._mailbox.topic_id,
+            topic=topic or self._mailbox.topic_id,
             assignee=verdict.assignee,
             created_at=self._instant,
             updated_at=self._instant,

@@ -26,8 +26,8 @@ from postroom.mailboxes.ledger import live_receipts
 from postroom.questions import contacts
 from postroom.secrets import installation_secret
 from postroom.store import raws
-from postroom.store.database import allocate_ids, is_among, is_sqlite, now, rows, transaction
-from postroom.store.models import Mailbox, Message, Question, Raw, Receipt, Segment, Topic
+from postroom.store.database import allocate_ids, execute, is_sqlite, now, transaction
+from postroom.store.models import Mailbox, Message, Question, Raw, Segment
 
 logger = logging.getLogger(__name__)
 
@@ -152,12 +152,12 @@ class Filing:
                 new[fingerprint] = item
 
     def _stored_twins(self, fingerprints: list[str]) -> dict[str, tuple[int, str]]:
-        query = Receipt.select(Receipt.fingerprint, Receipt.message, Receipt.sha256).where(
-            (Receipt.mailbox == self._mailbox.id)
-            & (Receipt.outcome == "stored")
-            & is_among(Receipt.fingerprint, fingerprints)
+        found = execute(
+            "SELECT fingerprint, message, sha256 FROM receipt "
+            "WHERE mailbox_id = %s AND outcome = 'stored' AND fingerprint = ANY(%s)",
+            [self._mailbox.id, fingerprints],
         )
-        return {fingerprint: (message, sha256) for fingerprint, message, sha256 in rows(query)}
+        return {fingerprint: (message, sha256) for fingerprint, message, sha256 in found}
 
     def _place(self, stored: list[Prepared]) -> None:
         """Find or open the question of each message."""
@@ -165,15 +165,17 @@ class Filing:
             return
         instant = now()
         segment_id = self._mailbox.segment_id
-        siblings = Mailbox.select(Mailbox.id).where(
-            (Mailbox.segment == segment_id) & (Mailbox.id != self._mailbox.id)
+        topics = execute("SELECT name_key, id FROM topic WHERE segment_id = %s", [segment_id])
+        siblings = execute(
+            "SELECT id FROM mailbox WHERE segment_id = %s AND id <> %s",
+            [segment_id, self._mailbox.id],
         )
         conversations = Conversations(
             self._mailbox,
             own_addresses=self._own_addresses,
             tag_secret=installation_secret(),
-            topics={t.name_key: t for t in Topic.select().where(Topic.segment == segment_id)},
-            siblings=[row[0] for row in rows(siblings)],
+            topics=dict(topics),
+            siblings=[sibling for (sibling,) in siblings],
             instant=instant,
         )
         conversations.load([item.incoming for item in stored])

@@ -118,14 +118,10 @@ class Lease:
 
         :raises LeaseLostError: another holds it now; let it undo the transaction
         """
-        held = (
-            Side.update(generation=self.generation)
-            .where(
-                (Side.id == self.side_id)
-                & (Side.generation == self.generation)
-                & (Side.lease_owner == self.owner)
-            )
-            .execute()
+        held = execute(
+            "UPDATE side SET generation = generation "
+            "WHERE id = %s AND generation = %s AND lease_owner = %s RETURNING id",
+            [self.side_id, self.generation, self.owner],
         )
         if not held:
             self.lost = True
@@ -133,11 +129,8 @@ class Lease:
 
     def wanted_by_another(self) -> bool:
         """Say whether a command asked for the mailbox."""
-        return bool(
-            Side.select()
-            .where((Side.id == self.side_id) & Side.give_way_at.is_null(False))
-            .exists()
-        )
+        asked = "SELECT id FROM side WHERE id = %s AND give_way_at IS NOT NULL"
+        return bool(execute(asked, [self.side_id]))
 
     def renew(self) -> bool:
         """Prolong it; False if it is lost."""

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from peewee import SQL, Expression, fn
 
-from postroom.store.database import is_among, now, rows
+from postroom.store.database import execute, now, rows
+from postroom.store.fields import from_micros, to_micros
 from postroom.store.models import Mailbox, Receipt, Side
 
 BEFORE_START = "before-start"
@@ -103,27 +104,17 @@ class Known:
 
 def live_receipts(mailbox_id: int, keys: Iterable[str]) -> dict[str, Known]:
     """Return the live receipts of these ref keys."""
-    instant = now()
+    instant = to_micros(now())
     found: dict[str, Known] = {}
     wanted = list(keys)
     for i in range(0, len(wanted), _PAGE):
-        found_rows = rows(
-            Receipt.select(
-                Receipt.ref_key,
-                Receipt.id,
-                Receipt.outcome,
-                Receipt.listed_size,
-                Receipt.received_at,
-                Receipt.raw_id,
-                Receipt.next_try_at,
-                Receipt.reason,
-            ).where(
-                (Receipt.mailbox == mailbox_id)
-                & Receipt.gone_at.is_null()
-                & is_among(Receipt.ref_key, wanted[i : i + _PAGE])
-            )
+        found_rows = execute(
+            "SELECT ref_key, id, outcome, listed_size, received_at, raw_id, next_try_at, reason "
+            "FROM receipt WHERE mailbox_id = %s AND gone_at IS NULL AND ref_key = ANY(%s)",
+            [mailbox_id, wanted[i : i + _PAGE]],
         )
-        for key, row_id, outcome, size, received_at, raw_id, due_at, reason in found_rows:
+        for key, row_id, outcome, size, received, raw_id, due_at, reason in found_rows:
+            received_at = None if received is None else from_micros(received)
             due = due_at is not None and due_at <= instant
             old = outcome == "ignored" and reason == BEFORE_START
             found[key] = Known(row_id, outcome, size, received_at, raw_id is not None, due, old)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from postroom.mail.domains import address_key
 from postroom.mail.message import Address
-from postroom.store.database import insert_rows, is_among, now, rows
+from postroom.store.database import execute, insert_rows, now
 from postroom.store.models import Contact
 
 _LONGEST_KEY = 500
@@ -42,7 +42,5 @@ def ensure(people: Iterable[Address]) -> dict[str, int]:
 
 
 def _find(keys: Iterable[str]) -> dict[str, int]:
-    query = Contact.select(Contact.address_key, Contact.id).where(
-        is_among(Contact.address_key, keys)
-    )
-    return dict(rows(query))
+    found = "SELECT address_key, id FROM contact WHERE address_key = ANY(%s)"
+    return dict(execute(found, [list(keys)]))
