@@ -32,6 +32,7 @@ from postroom_pop_imap.imap_names import uid_set
 from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Wire
 from postroom_pop_imap.line import Skipped
 
+_FIRST_PAGE: Final = 500
 _MOST_SUSPECTS: Final = 3
 _MOST_BREAKS: Final = 600
 """In a page of a listing: some thirty damaged messages, and not a folder of nothing else."""
@@ -87,6 +88,14 @@ def describe_page(
     return wire, some + others
 
 
+def _pages(uids: list[int]) -> Iterator[list[int]]:
+    """Yield the pages of a listing. The first one is short: while the next is listed there are
+    messages to understand and to store already."""
+    yield from filter(None, [uids[:_FIRST_PAGE]])
+    for start in range(_FIRST_PAGE, len(uids), LISTING_PAGE):
+        yield uids[start : start + LISTING_PAGE]
+
+
 class FolderFetch:
     """Retrieves what is wanted of one folder, over a wire on which that folder is open.
 
@@ -109,8 +118,7 @@ class FolderFetch:
     def run(self, first: int) -> Iterator[Item | Reached]:
         """Yield messages from the UID `first` on, ascending, and after each page how far it got."""
         uids = search_uids(self._wire, self._folder, first)
-        for start in range(0, len(uids), LISTING_PAGE):
-            page = uids[start : start + LISTING_PAGE]
+        for page in _pages(uids):
             self._wire, described = describe_page(self._wire, self._folder, page, self._reopen)
             listed = dict(described)
             chosen = set(self._wanted(list(listed.values()))) if listed else set()
