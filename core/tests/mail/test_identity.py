@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import quopri
 import tracemalloc
 
@@ -58,6 +59,34 @@ def test_results_of_version_1_stay_the_same_for_ever() -> None:
     assert fingerprint(HEAD + b"\r\n" + b"caf\xe9 \x1b$B!") == (
         "v1:3f6d02fc747d2efc25c70131f717918fbca8fd8a2328eb2e71d46651038c7fe9"
     )
+
+
+@pytest.mark.parametrize(
+    ("date", "key"),
+    [
+        (b"Tue, 03 Mar 2026 09:15:00 +0100", b"1772525700"),
+        (b"3 mar 26 09:15 GMT", b"1772529300"),
+        (b"Tue, 03 Mar 2026 09:15:60 EST", b"1772547359"),
+        (b"31 Dec 1969 23:59:59 +0000", b"-1"),
+        (b"29 Feb 2024 00:00:00 +9999", b"1708802460"),
+        (b"29 Feb 2023 00:00:00 +0000", b"29feb202300:00:00+0000"),
+        (b"1 Jan 2026 24:00:00 +0000", b"1jan202624:00:00+0000"),
+        (b"1 Jan 2026 00:60:00 +0000", b"1jan202600:60:00+0000"),
+        (b"1 Jan 0000 00:00:00 -9999", b"1jan000000:00:00-9999"),
+        (b"1 Jan 0001 00:00:00 +0000", b"-62135596800"),
+        (b"1 Jan 0001 00:00:00 +0001", b"1jan000100:00:00+0001"),
+        (b"31 Dec 9999 23:59:59 +0000", b"253402300799"),
+        (b"31 Dec 9999 23:59:59 -0001", b"31dec999923:59:59-0001"),
+    ],
+)
+def test_what_a_date_comes_to_stays_the_same_for_ever(date: bytes, key: bytes) -> None:
+    told = b"\n".join((b"weak", b"m1@customer.example", key, b"ann@customer.example", b"Brakes"))
+    raw = (
+        b"From: Ann <ann@customer.example>\r\nSubject: Brakes\r\nDate: %b\r\n"
+        b"Message-ID: <m1@customer.example>\r\n\r\n" % date
+    )
+
+    assert weak_key(raw) == "v1:" + hashlib.sha256(told).hexdigest()
 
 
 SAME = {

@@ -20,7 +20,8 @@ import codecs
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import date
+from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -45,6 +46,7 @@ _WANTED = frozenset(
     b"message-id date from subject content-type content-transfer-encoding "
     b"content-disposition".split()
 )
+_FOLDS = frozenset(b" \t")
 _PARAMETER = re.compile(rb';\s*([a-z0-9*-]{1,40})\s*=\s*("[^"]*"?|[^;\s]*)', re.IGNORECASE)
 _WORD = re.compile(rb"=\?([^?\s]{1,60})\?([bq])\?([^?]{0,2000})\?=", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(rb"(\?=)[ \t]+(?==\?)")
@@ -65,6 +67,10 @@ _ZONES = {
     b"pst": -8,
     b"pdt": -7,
 }
+_DAY = 86_400
+_FIRST_DAY, _LAST_DAY = date.min.toordinal(), date.max.toordinal()
+"""Of the calendar; the time zone may lead beyond."""
+_EPOCH = date(1970, 1, 1).toordinal() * _DAY
 _MARK = re.compile(rb"<[^<>]*>")
 _ENTITY = re.compile(rb"&[#a-zA-Z0-9]{1,12};")
 
@@ -74,6 +80,8 @@ _IGNORED = re.compile(
     "[\x80-\xa0\xad\u034f\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f"
     "\u205f-\u206f\u3000\ufe0f\ufeff\ufffd]+"
 )
+_IGNORED_BEGIN = (b"\xc2", b"\xcd", b"\xd8", b"\xe1", b"\xe2", b"\xe3", b"\xef")
+"""What the ignored characters begin with in UTF-8."""
 _CHARSETS = {
     b"iso-8859-1": "cp1252", b"latin1": "cp1252", b"gb2312": "gb18030", b"gbk": "gb18030",
     b"ks_c_5601-1987": "cp949", b"euc-kr": "cp949", b"shift_jis": "cp932",
@@ -101,7 +109,7 @@ def fingerprint(raw: Source, begun: Begun | None = None) -> str:
     except Exception:  # never raises: then the bytes themselves are the content
         return _VERSION + hashlib.sha256(b"raw\n" + _after_head(raw)).hexdigest()
     items = (*_head_key(head), text, *sorted(files))
-    told = b"".join([b"%d:%b" % (len(item), item) for item in items])
+    told = b"".join([b"%d:" % len(item) + item for item in items])
     return _VERSION + hashlib.sha256(told).hexdigest()
 
 
@@ -148,7 +156,7 @@ def _split(raw: Source, start: int, end: int) -> tuple[_Fields, int]:
     found: list[bytes] | None = None
     lines = block.splitlines(True)
     for count, line in enumerate(lines):
-        if line[0] in b" \t":
+        if line[0] in _FOLDS:
             if found is not None:
                 found.append(line)
             continue
@@ -177,9 +185,13 @@ def _head_block(raw: Source, start: int, limit: int) -> tuple[bytes, int]:
 
 def _unfolded(head: dict[bytes, list[bytes]]) -> _Fields:
     return {
-        name: b"".join(lines)[:_LONGEST_VALUE].replace(b"\r", b"").replace(b"\n", b"").strip()
+        name: (_on_one_line(lines) if len(lines) > 1 else lines[0][:_LONGEST_VALUE]).strip()
         for name, lines in head.items()
     }
+
+
+def _on_one_line(lines: list[bytes]) -> bytes:
+    return b"".join(lines)[:_LONGEST_VALUE].translate(None, b"\r\n")
 
 
 def _message_id(value: bytes) -> bytes:
@@ -231,24 +243,29 @@ def _words(value: bytes) -> str:
 
 def _date(value: bytes) -> bytes:
     found = _DATE.search(value[:200])
-    if found is None:
-        return b"".join(value.split()).lower()
+    moment = _moment(found) if found else None
+    return b"".join(value.split()).lower() if moment is None else b"%d" % moment
+
+
+def _moment(found: re.Match[bytes]) -> int | None:
+    """Return the seconds since 1970; None where there is no such day or hour, or none in UTC."""
     day, month, year, hour, minute, second, zone = found.groups()
     number = int(year) + (0 if len(year) == 4 else 2000 if int(year) < 50 else 1900)
     zone = (zone or b"").lower()
     if zone[:1] in (b"+", b"-"):
-        minutes = int(zone[1:3]) * 60 + int(zone[3:5])
-        minutes = -minutes if zone[:1] == b"-" else minutes
+        east = int(zone[1:3]) * 60 + int(zone[3:5])
+        east = -east if zone[:1] == b"-" else east
     else:
-        minutes = _ZONES.get(zone, 0) * 60
+        east = _ZONES.get(zone, 0) * 60
+    if int(hour) > 23 or int(minute) > 59:
+        return None
     try:
-        moment = datetime(
-            number, _MONTHS.index(month.lower()) + 1, int(day), int(hour), int(minute),
-            min(int(second or 0), 59), tzinfo=UTC,
-        ) - timedelta(minutes=minutes)  # fmt: skip
-    except (ValueError, OverflowError):
-        return b"".join(value.split()).lower()
-    return b"%d" % ((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+        days = date(number, _MONTHS.index(month.lower()) + 1, int(day)).toordinal()
+    except ValueError:
+        return None
+    minutes = int(hour) * 60 + int(minute) - east
+    seconds = days * _DAY + minutes * 60 + min(int(second or 0), 59)
+    return seconds - _EPOCH if _FIRST_DAY <= seconds // _DAY <= _LAST_DAY else None
 
 
 def _content(raw: Source, head: _Fields, body: int, begun: Begun) -> tuple[bytes, list[bytes]]:
@@ -336,10 +353,17 @@ def _cut(raw: Source, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
 
 
 def _parameter(value: bytes, name: bytes) -> bytes:
+    return _remembered(value, name) if len(value) < 200 else _searched(value, name)
+
+
+def _searched(value: bytes, name: bytes) -> bytes:
     for found in _PARAMETER.finditer(value[:8192]):
         if found[1].lower() == name:
             return found[2].strip(b'"').rstrip()
     return b""
+
+
+_remembered = lru_cache(maxsize=1_000)(_searched)
 
 
 def _decoded(raw: Source, start: int, end: int, encoding: bytes) -> bytes:
@@ -407,7 +431,9 @@ def _letters(data: bytes, fields: _Fields) -> bytes:
     if charset in _NOT_ASCII_BASED or not data.isascii() or b"\x1b" in data:
         data = _decode(data, charset).encode("utf-8", "ignore")
     data = data.translate(None, _NOT_ASCII_LETTERS)
-    if data.isascii() or _IGNORED.search(data.translate(None, _ASCII).decode("utf-8")) is None:
+    if data.isascii() or not any(first in data for first in _IGNORED_BEGIN):
+        return data
+    if _IGNORED.search(data.translate(None, _ASCII).decode("utf-8")) is None:
         return data
     return _IGNORED.sub("", data.decode("utf-8")).encode()
 
