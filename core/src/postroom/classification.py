@@ -87,6 +87,12 @@ class BuiltIn:
                 reports.append(report_failure(name, error))
         return verdict, reports
 
+    def headers(self, mailbox: MailboxView) -> frozenset[str]:
+        """Return the names, in lower case, of the headers that they look at."""
+        from postroom.builtin import filters, loops
+
+        return loops.HEADERS.union(filters.headers(mailbox.filters))
+
     def _load(self) -> tuple[list[str], dict[str, _Classifier]]:
         missing: list[str] = []
         loaded: dict[str, _Classifier] = {}

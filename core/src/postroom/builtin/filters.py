@@ -124,6 +124,16 @@ def _compile(pattern: str) -> Any:
         return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def headers(rules: Iterable[FilterRule]) -> set[str]:
+    """Return the names, in lower case, of the headers that rules look at."""
+    return {name.lower() for rule in rules if (name := _header(rule.field))}
+
+
+def _header(field: str) -> str:
+    kind, _, name = field.partition(":")
+    return name.strip() if kind.lower() == "header" else ""
+
+
 def _values(name: str, message: ParsedMessage) -> Iterator[str]:
     """Yield the strings that a rule on this field is held against; one that fits is enough."""
     if name == "subject":
@@ -134,8 +144,8 @@ def _values(name: str, message: ParsedMessage) -> Iterator[str]:
         yield from _spellings([message.from_] if message.from_ else [])
     elif name == "to":
         yield from _spellings([*message.to, *message.cc])
-    elif name.lower().startswith("header:"):
-        yield from message.all_headers(name.partition(":")[2].strip())[:MOST_VALUES]
+    elif header := _header(name):
+        yield from message.all_headers(header)[:MOST_VALUES]
 
 
 def _spellings(addresses: Iterable[Address]) -> Iterator[str]:

@@ -21,7 +21,8 @@ MAX_HOPS = 50
 """More Received lines than an honest route has; Postfix gives up at as many."""
 _NAMING = ("x-loop", "sender", "resent-from")
 """Headers that name who sent it on."""
-_WANTED = frozenset((*_NAMING, "delivered-to", "received"))
+HEADERS = frozenset((*_NAMING, "delivered-to", "received"))
+"""Those that are looked at."""
 
 
 @hookimpl
@@ -48,7 +49,7 @@ def _marks(message: ParsedMessage) -> dict[str, list[str]]:
     marks: dict[str, list[str]] = {}
     for name, value in message.headers:
         key = name.lower()
-        if key in _WANTED:
+        if key in HEADERS:
             marks.setdefault(key, []).append(value)
     return marks
 

@@ -74,7 +74,7 @@ _AUTO_REPLY_HEADERS = (
     "x-fc-machinegenerated",
     "x-cron-env",
 )
-_WANTED = frozenset(
+HEADERS = frozenset(
     (
         *("auto-submitted", "precedence", "x-auto-response-suppress", "x-loop", "received"),
         *("feedback-id", "mailing-list", "x-mailing-list", "x-failed-recipients"),
@@ -83,6 +83,7 @@ _WANTED = frozenset(
         *bounces.PARENT_HEADERS,
     )
 )
+"""Those that are looked at, besides every List-*; From only where no address is in it."""
 
 
 def _marks(headers: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
@@ -90,7 +91,7 @@ def _marks(headers: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
     marks: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in _WANTED:
+        if key in HEADERS:
             marks.setdefault(key, []).append(value)
         elif key.startswith("list-"):
             marks.setdefault("list-", []).append(value)

@@ -20,7 +20,7 @@ from postroom.mail.message import ParsedMessage
 from postroom.store.packing import Packed
 
 _HEAD = struct.Struct("!QQ")
-_KEPT_HEADERS = frozenset(["content-type"])
+KEPT_HEADERS = frozenset(["content-type"])
 """What is asked of a message that is classified: by `conversations`."""
 
 
@@ -118,7 +118,7 @@ def _without_what_storing_leaves(parsed: ParsedMessage, *, is_classified: bool) 
     if parsed.attachments:
         values["attachments"] = tuple(replace(one, content=b"") for one in parsed.attachments)
     if is_classified:
-        values["headers"] = tuple(one for one in parsed.headers if one[0].lower() in _KEPT_HEADERS)
+        values["headers"] = tuple(one for one in parsed.headers if one[0].lower() in KEPT_HEADERS)
     copy = object.__new__(ParsedMessage)
     vars(copy).update(values)  # `replace` takes four times as long
     return copy

@@ -16,13 +16,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import postroom.mail.large  # noqa: F401  # before the first batch, not with it
 from postroom.api.verdict import MailboxView
 from postroom.classification import BuiltIn
-from postroom.intake.understanding.understood import Understood, understand_all
+from postroom.intake.understanding.understood import Result, Understood, understand_all
 from postroom.intake.understanding.wire import (
+    KEPT_HEADERS,
     Request,
     Told,
     decode_request,
@@ -60,9 +61,8 @@ def main() -> None:
             request = decode_request(asked)
             _end_after(LONGEST_SECONDS)
             with contextlib.ExitStack() as open_files:
-                results = understand_all(_with_files(batch, request, files, open_files))
-            if request.view is not None:
-                results = [_classified(result, request.view, built_in) for result in results]
+                raws = _with_files(batch, request, files, open_files)
+                results = _understood(raws, request.view, built_in)
             _end_after(0)
             write_frames(target, [*map(encode_result, results), encode(told.take())])
 
@@ -96,6 +96,16 @@ def _replace_by_nothing(*numbers: int) -> None:
     for number in numbers:
         os.dup2(nothing, number)
     os.close(nothing)
+
+
+def _understood(
+    raws: Iterable[bytes | _Passed], view: MailboxView | None, built_in: BuiltIn
+) -> Result:
+    """Understand a batch, and classify it where there is a view of its mailbox."""
+    if view is None:
+        return understand_all(raws)
+    results = understand_all(raws, KEPT_HEADERS | built_in.headers(view))
+    return [_classified(result, view, built_in) for result in results]
 
 
 def _classified(
