@@ -10,18 +10,17 @@ message is read whole instead: the result is the same for every message, only th
 from __future__ import annotations
 
 import hashlib
-import mmap
 from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
 
 from postroom.mail import identity, parsing
 from postroom.mail.cms import is_signed
 from postroom.mail.message import Attachment, ParsedMessage
+from postroom.mail.ondisk import FileBytes, OnDisk
 from postroom.mail.runs import Piece, find_runs
 from postroom.mail.transfer import decode_base64, encode_base64
 
@@ -29,7 +28,6 @@ CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut; a message that is not even so long is read whole."""
 _KEPT = 131_072
 """Bytes that stay at the beginning of a run: more than anyone looks at the beginning of a part."""
-_FIRST_PIECE = 512
 _PIECE = 1 << 20
 _LOOKED_INTO = (
     *("text/", "message/delivery-status", "message/partial", "application/pgp"),
@@ -37,21 +35,9 @@ _LOOKED_INTO = (
 )
 
 
-class OnDisk(Protocol):
-    """A message that is a file, as a `Spool` is; see there."""
-
-    @property
-    def sha256(self) -> str: ...
-    def __len__(self) -> int: ...
-    def map(self) -> mmap.mmap: ...
-    def pieces(self, size: int = ..., /) -> Iterator[bytes]: ...
-
-
 def opened(raw: bytes | OnDisk) -> bytes | Pages:
     """Return what `parse` and `fingerprint` read; both of the same, so that it is read once."""
-    if isinstance(raw, bytes) or not len(raw):  # what is empty cannot be mapped
-        return raw if isinstance(raw, bytes) else b""
-    return Pages(raw)
+    return raw if isinstance(raw, bytes) else Pages(raw)
 
 
 def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
@@ -95,26 +81,17 @@ class _Run:
         self.letters.update(encode_base64(piece.decoded))  # faster than to take the ends away
 
 
-class Pages:
-    """A mapped file, read in pieces; what was read does not stay in memory."""
+class Pages(FileBytes):
+    """A message that is a file, with the runs of base 64 in it."""
 
     def __init__(self, file: OnDisk) -> None:
-        self._file = file
-        self._read = 0
+        super().__init__(file)
+        self.sha256 = file.sha256
         self._found: list[_Run] = []
 
     @cached_property
-    def _mapped(self) -> mmap.mmap:
-        return self._file.map()
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of all of it."""
-        return self._file.sha256
-
-    @cached_property
     def runs(self) -> list[_Run]:
-        """The runs of base 64, in order."""
+        """All of them, in order."""
         found = self._found
         found.clear()
         for piece in find_runs(self):
@@ -123,44 +100,19 @@ class Pages:
             found[-1].add(piece)
         return found
 
-    def __len__(self) -> int:
-        return len(self._file)
-
-    def __getitem__(self, key: slice, /) -> bytes:
-        start, stop, _ = key.indices(len(self))
-        read = self._mapped[start:stop]
-        self._read += len(read)
-        if self._read >= _PIECE:
-            self._let_go()
-        return read
-
     def find(self, sub: bytes, start: int, end: int, /) -> int:
-        """As `bytes.find`. What is looked for is often near: the first pieces are small."""
-        size = _FIRST_PIECE
-        while start < end:
-            if sub == b"-":  # a run has none
-                start = self._behind_run(start)
-            found = self[start : min(end, start + size + len(sub) - 1)].find(sub)
+        """As `bytes.find`."""
+        while sub == b"-" and (run := self._run_behind(start)) and run.start < end:
+            found = super().find(sub, start, run.start)
             if found >= 0:
-                return start + found
-            start += size
-            size = min(size * 8, _PIECE)
-        return -1
+                return found
+            start = run.end  # there is none in it
+        return super().find(sub, start, end)
 
-    def pieces(self, start: int, end: int, size: int = _PIECE) -> Iterator[bytes]:
-        """Yield the bytes of a range in pieces of so many bytes."""
-        for at in range(start, end, size):
-            yield self[at : min(end, at + size)]
-
-    def _behind_run(self, place: int) -> int:
-        runs = self._found
-        nearest = bisect_right(runs, place, key=lambda run: run.start) - 1
-        return max(place, runs[nearest].end) if nearest >= 0 else place
-
-    def _let_go(self) -> None:
-        self._read = 0
-        if hasattr(mmap, "MADV_DONTNEED"):  # Linux counts mapped pages as ours until told
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+    def _run_behind(self, place: int) -> _Run | None:
+        """Return the first run, of those that are known by now, that ends behind a place."""
+        number = bisect_right(self._found, place, key=lambda run: run.end)
+        return self._found[number] if number < len(self._found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Protocol
 from postroom.mail.search import find_line
 from postroom.mail.transfer import decode_base64
 
-PIECE = 1 << 18
-"""So many bytes are decoded at once: they stay in the processor's cache for what comes next."""
+PIECE = 1 << 20
+"""So many bytes are decoded at once: they are in the processor's cache for what comes next."""
 NEAR = 65_536
 """A stretch of a message between delimiters that is shorter is not looked at."""
 _END_OF_HEAD = re.compile(rb"\n\r?\n")

@@ -280,8 +280,8 @@ class Raw(Table):
 
 
 class RawChunk(Table):
-    """A piece of at most 1 MiB, compressed with zstd, so that large messages never stand in
-    memory whole."""
+    """A piece of at most 1 MiB, compressed as `packing` has it, so that large messages never stand
+    in memory whole."""
 
     id = AutoField()
     raw_id = IntegerField()

@@ -8,13 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 
-import zstandard
-
 from postroom.api.transport import Spool
 from postroom.errors import NotFoundError
 from postroom.store.database import allocate_ids, insert_rows, rows
 from postroom.store.models import Raw, RawChunk
-from postroom.store.packing import Packed, pack
+from postroom.store.packing import Packed, pack, unpack
 
 __all__ = ["Packed", "beginnings", "delete", "insert", "load", "pack", "pieces", "save"]
 
@@ -49,13 +47,12 @@ def pieces(raw_id: int) -> Iterator[bytes]:
     """
     if not Raw.select(Raw.id).where(Raw.id == raw_id).exists():
         raise NotFoundError("The raw message is not in the database.")
-    unpack = zstandard.ZstdDecompressor()
     position = 0
     while True:
         chunk = RawChunk.get_or_none((RawChunk.raw_id == raw_id) & (RawChunk.position == position))
         if chunk is None:
             return
-        yield unpack.decompress(bytes(chunk.body))
+        yield unpack(bytes(chunk.body))
         position += 1
 
 
@@ -71,14 +68,13 @@ def load(raw_id: int) -> bytes:
 
 def beginnings(raw_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
     """Yield id and first piece, at most 1 MiB, of those that are kept."""
-    unpack = zstandard.ZstdDecompressor()
     wanted = list(raw_ids)
     for i in range(0, len(wanted), 100):
         some = RawChunk.select(RawChunk.raw_id, RawChunk.body).where(
             (RawChunk.position == 0) & RawChunk.raw_id.in_(wanted[i : i + 100])
         )
         for raw_id, body in rows(some):
-            yield raw_id, unpack.decompress(bytes(body))
+            yield raw_id, unpack(bytes(body))
 
 
 def delete(raw_ids: Iterable[int]) -> None:

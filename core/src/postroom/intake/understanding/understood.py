@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from postroom.api.transport import Spool
     from postroom.api.verdict import MailboxView
     from postroom.classification import Classified
-    from postroom.mail.large import OnDisk
+    from postroom.mail.ondisk import OnDisk
 
 Read = TypeVar("Read")
 Made = TypeVar("Made")

@@ -153,6 +153,10 @@ class _Passed:
     def __len__(self) -> int:
         return self._size
 
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self._number
+
     def map(self) -> mmap.mmap:
         """Return the bytes as a read-only map.
 
@@ -161,11 +165,6 @@ class _Passed:
         if self._map is None:
             self._map = mmap.mmap(self._number, 0, access=mmap.ACCESS_READ)
         return self._map
-
-    def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
-        """Yield the bytes in pieces of `size` bytes."""
-        for at in range(0, len(self), size):
-            yield self.map()[at : at + size]
 
 
 class _Teller(logging.Handler):

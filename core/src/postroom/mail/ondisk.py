@@ -1,0 +1,64 @@
+"""A message that is a file, read in pieces: no more of it is in memory than is looked at."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from typing import Protocol
+
+_FIRST_PIECE = 512
+_PIECE = 1 << 20
+
+
+class OnDisk(Protocol):
+    """A message that is a file, as a `Spool` is; see there."""
+
+    @property
+    def sha256(self) -> str: ...
+    def __len__(self) -> int: ...
+    def fileno(self) -> int: ...
+    def map(self) -> mmap.mmap: ...
+
+
+class FileBytes:
+    """The bytes of a file, read when they are asked for.
+
+    :raises OSError: by all that reads: the disk is broken
+    """
+
+    def __init__(self, file: OnDisk) -> None:
+        self._file = file
+        self._size = len(file)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        start, stop, _ = key.indices(self._size)
+        if stop <= start:
+            return b""
+        if not hasattr(os, "pread"):
+            return self._file.map()[start:stop]
+        # not from a map: what that shows counts as ours, and a disk's error would be a signal
+        read = os.pread(self._file.fileno(), stop - start, start)
+        if len(read) < stop - start:
+            raise OSError(errno.EIO, "a temporary file gives less than was written to it")
+        return read
+
+    def find(self, sub: bytes, start: int, end: int, /) -> int:
+        """As `bytes.find`. What is looked for is often near: the first pieces are small."""
+        size = _FIRST_PIECE
+        while start < end:
+            found = self[start : min(end, start + size + len(sub) - 1)].find(sub)
+            if found >= 0:
+                return start + found
+            start += size
+            size = min(size * 8, _PIECE)
+        return -1
+
+    def pieces(self, start: int, end: int, size: int = _PIECE) -> Iterator[bytes]:
+        """Yield the bytes of a range in pieces of so many bytes."""
+        for at in range(start, end, size):
+            yield self[at : min(end, at + size)]
