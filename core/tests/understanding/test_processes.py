@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,3 +190,18 @@ def test_a_pool_that_expects_much_starts_its_workers_together_and_ends_all() -> 
 
 def _parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_no_file_is_left_open_where_there_are_not_enough_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(socket, "socketpair", exhausted)
+
+    with pytest.raises(OSError, match="too many"):
+        start(COMMAND, 3)
+
+    assert os.listdir("/proc/self/fd") == before

@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import BinaryIO, Protocol
 
@@ -39,11 +39,11 @@ def start(command: Sequence[str], count: int = 1) -> list[Worker]:
     :raises OSError: none can be started
     """
     with contextlib.ExitStack() as unused:
-        line, *others = lines = [_Line() for _ in range(count if _can_fork() else 1)]
-        for one in lines:
-            unused.callback(one.close)
+        count = count if _can_fork() else 1
+        lines = [unused.enter_context(contextlib.closing(_Line())) for _ in range(count)]
+        line, *others = lines
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [*command, _listed(0, 1, *line.theirs[2:]), *(_listed(*o.theirs) for o in others)],
+            [*command, _listed([0, 1, *line.theirs[2:]]), *(_listed(o.theirs) for o in others)],
             stdin=line.theirs[0],
             stdout=line.theirs[1],
             pass_fds=[*line.theirs[2:], *(number for other in others for number in other.theirs)],
@@ -140,22 +140,29 @@ class Worker:
 
 
 class _Line:
-    """What leads to a worker: our ends, and the numbers of `theirs` until it has them."""
+    """What leads to a worker: our ends, and the other ones until the worker has them."""
 
     def __init__(self) -> None:
-        there, requests = os.pipe()
-        answers, back = os.pipe()
-        self.requests: BinaryIO = open(requests, "wb", _PIPE_BYTES)  # noqa: SIM115 - see `close`
-        self.answers: BinaryIO = open(answers, "rb", _PIPE_BYTES)  # noqa: SIM115
-        self.files, files = _socket_pair()
-        self.theirs = [there, back, *([files.detach()] if files else [])]
-        _widen(self.requests, self.answers)
+        with contextlib.ExitStack() as opened:
+            there, self.requests = _pipe(opened)
+            self.answers, back = _pipe(opened)
+            self.files, files = _socket_pair(opened)
+            _widen(self.requests, self.answers)
+            opened.pop_all()
+        self._handed_over: list[BinaryIO | socket.socket] = [there, back]
+        if files:
+            self._handed_over.append(files)
+
+    @property
+    def theirs(self) -> list[int]:
+        """Return the numbers of the other ends: to read requests, to write answers, for files."""
+        return [end.fileno() for end in self._handed_over]
 
     def hand_over(self) -> None:
-        """Let go of the other ends, which the worker has now."""
-        for number in self.theirs:
-            os.close(number)
-        self.theirs = []
+        """Let go of the other ends."""
+        for end in self._handed_over:
+            end.close()
+        self._handed_over.clear()
 
     def close(self) -> None:
         """Let go of all there is."""
@@ -233,8 +240,17 @@ def _can_fork() -> bool:
     return True
 
 
-def _listed(*numbers: int) -> str:
+def _listed(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
+
+
+def _pipe(opened: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """Return the end to read from and the end to write to."""
+    source, target = os.pipe()
+    return (
+        opened.enter_context(open(source, "rb", _PIPE_BYTES)),
+        opened.enter_context(open(target, "wb", _PIPE_BYTES)),
+    )
 
 
 def _widen(*pipes: BinaryIO) -> None:
@@ -246,6 +262,11 @@ def _widen(*pipes: BinaryIO) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-def _socket_pair() -> tuple[socket.socket | None, socket.socket | None]:
+def _socket_pair(
+    opened: contextlib.ExitStack,
+) -> tuple[socket.socket | None, socket.socket | None]:
     """Return what open files are handed over through, where the system can do that."""
-    return socket.socketpair() if hasattr(socket, "send_fds") else (None, None)
+    if not hasattr(socket, "send_fds"):
+        return None, None
+    ours, theirs = map(opened.enter_context, socket.socketpair())
+    return ours, theirs
