@@ -44,11 +44,7 @@ class Incoming:
     def __post_init__(self) -> None:
         if self.parsed.message_id:
             self.own_key = id_key(self.parsed.message_id)
-        self.link_keys = tuple(
-            dict.fromkeys(
-                key for key in map(id_key, linked_ids(self.parsed)) if key != self.own_key
-            )
-        )
+        self.link_keys = tuple(map(id_key, linked_ids(self.parsed)))
 
 
 @dataclass(slots=True)
@@ -192,10 +188,9 @@ class Conversations:
         """Return the message's question, joined or opened."""
         answered = [q for key in message.link_keys for q in self._by_own_key.get(key, ())]
         answering = self._by_named_key.get(message.own_key, []) if message.own_key else []
-        linked = self._distinct([*answered, *answering])
         twin = self._by_fingerprint.get(message.fingerprint)
-        if twin is not None:
-            linked = self._distinct([twin, *linked])
+        twins = [] if twin is None else [twin]
+        linked = self._distinct([*twins, *answered, *answering])
         if not linked:
             linked = self._distinct(self._tagged(message))
         if not linked and message.conversation in self._by_conversation:
@@ -397,7 +392,7 @@ def write(changes: Changes, instant: datetime) -> None:
     insert_rows(
         Question,
         _QUESTION_COLUMNS,
-        ([q.__data__.get(name) for name in _QUESTION_COLUMNS] for q in changes.opened),
+        (tuple(map(q.__data__.get, _QUESTION_COLUMNS)) for q in changes.opened),
     )
     if changes.demoted:
         Message.update(kind="reply").where(Message.id.in_(changes.demoted)).execute()

@@ -55,6 +55,8 @@ class Filing:
         self._tally = tally
         self._own_addresses = own_addresses
         self._acknowledges = acknowledges
+        self._first_contact_at = mailbox.first_contact_at
+        self._leaves = mailbox.disposition == "leave"
 
     def lock_segment(self) -> None:
         """Let one runner at a time look for conversations of a segment and add to them.
@@ -196,7 +198,6 @@ class Filing:
         write(conversations.changes, instant)
 
     def _receipt(self, item: Prepared) -> ReceiptRow:
-        settle = self._mailbox.disposition != "leave" and item.reason != "before-start"
         return ReceiptRow(
             ref=item.fetched.ref,
             ref_key=item.ref_key,
@@ -209,8 +210,8 @@ class Filing:
             fingerprint=item.incoming.fingerprint,
             raw_id=item.raw_id if item.keep_bytes else None,
             message=item.message_id if item.outcome == "stored" else item.twin,
-            settle=settle,
-            is_settled=self._mailbox.disposition == "leave",
+            settle=not self._leaves and item.reason != "before-start",
+            is_settled=self._leaves,
         )
 
     def _is_to_be_acknowledged(self, item: Prepared) -> bool:
@@ -225,7 +226,7 @@ class Filing:
             return False
         received_at = item.received_at or item.incoming.parsed.received_at
         # first contact is safe (invariant 10)
-        return received_at is not None and received_at >= self._mailbox.first_contact_at
+        return received_at is not None and received_at >= self._first_contact_at
 
     def _acknowledge(self, items: list[Prepared], instant: datetime) -> None:
         if not items:

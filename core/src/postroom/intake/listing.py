@@ -38,6 +38,8 @@ class Listing:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
+        self._start_at = mailbox.start_at
+        self._most_bytes = mailbox.max_message_bytes
         self._asked: set[int] = set()
         self.unfetched: list[Unfetched] = []
         """Collected until the next batch is stored."""
@@ -89,18 +91,17 @@ class Listing:
         size = receipt.listed_size
         if receipt.is_due or size is None:
             return receipt.is_due
-        return item.size is not None or size < self._mailbox.max_message_bytes
+        return item.size is not None or size < self._most_bytes
 
     def _start_is_earlier_than(self, receipt: Known) -> bool:
         """Say whether the start was moved back past a message; what has no date stays old until
         everything is wanted."""
-        start_at = self._mailbox.start_at
-        if start_at is None:
+        if self._start_at is None:
             return True
-        return receipt.received_at is not None and bool(receipt.received_at >= start_at)
+        return receipt.received_at is not None and bool(receipt.received_at >= self._start_at)
 
     def _is_too_large(self, item: Listed) -> bool:
-        return item.size is not None and item.size > self._mailbox.max_message_bytes
+        return item.size is not None and item.size > self._most_bytes
 
     def _is_old(self, item: Listed, *, certain: bool) -> bool:
         """`certain`: the transport was asked for the date and has none."""
@@ -111,12 +112,11 @@ class Listing:
     def is_before_start(self, received_at: datetime | None) -> bool:
         """Say whether the server received a message before the mailbox's start. Without a date,
         whatever the first complete listing holds is old."""
-        start_at = self._mailbox.start_at
-        if start_at is None:
+        if self._start_at is None:
             return False
         if received_at is None:
             return self._mailbox.baseline_at is None
-        return bool(received_at < start_at)
+        return bool(received_at < self._start_at)
 
     def close_replaced(self, keys: Iterable[str]) -> None:
         """Close the receipts that messages with these ref keys take over from."""

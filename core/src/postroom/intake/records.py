@@ -14,6 +14,7 @@ from postroom.mailboxes.ledger import kept_size
 from postroom.questions.transcript import indexed
 from postroom.store import raws
 from postroom.store.database import allocate_ids, insert_rows
+from postroom.store.fields import to_micros
 from postroom.store.models import Message, MessageKey, Receipt
 
 _RECEIPT_COLUMNS = (
@@ -39,6 +40,8 @@ class Prepared:
     complaints: list[str] = field(default_factory=list)
     failure: Exception | None = None
     """Why it could not be understood; it then goes to quarantine."""
+    received_at: datetime | None = field(init=False)
+    """When the server received it, as far as it says."""
     # Decided inside the transaction:
     outcome: str = "stored"
     reason: str | None = None
@@ -48,10 +51,8 @@ class Prepared:
     raw_id: int | None = None
     message_id: int | None = None
 
-    @property
-    def received_at(self) -> datetime | None:
-        """When the server received it, as far as it says."""
-        return self.listed.received_at or self.fetched.received_at
+    def __post_init__(self) -> None:
+        self.received_at = self.listed.received_at or self.fetched.received_at
 
     def reset(self) -> None:
         """Get ready to be stored, once more too: nothing is decided, and the bytes of a spool are
@@ -91,32 +92,27 @@ class ReceiptRow:
 def insert_receipts(mailbox_id: int, receipts: Iterable[ReceiptRow], instant: datetime) -> range:
     """Insert receipts; the unique index refuses a second live one of a ref."""
     items = list(receipts)
+    stored_at = to_micros(instant)
     ids = allocate_ids(Receipt, len(items))
-    insert_rows(
-        Receipt,
-        _RECEIPT_COLUMNS,
-        (
-            (
-                *(row_id, mailbox_id, r.ref, r.ref_key, r.outcome, r.reason, r.because),
-                *(
-                    kept_size(r.listed_size),
-                    r.received_at,
-                    instant,
-                    r.sha256,
-                    r.fingerprint,
-                    r.raw_id,
-                ),
-                *(r.message, r.settle, instant if r.is_settled else None, r.tries, r.next_try_at),
-            )
-            for row_id, r in zip(ids, items, strict=True)
-        ),
-    )
+    numbered = zip(ids, items, strict=True)
+    values = (_receipt(row_id, mailbox_id, r, stored_at) for row_id, r in numbered)
+    insert_rows(Receipt, _RECEIPT_COLUMNS, values)
     return ids
+
+
+def _receipt(row_id: int, mailbox_id: int, r: ReceiptRow, stored_at: int) -> tuple[Any, ...]:
+    return (
+        row_id, mailbox_id, r.ref, r.ref_key, r.outcome, r.reason, r.because,
+        kept_size(r.listed_size), r.received_at, stored_at, r.sha256, r.fingerprint,
+        r.raw_id, r.message, r.settle, stored_at if r.is_settled else None, r.tries,
+        r.next_try_at,
+    )  # fmt: skip
 
 
 def insert_messages(mailbox_id: int, items: Sequence[Prepared], instant: datetime) -> None:
     """Insert the messages of stored items, whose questions have ids, and their keys."""
-    insert_rows(Message, _MESSAGE_COLUMNS, (_message(mailbox_id, p, instant) for p in items))
+    stored_at = to_micros(instant)
+    insert_rows(Message, _MESSAGE_COLUMNS, (_message(mailbox_id, p, stored_at) for p in items))
     insert_rows(
         MessageKey,
         ("key", "names", "message"),
@@ -130,9 +126,8 @@ def insert_messages(mailbox_id: int, items: Sequence[Prepared], instant: datetim
 
 def as_message(mailbox_id: int, prepared: Prepared, instant: datetime) -> Message:
     """Return a stored item's message as it was inserted."""
-    return Message(
-        **dict(zip(_MESSAGE_COLUMNS, _message(mailbox_id, prepared, instant), strict=True))
-    )
+    row = _message(mailbox_id, prepared, instant)
+    return Message(**dict(zip(_MESSAGE_COLUMNS, row, strict=True)))
 
 
 def _keys(incoming: Incoming) -> Iterable[tuple[str, bool]]:
@@ -142,22 +137,19 @@ def _keys(incoming: Incoming) -> Iterable[tuple[str, bool]]:
         yield key, True
 
 
-def _message(mailbox_id: int, prepared: Prepared, instant: datetime) -> tuple[Any, ...]:
+def _message(mailbox_id: int, prepared: Prepared, instant: datetime | int) -> tuple[Any, ...]:
     p, placement = prepared.incoming.parsed, prepared.placement
     assert placement is not None  # noqa: S101 - only stored items come here
+    sender, name = (p.from_.address, p.from_.name) if p.from_ else (None, "")
     return (
-        *(prepared.message_id, placement.question.id, mailbox_id, placement.kind, "in"),
-        prepared.raw_id,
-        *((p.from_.address, p.from_.name) if p.from_ else (None, "")),
-        *(_pairs(p.to), _pairs(p.cc), _pairs(p.reply_to)),
-        *(p.subject, p.date, prepared.received_at or p.received_at or instant),
-        *(p.message_id, p.in_reply_to, p.references),
-        *(p.text, None if p.reply_text == p.text else p.reply_text, p.html_original),
-        *(p.is_automatic, p.is_bounce, p.may_auto_reply, placement.is_stranger),
-        [indexed(a) for a in p.attachments],
-        [*p.problems, *prepared.complaints],
-        instant,
-    )
+        prepared.message_id, placement.question.id, mailbox_id, placement.kind, "in",
+        prepared.raw_id, sender, name, _pairs(p.to), _pairs(p.cc), _pairs(p.reply_to),
+        p.subject, p.date, prepared.received_at or p.received_at or instant,
+        p.message_id, p.in_reply_to, p.references,
+        p.text, None if p.reply_text == p.text else p.reply_text, p.html_original,
+        p.is_automatic, p.is_bounce, p.may_auto_reply, placement.is_stranger,
+        [indexed(a) for a in p.attachments], [*p.problems, *prepared.complaints], instant,
+    )  # fmt: skip
 
 
 def _pairs(addresses: Iterable[Address]) -> list[tuple[str, str]]:

@@ -79,6 +79,8 @@ def linked_ids(message: ParsedMessage) -> tuple[str, ...]:
     What a report is about, what a reply answers (In-Reply-To), then its ancestors from the nearest
     (References, RFC 5322 section 3.6.4). Its own id is left out, each comes once.
     """
+    if not (message.reported_ids or message.in_reply_to or message.references):
+        return ()  # most have none
     own = id_key(message.message_id) if message.message_id else None
     links = _unique(
         (*message.reported_ids, *message.in_reply_to, *reversed(message.references)), own
