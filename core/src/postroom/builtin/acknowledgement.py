@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from postroom.api.hookspecs import hookimpl
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 @hookimpl
 def postroom_classify(message: ParsedMessage, mailbox: MailboxView) -> Verdict | None:  # noqa: ARG001
     """Offer the segment's template; whether one goes out is decided when it is queued."""
-    if mailbox.acknowledgement is None:
-        return None
-    return Verdict(acknowledgement=mailbox.acknowledgement)
+    return None if mailbox.acknowledgement is None else _offer(mailbox.acknowledgement)
+
+
+@lru_cache(maxsize=100)
+def _offer(template: str) -> Verdict:
+    return Verdict(acknowledgement=template)

@@ -51,9 +51,9 @@ def postroom_classify(message: ParsedMessage, mailbox: MailboxView) -> Verdict |
 
 @dataclass(slots=True)
 class _Found:
-    """What the rules said so far, and how much time they have left."""
+    """What the rules said so far, and until when they have time, on the processor's clock."""
 
-    left: float = BUDGET_SECONDS
+    end: float = field(default_factory=lambda: time.process_time() + BUDGET_SECONDS)
     topic: str | None = None
     assignee: str | None = None
     status: str | None = None
@@ -89,19 +89,17 @@ def _matches(rule: FilterRule, message: ParsedMessage, found: _Found) -> bool:
     if isinstance(pattern, str):
         _skip(rule, found, f"is no pattern: {pattern}")
         return False
-    limit = found.left / 2
-    begun = time.process_time()
+    now = time.process_time()
+    end = (now + found.end) / 2
     try:
         for value in _values(rule.field, message):
-            left = limit - (time.process_time() - begun)
-            if left <= 0:
+            if now >= end:
                 raise TimeoutError
-            if pattern.search(value[:LONGEST], timeout=left) is not None:
+            if pattern.search(value[:LONGEST], timeout=end - now) is not None:
                 return True
+            now = time.process_time()
     except TimeoutError:
         _skip(rule, found, "took too long on a message")
-    finally:
-        found.left = max(0.0, found.left - (time.process_time() - begun))
     return False
 
 
@@ -134,18 +132,17 @@ def _header(field: str) -> str:
     return name.strip() if kind.lower() == "header" else ""
 
 
-def _values(name: str, message: ParsedMessage) -> Iterator[str]:
-    """Yield the strings that a rule on this field is held against; one that fits is enough."""
+def _values(name: str, message: ParsedMessage) -> Iterable[str]:
+    """Return the strings that a rule on this field is held against; one that fits is enough."""
     if name == "subject":
-        yield message.subject
-    elif name == "body":
-        yield message.text
-    elif name == "from":
-        yield from _spellings([message.from_] if message.from_ else [])
-    elif name == "to":
-        yield from _spellings([*message.to, *message.cc])
-    elif header := _header(name):
-        yield from message.all_headers(header)[:MOST_VALUES]
+        return (message.subject,)
+    if name == "body":
+        return (message.text,)
+    if name == "from":
+        return _spellings([message.from_] if message.from_ else [])
+    if name == "to":
+        return _spellings([*message.to, *message.cc])
+    return message.all_headers(header)[:MOST_VALUES] if (header := _header(name)) else ()
 
 
 def _spellings(addresses: Iterable[Address]) -> Iterator[str]:

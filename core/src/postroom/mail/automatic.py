@@ -13,7 +13,7 @@ Whether the sender is one of *our* addresses is not known here: see `domains.is_
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postroom.mail import bounces
 from postroom.mail.phrases import (
@@ -32,8 +32,7 @@ MAX_HOPS = 40
 _TEXT_LOOKED_AT = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Recognition:
+class Recognition(NamedTuple):
     """What `recognise` found. `reported_ids`: without brackets, of the mail a report is about."""
 
     is_automatic: bool
@@ -216,13 +215,7 @@ def _is_unanswerable(message: Recognisable, marks: Marks) -> bool:
     sender = message.from_
     if sender is None or not is_usable(sender.address) or message.return_path == "":
         return True
-    if "list-" in marks or "x-mailing-list" in marks or "mailing-list" in marks:
-        return True
-    if "feedback-id" in marks or "x-loop" in marks:
-        return True
-    if any(_keyword(v) in ("bulk", "junk", "list") for v in marks.get("precedence", ())):
-        return True
-    if any(_keyword(v) not in _NEGATIVE for v in marks.get("x-auto-response-suppress", ())):
+    if not _DISCOURAGING.isdisjoint(marks) and _discourages(marks):
         return True
     if len(marks.get("received", ())) > MAX_HOPS:
         return True
@@ -231,10 +224,23 @@ def _is_unanswerable(message: Recognisable, marks: Marks) -> bool:
     return any(is_no_reply(one.address) for one in (sender, *message.reply_to[:10]))
 
 
+_OF_LISTS = frozenset(("list-", "x-mailing-list", "mailing-list", "feedback-id", "x-loop"))
+_DISCOURAGING = _OF_LISTS | {"precedence", "x-auto-response-suppress"}
+
+
+def _discourages(marks: Marks) -> bool:
+    """Does its header ask for no answer by machine, or say that it went to many?"""
+    if not _OF_LISTS.isdisjoint(marks):
+        return True
+    if any(_keyword(v) in ("bulk", "junk", "list") for v in marks.get("precedence", ())):
+        return True
+    return any(_keyword(v) not in _NEGATIVE for v in marks.get("x-auto-response-suppress", ()))
+
+
 def is_usable(address: str) -> bool:
     """Could an answer reach this address: one `@` at least, with something on both sides?"""
     local, _, domain = address.rpartition("@")
-    return bool(local.strip()) and bool(domain.strip(" .")) and not re.search(r"\s", domain)
+    return bool(local.strip()) and bool(domain.strip(" .")) and [domain] == domain.split()
 
 
 def _parent_ids(marks: Marks) -> tuple[str, ...]:
