@@ -74,18 +74,28 @@ def _pieces(source: Source, begin: int, near: bytes) -> Iterator[Piece]:
     at = begin + blank.end()
     size = PIECE // line_bytes * line_bytes
     while size:
-        while at + size <= len(source):
-            decoded = _decoded(source[at : at + size], line_bytes, line_end)
-            if decoded is None:
-                break
-            yield Piece(at, at + size, line_bytes, line_end, decoded)
-            at += size
-        size = size // line_bytes // 2 * line_bytes
+        lines = _before_hyphen(source[at : at + size], line_bytes)
+        decoded = _decoded(lines, line_bytes, line_end)
+        if decoded is None:
+            size = len(lines) // line_bytes // 2 * line_bytes
+            continue
+        yield Piece(at, at + len(lines), line_bytes, line_end, decoded)
+        at += len(lines)
+
+
+def _before_hyphen(some: bytes, line_bytes: int) -> bytes:
+    """Return the whole lines before what is surely no part of a run."""
+    hyphen = some.find(b"-")
+    end = len(some) if hyphen < 0 else hyphen
+    return some[: end // line_bytes * line_bytes]
 
 
 def _decoded(lines: bytes, line_bytes: int, line_end: bytes) -> bytes | None:
-    """Return what the lines say; None if they are not all as long, or anything but base 64."""
+    """Return what the lines say; None if there are none, or they are not all as long, or anything
+    but base 64."""
     count = len(lines) // line_bytes
+    if not count:
+        return None
     letters = line_bytes - len(line_end)
     ends = (lines[letters + place :: line_bytes] for place in range(len(line_end)))
     if any(found != line_end[place : place + 1] * count for place, found in enumerate(ends)):
