@@ -211,7 +211,7 @@ class FolderFetch:
 
     def _is_there(self, uid: int) -> bool:
         answers = self._wire.must(b"UID FETCH %d (UID)" % uid, self._doing)
-        return any(parse_uid(answer) == uid for answer in answers)
+        return any(parse_uid(answer.text) == uid for answer in answers)
 
     def _raise_if_passing(self, refused: Refused) -> None:
         """Raise where the refusal is about the session; SERVERBUG may be about one message."""
@@ -231,9 +231,9 @@ def parse_body(answer: Answer) -> tuple[int | None, Literal | None]:
     """Return UID and content of a FETCH answer; no content where the server gave NIL or none."""
     match = _BODY.search(answer.text)
     if match is None:
-        return parse_uid(answer), None
-    bare = Answer(answer.text[: match.start()] + answer.text[match.end() :])
-    return parse_uid(bare), _content(match[1], answer.literals)
+        return parse_uid(answer.text), None
+    without = answer.text[: match.start()] + answer.text[match.end() :]
+    return parse_uid(without), _content(match[1], answer.literals)
 
 
 def _content(written: bytes, literals: Sequence[Literal]) -> Literal | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from postroom.api import Listed, SettingsError, codes
@@ -23,10 +24,10 @@ from postroom_pop_imap.imap_wire import Answer, Wire, code_argument
 LISTING_PAGE: Final = 2000
 _SHOWN = 30
 _LIST = re.compile(rb'LIST \(([^)]*)\) (NIL|"(?:\\.|[^"])*") (.*)\Z', re.I | re.S)
-_UID = re.compile(rb"\bUID (\d+)", re.I)
+_UID = re.compile(rb"[^ ]* FETCH .*?\bUID (\d+)", re.I | re.S)
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,19})\b", re.I)
 _DATE = re.compile(
-    rb'\bINTERNALDATE "([ \d]?\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"', re.I
+    rb'\bINTERNALDATE "([ \d]?\d)-([a-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})"', re.I
 )
 _MONTHS = {
     name: number
@@ -177,7 +178,7 @@ def describe_messages(
     items = b"UID RFC822.SIZE INTERNALDATE" if with_sizes else b"UID INTERNALDATE"
     command = b"UID FETCH %s (%s)" % (uid_set(uids), items)
     for answer in wire.must(command, doing):
-        uid = parse_uid(answer)
+        uid = parse_uid(answer.text)
         if uid is None:
             continue
         size = _SIZE.search(answer.text)
@@ -195,15 +196,12 @@ def present(wire: Wire, folder: Folder, uids: Iterable[int]) -> set[int]:
     """Return which of the messages are still there."""
     doing = f"list the folder {folder.name}"
     answers = wire.must(b"UID FETCH %s (UID)" % uid_set(uids), doing)
-    return {uid for answer in answers if (uid := parse_uid(answer)) is not None}
+    return {uid for answer in answers if (uid := parse_uid(answer.text)) is not None}
 
 
-def parse_uid(answer: Answer) -> int | None:
-    """Return the UID in a FETCH answer, None in any other."""
-    head = answer.text.split(b" ", 2)
-    if len(head) < 3 or head[1].upper() != b"FETCH":
-        return None
-    match = _UID.search(head[2])
+def parse_uid(text: bytes) -> int | None:
+    """Return the UID in the text of a FETCH answer, None in any other."""
+    match = _UID.match(text)
     return int(match[1]) if match else None
 
 
@@ -212,15 +210,20 @@ def parse_date(text: bytes) -> datetime | None:
     match = _DATE.search(text)
     if not match:
         return None
-    day, month, year, hour, minute, second, sign, hours, minutes = match.groups()
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    if offset >= timedelta(days=1):
-        return None
+    day, month, year, hour, minute, second, zone = match.groups()
     try:
         local = datetime(
             int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), int(second),
             tzinfo=UTC,
         )  # fmt: skip
-        return local + offset if sign == b"-" else local - offset
+        return local - _offset(zone)
     except (KeyError, ValueError, OverflowError):
         return None
+
+
+@lru_cache(maxsize=100)
+def _offset(zone: bytes) -> timedelta:
+    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+    if offset >= timedelta(days=1):
+        raise ValueError("no time zone")
+    return -offset if zone.startswith(b"-") else offset

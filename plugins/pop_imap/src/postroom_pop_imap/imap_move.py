@@ -109,7 +109,7 @@ class Mover:
         keyword = KEYWORD.lower().encode()
         found = []
         for answer in self._wire.ask(command, self._doing):
-            uid = parse_uid(answer)
+            uid = parse_uid(answer.text)
             marked = keyword in answer.text.lower() or not self._source.keeps_keywords()
             if uid in uids and marked and uid is not None:
                 found.append(uid)

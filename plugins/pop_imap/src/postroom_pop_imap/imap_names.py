@@ -6,6 +6,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ def make_ref(folder: str, validity: int, uid: int) -> str:
     return f"{escape_folder(folder)};{validity};{uid}"
 
 
+@lru_cache(maxsize=100)
 def escape_folder(folder: str) -> str:
     """Percent-encode what would be ambiguous or unprintable in a ref."""
     return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), folder)

@@ -152,6 +152,8 @@ class Wire:
             if text.startswith(tag):
                 return Answer(text.rstrip())
             return self._odd_line(text)
+        if not text.endswith(b"}\r\n"):  # as most do, of the thousands of a listing
+            return Answer(text[2:].rstrip(b"\r\n"))
         answer = Answer(b"")
         start = 2
         while text.endswith(b"}\r\n") and (match := _LITERAL.search(text)):
