@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from postroom.mail.search import find_line
@@ -271,37 +271,63 @@ def _moment(found: re.Match[bytes]) -> int | None:
 def _content(raw: Source, head: _Fields, body: int, begun: Begun) -> tuple[bytes, list[bytes]]:
     """Return the letters of the text, and the digests of the other parts."""
     text = b""
-    pages: list[tuple[_Fields, int, int, bytes]] = []
+    pages: list[tuple[bytes, int, int, bytes]] = []
     files: list[bytes] = []
     for fields, start, end in _leaves(raw, head, body):
-        kind = fields.get(b"content-type", b"text/plain").partition(b";")[0].strip().lower()
+        kind = _type(fields)
         encoding = fields.get(b"content-transfer-encoding", b"").strip().lower()
-        if _is_file(fields):
-            files.append(_digest(raw, start, end, kind, encoding, begun))
-        elif kind == b"text/html":
-            pages.append((fields, start, end, encoding))
-        elif kind in (b"text/plain", b"", b"text"):
-            text = text or _letters(_decoded(raw, start, end, encoding), fields)
+        if kind.is_named or _is_file(fields):
+            files.append(_digest(raw, start, end, kind.value, encoding, begun))
+        elif kind.value == b"text/html":
+            pages.append((kind.charset, start, end, encoding))
+        elif kind.value in (b"text/plain", b"", b"text"):
+            text = text or _letters(_decoded(raw, start, end, encoding), kind.charset)
         else:
-            files.append(_digest(raw, start, end, kind, encoding, begun))
+            files.append(_digest(raw, start, end, kind.value, encoding, begun))
     return text or _first_page(raw, pages), files
 
 
-def _first_page(raw: Source, pages: list[tuple[_Fields, int, int, bytes]]) -> bytes:
+def _first_page(raw: Source, pages: list[tuple[bytes, int, int, bytes]]) -> bytes:
     """Return the letters of the first page that has any."""
-    for fields, start, end, encoding in pages:
-        letters = _letters(_markup(_decoded(raw, start, end, encoding)), fields)
+    for charset, start, end, encoding in pages:
+        letters = _letters(_markup(_decoded(raw, start, end, encoding)), charset)
         if letters:
             return letters
     return b""
 
 
+class _Type(NamedTuple):
+    """What a Content-Type says."""
+
+    value: bytes
+    boundary: bytes
+    charset: bytes
+    is_named: bool
+
+
+def _type(fields: _Fields) -> _Type:
+    value = fields.get(b"content-type", b"text/plain")
+    return _remembered(value) if len(value) < 200 else _read_type(value)
+
+
+def _read_type(value: bytes) -> _Type:
+    is_multipart = value[:10].lower() == b"multipart/"
+    kind, _, parameters = value.lower().partition(b";")
+    return _Type(
+        kind.strip(),
+        _parameter(value, b"boundary") if is_multipart else b"",
+        _parameter(value, b"charset").lower(),
+        b"name" in parameters,
+    )
+
+
+_remembered = lru_cache(maxsize=1_000)(_read_type)
+
+
 def _is_file(fields: _Fields) -> bool:
-    """Tell if a part is marked as a file, or has a name."""
+    """Tell if a part is marked as a file, or has a name there."""
     shown = fields.get(b"content-disposition", b"").lower()
-    if shown.startswith(b"attachment") or b"name" in shown:
-        return True
-    return b"name" in fields.get(b"content-type", b"").lower().partition(b";")[2]
+    return shown.startswith(b"attachment") or b"name" in shown
 
 
 def _leaves(raw: Source, head: _Fields, body: int) -> Iterator[tuple[_Fields, int, int]]:
@@ -310,8 +336,7 @@ def _leaves(raw: Source, head: _Fields, body: int) -> Iterator[tuple[_Fields, in
     parts = 0
     while waiting:
         fields, start, end, depth = waiting.pop()
-        kind = fields.get(b"content-type", b"")
-        boundary = _parameter(kind, b"boundary") if kind[:10].lower() == b"multipart/" else b""
+        boundary = _type(fields).boundary
         cut = _cut(raw, start, end, boundary) if boundary and depth < _DEEPEST else ()
         inner = list(islice(cut, _MOST_PARTS + 1))
         parts += len(inner)
@@ -353,17 +378,10 @@ def _cut(raw: Source, start: int, end: int, boundary: bytes) -> Iterator[tuple[i
 
 
 def _parameter(value: bytes, name: bytes) -> bytes:
-    return _remembered(value, name) if len(value) < 200 else _searched(value, name)
-
-
-def _searched(value: bytes, name: bytes) -> bytes:
     for found in _PARAMETER.finditer(value[:8192]):
         if found[1].lower() == name:
             return found[2].strip(b'"').rstrip()
     return b""
-
-
-_remembered = lru_cache(maxsize=1_000)(_searched)
 
 
 def _decoded(raw: Source, start: int, end: int, encoding: bytes) -> bytes:
@@ -425,9 +443,8 @@ def _markup(page: bytes) -> bytes:
 _NOT_ASCII_BASED = frozenset(b"utf-7 hz-gb-2312 hz utf-16 utf-16le utf-16be utf-32".split())
 
 
-def _letters(data: bytes, fields: _Fields) -> bytes:
+def _letters(data: bytes, charset: bytes) -> bytes:
     """Return the letters and digits, as UTF-8."""
-    charset = _parameter(fields.get(b"content-type", b""), b"charset").lower()
     if charset in _NOT_ASCII_BASED or not data.isascii() or b"\x1b" in data:
         data = _decode(data, charset).encode("utf-8", "ignore")
     data = data.translate(None, _NOT_ASCII_LETTERS)
