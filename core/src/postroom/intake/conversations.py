@@ -89,6 +89,14 @@ class Conversations:
         self._siblings = siblings
         """The segment's other mailboxes: one mail that reaches two of them is one question."""
         self._instant = instant
+        self._always = {
+            "segment": mailbox.segment_id,
+            "mailbox": mailbox.id,
+            "topic": mailbox.topic_id,
+            "created_at": instant,
+            "updated_at": instant,
+        }
+        """What all questions that are opened have; the topic unless a filter names another."""
         self._by_own_key: dict[str, list[Question]] = defaultdict(list)
         self._by_named_key: dict[str, list[Question]] = defaultdict(list)
         self._by_fingerprint: dict[str, Question] = {}
@@ -98,6 +106,8 @@ class Conversations:
         """Keys of messages that we sent."""
         self._participants: dict[int, set[str]] = {}
         self._new_participants: dict[int, set[str]] = defaultdict(set)
+        self._new_messages: dict[int, list[ParsedMessage]] = defaultdict(list)
+        """Those of which it is not yet known who took part: it is seldom asked."""
         self._forward: dict[int, Question] = {}
         """Merges of this batch, by the identity of what was merged away."""
         self._openers: dict[int, tuple[Placement, datetime | None]] = {}
@@ -192,11 +202,12 @@ class Conversations:
         twins = [] if twin is None else [twin]
         linked = self._distinct([*twins, *answered, *answering])
         if not linked:
-            linked = self._distinct(self._tagged(message))
+            linked = self._tagged(message)
         if not linked and message.conversation in self._by_conversation:
             linked = [self.final(self._by_conversation[message.conversation])]
         if linked:
-            placement = self._join(message, self._merge(linked), is_root=not answered)
+            question = linked[0] if len(linked) == 1 else self._merge(linked)
+            placement = self._join(message, question, is_root=not answered)
         else:
             placement = self._open(message)
         self._remember(message, placement)
@@ -209,18 +220,18 @@ class Conversations:
             seen.setdefault(id(final), final)
         return list(seen.values())
 
-    def _tagged(self, message: Incoming) -> Iterable[Question]:
+    def _tagged(self, message: Incoming) -> list[Question]:
         for number, check in find_tags(message.parsed.subject):
             question = self._by_number.get(number)
             if question is not None and check_tag(number, check, self._secret):
-                yield question
-                return
+                return [self.final(question)]
+        return []
 
     def _remember(self, message: Incoming, placement: Placement) -> None:
         question = placement.question
         self._by_fingerprint.setdefault(message.fingerprint, question)
         if not placement.is_stranger:
-            self._took_part(message.parsed, question)
+            self._new_messages[id(question)].append(message.parsed)
         if message.own_key:
             self._by_own_key[message.own_key].append(question)
         for key in message.link_keys:
@@ -236,14 +247,11 @@ class Conversations:
             status = "resolved"
         question = Question()
         question.__data__.update(  # as its constructor would, in a fifth of the time
-            segment=self._mailbox.segment_id,
-            mailbox=self._mailbox.id,
+            self._always,
             subject=parsed.subject,
             status=status,
-            topic=topic or self._mailbox.topic_id,
+            topic=topic or self._always["topic"],
             assignee=verdict.assignee,
-            created_at=self._instant,
-            updated_at=self._instant,
             conversation=message.conversation,
         )
         self.changes.opened.append(question)
@@ -282,15 +290,18 @@ class Conversations:
         if parsed.from_ is None:
             return True
         sender = address_key(parsed.from_.address)
-        if sender in self._new_participants.get(id(question), ()):
+        if sender in self._took_part(question):
             return False
         return sender not in self._stored_participants(question)
 
-    def _took_part(self, message: ParsedMessage, question: Question) -> None:
+    def _took_part(self, question: Question) -> set[str]:
+        """Return who took part in messages of this batch."""
         people = self._new_participants[id(question)]
-        for one in (message.from_, *message.reply_to, *message.to, *message.cc):
-            if one is not None:
-                people.add(address_key(one.address))
+        for message in self._new_messages.pop(id(question), ()):
+            for one in (message.from_, *message.reply_to, *message.to, *message.cc):
+                if one is not None:
+                    people.add(address_key(one.address))
+        return people
 
     def _stored_participants(self, question: Question) -> set[str]:
         if question.id is None:
@@ -365,7 +376,7 @@ class Conversations:
             _reopen(first)
         first.acted = first.acted or other.acted
         first.assignee = first.assignee or other.assignee
-        self._new_participants[id(first)] |= self._new_participants.pop(id(other), set())
+        self._took_part(first).update(self._took_part(other))
         if first.id is not None and other.id is not None:
             self._stored_participants(first).update(self._stored_participants(other))
 

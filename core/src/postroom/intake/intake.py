@@ -325,7 +325,7 @@ class Retrieval:
         """Classify a message that was understood, unless that was done with it; nothing in here
         touches the database."""
         key = ref_key(fetched.ref)
-        listed = self._listing.items.pop(key, Listed(fetched.ref))
+        listed = self._listing.items.pop(key, None) or Listed(fetched.ref)
         if isinstance(result, Understood):
             try:
                 parsed, fingerprint = result.parsed, result.fingerprint
