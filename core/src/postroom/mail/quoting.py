@@ -139,15 +139,15 @@ def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:
         elif bare := line.strip():
             if bare[-1] > "\u1fff":
                 bare = bare.strip(INVISIBLE) or "."
-            first = bare[0]
-            if first == ">" and not _is_divider_of_groupwise(bare):
+            first, last = bare[0], bare[-1]
+            if first == ">" and (bare[:4] != ">>> " or not _is_divider_of_groupwise(bare)):
                 quoted.append(index)
             elif (
                 first in RULES
-                or ":" in bare[:26]
-                or bare[-1] in ":："
-                or "：" in bare[:26]
-                or (bare[-1] == ">" and first.isdigit())
+                or ":" in (begin := bare[:26])
+                or last in ":："
+                or "：" in begin
+                or (last == ">" and first.isdigit())
             ):
                 candidates.append(index)
     return quoted, candidates
