@@ -25,7 +25,7 @@ _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _STEP = 2_000
 _FEW = 2_000
 """Here starting and ending count for as much as the mail."""
-_ROUNDS = 3
+_ROUNDS = 5
 _SLOW_PEERS = {"small": 400, "mix": 200}
 """Messages for peers that take long; rates are compared."""
 _FEWEST_TIMES = {
