@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MethodType
 
@@ -150,6 +150,51 @@ def test_a_message_that_makes_the_parser_fail_is_the_only_one_set_aside(
     assert isinstance(bad, Exception)
     assert _same(good, understand_one(MAIL % (1, 1)))
     assert _same(other, understand_one(MAIL % (3, 3)))
+
+
+def test_after_one_that_was_the_end_of_a_worker_the_others_share_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starting a worker takes as long as understanding some hundred messages."""
+    started: list[Worker] = []
+
+    def counted(command: list[str], count: int) -> list[Worker]:
+        workers = start(command, count)
+        started.extend(workers)
+        return workers
+
+    monkeypatch.setattr(pool_module, "start", counted)
+    batch = [MAIL % (n, n) for n in range(8)]
+    batch[2] += b"CRASH"
+    pool = Pool(1, command=[sys.executable, "-c", POISONED])
+    try:
+        results = pool.understand(batch)()
+    finally:
+        pool.close()
+
+    assert [isinstance(one, Understood) for one in results] == [n != 2 for n in range(8)]
+    assert len(started) == 3  # for the batch, for those up to the bad one, for the others
+
+
+def test_a_system_without_a_thread_to_spare_sets_no_message_aside(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = threading.Timer
+
+    def exhausted(seconds: float, kill: Callable[[], None]) -> threading.Timer:
+        if seconds == 7:
+            raise RuntimeError("can't start new thread")
+        return real(seconds, kill)
+
+    monkeypatch.setattr(threading, "Timer", exhausted)
+    pool = Pool(1, command=[sys.executable, "-c", POISONED], message_seconds=7)
+    try:
+        results = pool.understand([MAIL % (1, 1) + b"CRASH", MAIL % (2, 2)])()
+    finally:
+        pool.close()
+
+    assert [type(one) for one in results] == [Understood] * 2
+    assert "can't start new thread" in caplog.text
 
 
 def test_messages_are_classified_where_they_are_understood(pool: Pool) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import ModuleType
 import pytest
 from postroom.api.transport import Spool
 from postroom.intake.understanding.pool import COMMAND, FEW, Pool
-from postroom.intake.understanding.processes import Worker, start
+from postroom.intake.understanding.processes import Worker, _Line, start
 from postroom.intake.understanding.understood import Understood
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no pidfd")
@@ -136,6 +137,19 @@ def test_none_outlives_the_runner() -> None:
     for handle, worker in zip(handles, workers, strict=True):
         worker._process.wait()
         os.close(handle)
+
+
+def test_a_runner_that_was_stopped_while_they_start_sees_no_traceback() -> None:
+    line, other = _Line(), _Line()
+    numbers = [*line.theirs, *other.theirs]
+    arguments = [",".join(map(str, one.theirs)) for one in (line, other)]
+    process = subprocess.Popen([*COMMAND, *arguments], pass_fds=numbers, stderr=subprocess.PIPE)
+    line.close()
+    other.close()
+
+    _, told = process.communicate(timeout=60)
+
+    assert told == b""
 
 
 def test_where_no_process_can_be_forked_there_is_one() -> None:

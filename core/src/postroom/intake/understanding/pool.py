@@ -157,24 +157,29 @@ class Pool:
         return None
 
     def _one_by_one(self, job: _Job) -> Result:
+        """Understand each message in bounded time, in a worker that survived those before it:
+        to start one for each takes a minute for a full batch."""
         results: Result = []
+        worker: Worker | None = None
         try:
             for raw in job.batch:
-                results.append(self._alone(raw, job.view))
+                if self._is_closed:
+                    break
+                worker = worker or self._begin()
+                try:
+                    results += worker.understand([raw], job.view, self._message_seconds)
+                except RuntimeError as error:  # no thread for its clock: not the message's fault
+                    raise OSError(str(error)) from error
+                except Exception as error:  # it died or was killed: this is the one
+                    results.append(NotUnderstoodError(str(error)))
+                    self._end(worker)
+                    worker = None
         except OSError as error:  # no worker can be started: done in place, mail comes first
             logger.error("No process can be started to understand messages in: %s", error)
             results += [understand_one(raw) for raw in job.batch[len(results) :]]
-        return results
-
-    def _alone(self, raw: bytes | Spool, view: MailboxView | None) -> Understood | Exception:
-        """Understand one message in a worker of its own, in bounded time."""
-        worker = self._begin()
-        try:
-            return worker.understand([raw], view, self._message_seconds)[0]
-        except Exception as error:  # it died or was killed: this is the one
-            return NotUnderstoodError(str(error))
         finally:
             self._end(worker)
+        return results
 
     def _begin(self) -> Worker:
         with self._one_starts:

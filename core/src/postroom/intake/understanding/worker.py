@@ -73,8 +73,11 @@ def _forked(own: list[int], *others: list[int]) -> list[int]:
     for place, numbers in enumerate(others):
         if _is_forked():
             _replace_by_nothing(*own, *itertools.chain(*others[place + 1 :]))
-            with socket.socket(fileno=os.dup(numbers[2])) as files:
-                socket.send_fds(files, [b"p"], [os.pidfd_open(os.getpid())])
+            try:
+                with socket.socket(fileno=os.dup(numbers[2])) as files:
+                    socket.send_fds(files, [b"p"], [os.pidfd_open(os.getpid())])
+            except OSError:  # the runner is gone, or cannot hold on to this process
+                sys.exit(1)
             return numbers
         for number in numbers:
             os.close(number)
