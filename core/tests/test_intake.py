@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -170,3 +171,29 @@ def test_what_came_before_the_temporary_folder_was_full_is_stored() -> None:
             _carry(tray, lease)
 
         assert Receipt.select().count() == 3 * visit
+
+
+def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is retrieved again, and no plugin is blamed."""
+    tray = Tray(MESSAGES)
+    lease = NoLease(mailboxes.add("info@example.org").id)
+    put = tray.put
+
+    def put_in_vain(raw: bytes) -> Spool:
+        spool = put(raw)
+        os.ftruncate(spool.fileno(), 10)
+        return spool
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tray, "put", put_in_vain)
+        with pytest.raises(DiskFullError, match="does not give a large message back"):
+            _carry(tray, lease)
+
+    for file in tray.files:
+        file.close()
+    assert Receipt.select().count() == 0
+    _carry(tray, lease)
+    assert {one.outcome for one in Receipt.select()} == {"stored"}
+    assert Receipt.select().count() == MESSAGES

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
+from postroom.errors import DiskFullError
+
 if TYPE_CHECKING:
     from postroom.mail.ondisk import OnDisk
     from postroom.mail.runs import Piece, Source
@@ -41,11 +43,12 @@ class Packed:
 
 
 def pack(raw: bytes | OnDisk) -> Packed:
-    """Compress; what is on disk is compressed piece by piece while it is stored."""
-    if not isinstance(raw, bytes):
-        from postroom.mail.ondisk import FileBytes
+    """Compress; what is on disk is compressed piece by piece while it is stored.
 
-        return Packed(len(raw), raw.sha256, _pack_large(FileBytes(raw)))
+    :raises DiskFullError: while it is stored: it cannot be read
+    """
+    if not isinstance(raw, bytes):
+        return Packed(len(raw), raw.sha256, _pack_file(raw))
     chunks = list(_pack_large(raw)) if len(raw) > _LARGE else [_compress(raw)] if raw else []
     return Packed(len(raw), hashlib.sha256(raw).hexdigest(), chunks)
 
@@ -74,6 +77,16 @@ def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterato
         yield line_end.join(coded[i : i + letters] for i in range(0, len(coded), letters))
         yield line_end
     yield content[at:]
+
+
+def _pack_file(file: OnDisk) -> Iterator[bytes]:
+    from postroom.mail.ondisk import FileBytes
+
+    try:
+        yield from _pack_large(FileBytes(file))
+    except OSError as error:  # no fault of the message: it is retrieved again
+        told = f"The temporary folder does not give a large message back: {error.strerror}."
+        raise DiskFullError(told) from error
 
 
 def _pack_large(source: Source) -> Iterator[bytes]:
