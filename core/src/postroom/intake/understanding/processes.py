@@ -189,26 +189,29 @@ class _Forked:
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self._end = select.poll()
-        self._end.register(file, select.POLLIN)
 
     def poll(self) -> int | None:
         """Return a number if it has ended."""
-        return 0 if self._end.poll(0) else None
+        return 0 if self._ends_within(0) else None
 
     def kill(self) -> None:
         """End it; it is gone, then, before the one that forked it can be ended."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._file, signal.SIGKILL)
-        self._end.poll(1000)
+        self._ends_within(1_000)
 
     def wait(self) -> None:
         """Wait for its end. Whoever forked it has seen to it, or else we may have to: as the first
         process of a container we inherit it."""
-        self._end.poll()
+        self._ends_within(None)
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, self._file, os.WEXITED | os.WNOHANG)
         os.close(self._file)
+
+    def _ends_within(self, milliseconds: int | None) -> bool:
+        waiting = select.poll()  # one for each call: two threads cannot wait with the same one
+        waiting.register(self._file, select.POLLIN)
+        return bool(waiting.poll(milliseconds))
 
 
 def _forked(line: _Line) -> Worker | None:
