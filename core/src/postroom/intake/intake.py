@@ -65,13 +65,14 @@ BATCH_COUNT = 256
 FIRST_COUNT = 32
 """Batches begin small and double, so that there is soon something to understand and to write."""
 BATCH_BYTES = 4 << 20
-SPOOL_BYTES = BATCH_BYTES // 16
+SPOOL_BYTES = BATCH_BYTES // 8
 """A message that is a file counts for so many at least: a process may have only so many open."""
 BATCH_SECONDS = 2.0
 """What a slow server hands out is committed in smaller batches: a runner that is killed again and
 again, or asked to give way, still gets on."""
-BATCHES_AHEAD = 3
-"""So many are understood, or wait for it, while another is fetched or written."""
+BATCHES_AHEAD = 6
+"""So many are understood, or wait for it, while another is fetched or written: enough to do for the
+workers while the database moves what it has logged, which may take as long as three batches."""
 AHEAD_BYTES = 32 << 20
 """What waits behind the latest may have so many bytes: large messages fill the temporary folder."""
 
