@@ -72,13 +72,17 @@ def test_old_mail_is_brought_in_once_and_nobody_hears_of_it(
     assert Outbox.select().count() == 0
 
 
+MANY = 4_000
+"""More than are under way at once."""
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 @pytest.mark.timeout(240)
 def test_an_import_that_ends_in_the_middle_goes_on_where_it_was(
     ready: Desk, tmp_path: Path, how: signal.Signals
 ) -> None:
     path = tmp_path / "old.mbox"
-    mails = [mail(f"old{number}").replace(b"\r\n", b"\n") for number in range(1500)]
+    mails = [mail(f"old{number}").replace(b"\r\n", b"\n") for number in range(MANY)]
     as_mbox(path, mails)
     arguments = ("import", "mbox", str(path), "--mailbox", ADDRESS)
 
@@ -92,10 +96,10 @@ def test_an_import_that_ends_in_the_middle_goes_on_where_it_was(
     done = Receipt.select().count()
     finished = ready.process(*arguments, "--json")
 
-    assert 0 < done < 1500
+    assert 0 < done < MANY
     assert running.returncode == (-9 if how == signal.SIGKILL else 75)
     assert how == signal.SIGKILL or b"run it again to go on" in said
-    assert json.loads(finished.stdout)["stored"] == 1500 - done
+    assert json.loads(finished.stdout)["stored"] == MANY - done
     assert_each_once(mails)
 
 
