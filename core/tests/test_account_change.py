@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from postroom.api.transport import Fetched, Listed, Spool
+from postroom.intake import recognition
 from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.intake.understanding.understood import IN_PLACE
 from postroom.mailboxes import mailboxes, sides
 from postroom.store.database import now, transaction
 from postroom.store.models import Mailbox, Receipt
@@ -43,3 +47,17 @@ def test_the_same_account_keeps_them(mailbox: Mailbox, change: dict[str, Any]) -
     sides.save(mailbox, "in", "pigeon", SETTINGS | change)
 
     assert _live() == 1
+
+
+def test_a_file_without_a_byte_is_looked_at_as_any_other_message(mailbox: Mailbox) -> None:
+    class Other:
+        def fetch(self, cursor: None, *, limits: Any, wanted: Any) -> Iterator[Fetched]:
+            wanted([Listed("1")])
+            yield Fetched("1", Spool())
+
+    receiver: Any = Other()
+
+    found = recognition.survey(receiver, mailbox, IN_PLACE)
+
+    assert found is not None
+    assert [one.listed.ref for one in found.seen] == ["1"]

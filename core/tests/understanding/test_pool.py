@@ -38,7 +38,7 @@ honest = understood.understand_all
 def understand(batch):
     batch = list(batch)
     for raw in batch:
-        text = raw if isinstance(raw, bytes) else raw.map()[:]
+        text = raw if isinstance(raw, bytes) else os.pread(raw.fileno(), len(raw), 0)
         if b"CRASH" in text: os._exit(1)
         if b"HANG" in text: time.sleep(60)
     return honest(batch)

@@ -20,7 +20,8 @@ from postroom.api.transport import Fetched, Limits, Listed, Receiver, Spool
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.intake.tally import Progress, no_progress
 from postroom.intake.understanding.understood import Understanding, Understood
-from postroom.mail.identity import Source, weak_key
+from postroom.mail.identity import weak_key
+from postroom.mail.ondisk import FileBytes
 from postroom.mailboxes.ledger import BEFORE_START, ref_key
 from postroom.store import raws
 from postroom.store.database import now, rows
@@ -136,7 +137,7 @@ def _batches(deliveries: Iterable[object]) -> Iterator[list[Fetched]]:
 
 
 def _seen(fetched: Fetched, listed: Listed, result: Understood | Exception) -> Seen:
-    source: Source = fetched.raw.map() if isinstance(fetched.raw, Spool) else fetched.raw
+    source = FileBytes(fetched.raw) if isinstance(fetched.raw, Spool) else fetched.raw
     received_at = listed.received_at or fetched.received_at
     if isinstance(result, Understood):
         sha256, fingerprint = result.packed.sha256, result.fingerprint

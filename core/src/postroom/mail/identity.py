@@ -23,10 +23,10 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from postroom.mail.search import find_line
+from postroom.mail.search import Source, find_line
 
 _VERSION = "v1:"
 _MOST_PARTS = 2_000
@@ -87,14 +87,6 @@ _CHARSETS = {
     b"ks_c_5601-1987": "cp949", b"euc-kr": "cp949", b"shift_jis": "cp932",
     b"iso-8859-8-i": "iso8859-8", b"utf-8": "utf-8", b"us-ascii": "utf-8", b"": "utf-8",
 }  # fmt: skip
-
-
-class Source(Protocol):
-    """What is read here of a message's bytes: `bytes`, or a file of them."""
-
-    def find(self, sub: bytes, start: int, end: int, /) -> int: ...
-    def __getitem__(self, key: slice, /) -> bytes: ...
-    def __len__(self) -> int: ...
 
 
 def fingerprint(raw: Source, begun: Begun | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 from collections.abc import Iterator
 from typing import Protocol
@@ -19,7 +18,6 @@ class OnDisk(Protocol):
     def sha256(self) -> str: ...
     def __len__(self) -> int: ...
     def fileno(self) -> int: ...
-    def map(self) -> mmap.mmap: ...
 
 
 class FileBytes:
@@ -39,10 +37,8 @@ class FileBytes:
         start, stop, _ = key.indices(self._size)
         if stop <= start:
             return b""
-        if not hasattr(os, "pread"):
-            return self._file.map()[start:stop]
         # not from a map: what that shows counts as ours, and a disk's error would be a signal
-        read = os.pread(self._file.fileno(), stop - start, start)
+        read = _read(self._file.fileno(), stop - start, start)
         if len(read) < stop - start:
             raise OSError(errno.EIO, "a temporary file gives less than was written to it")
         return read
@@ -62,3 +58,10 @@ class FileBytes:
         """Yield the bytes of a range in pieces of so many bytes."""
         for at in range(start, end, size):
             yield self[at : min(end, at + size)]
+
+
+def _read(number: int, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(number, size, start)
+    os.lseek(number, start, os.SEEK_SET)
+    return os.read(number, size)

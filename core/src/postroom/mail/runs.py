@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from postroom.mail.search import find_line
+from postroom.mail.search import Source, find_line
 from postroom.mail.transfer import decode_base64
 
 PIECE = 1 << 20
@@ -20,14 +19,6 @@ NEAR = 65_536
 """A stretch of a message between delimiters that is shorter is not looked at."""
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _FIRST_LINE = re.compile(rb"([A-Za-z0-9+/]{4,1000})(\r?\n)")
-
-
-class Source(Protocol):
-    """Bytes, or a file of them."""
-
-    def find(self, sub: bytes, start: int, end: int, /) -> int: ...
-    def __getitem__(self, key: slice, /) -> bytes: ...
-    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from postroom.errors import DiskFullError
 
 if TYPE_CHECKING:
     from postroom.mail.ondisk import OnDisk
-    from postroom.mail.runs import Piece, Source
+    from postroom.mail.runs import Piece
+    from postroom.mail.search import Source
 
 CHUNK_BYTES = 1 << 20
 _LARGE = 1 << 18

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from postroom.api.transport import Spool
@@ -105,7 +104,9 @@ class Worker:
             return result
         if self._line.files is None:  # it could not be handed over
             return understand_one(raw)
-        return replace(result, packed=pack(raw)) if isinstance(result, Understood) else result
+        if isinstance(result, Understood):
+            result.packed = pack(raw)
+        return result
 
     def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:
         from postroom.intake.understanding.wire import Request, encode, read_frames, write_frames

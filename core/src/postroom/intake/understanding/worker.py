@@ -11,7 +11,6 @@ import contextlib
 import gc
 import itertools
 import logging
-import mmap
 import os
 import signal
 import socket
@@ -108,16 +107,10 @@ def _understood(
     if view is None:
         return understand_all(raws)
     results = understand_all(raws, KEPT_HEADERS | built_in.headers(view))
-    return [_classified(result, view, built_in) for result in results]
-
-
-def _classified(
-    result: Understood | Exception, view: MailboxView, built_in: BuiltIn
-) -> Understood | Exception:
-    if isinstance(result, Exception):
-        return result
-    classified = built_in.classify(result.parsed, view)
-    return Understood(result.parsed, result.fingerprint, result.packed, classified)
+    for result in results:
+        if isinstance(result, Understood):
+            result.classified = built_in.classify(result.parsed, view)
+    return results
 
 
 def _with_files(
@@ -143,14 +136,11 @@ class _Passed:
         self.sha256 = sha256
         self._number = number
         self._size = os.fstat(number).st_size
-        self._map: mmap.mmap | None = None
 
     def __enter__(self) -> _Passed:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._map is not None:
-            self._map.close()
         os.close(self._number)
 
     def __len__(self) -> int:
@@ -159,15 +149,6 @@ class _Passed:
     def fileno(self) -> int:
         """Return the number of the open file."""
         return self._number
-
-    def map(self) -> mmap.mmap:
-        """Return the bytes as a read-only map.
-
-        :raises ValueError, OSError: it is empty, or there is no memory for it
-        """
-        if self._map is None:
-            self._map = mmap.mmap(self._number, 0, access=mmap.ACCESS_READ)
-        return self._map
 
 
 class _Teller(logging.Handler):
