@@ -20,8 +20,8 @@ from postroom.mailboxes.ledger import (
     of_incoming_side,
     ref_key,
 )
-from postroom.store.database import transaction
-from postroom.store.models import Mailbox, Receipt, database
+from postroom.store.database import rows, transaction
+from postroom.store.models import Mailbox, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +131,13 @@ class Listing:
 
     def close_gone(self) -> None:
         """After a complete listing: close live receipts whose refs it does not show."""
-        live = database.execute(
+        live = rows(
             Receipt.select(Receipt.id, Receipt.ref_key).where(
                 (Receipt.mailbox == self._mailbox.id)
                 & Receipt.gone_at.is_null()
                 & of_incoming_side()
             )
-        ).fetchall()  # as they are: peewee takes longer to hand out so many than to find them
+        )
         gone = [row_id for row_id, key in live if hash(key) not in self.listed]
         if gone:
             with transaction():

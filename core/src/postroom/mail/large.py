@@ -35,14 +35,14 @@ _LOOKED_INTO = (
 )
 
 
-def opened(raw: bytes | OnDisk) -> bytes | Pages:
+def opened(raw: bytes | OnDisk | Pages) -> bytes | Pages:
     """Return what `parse` and `fingerprint` read; both of the same, so that it is read once."""
-    return raw if isinstance(raw, bytes) else Pages(raw)
+    return raw if isinstance(raw, bytes | Pages) else Pages(raw)
 
 
 def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
     """Return what the message says; of one on disk, large attachments have no content."""
-    source = raw if isinstance(raw, Pages) else opened(raw)
+    source = opened(raw)
     if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
         return parsing.parse(source[:])
     cuts = list(_cuts(source))
@@ -52,7 +52,7 @@ def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
 
 def fingerprint(raw: bytes | OnDisk | Pages) -> str:
     """Return the key of the message's content, see `identity`."""
-    source = raw if isinstance(raw, Pages) else opened(raw)
+    source = opened(raw)
     if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
         return identity.fingerprint(source[:])
     begun = {run.start: (run.end - len(run.line_end), run.letters) for run in source.runs}

@@ -99,3 +99,11 @@ class ParsedMessage:
         for name, value in self.headers:
             values.setdefault(name.lower(), []).append(value)
         return values
+
+
+def make_message(**values: object) -> ParsedMessage:
+    """Return a message with these values, which must be all that it has: its constructor takes five
+    times as long, as that of any frozen class does."""
+    message = object.__new__(ParsedMessage)
+    vars(message).update(values)
+    return message

@@ -14,7 +14,7 @@ from postroom.mail.charsets import decode
 from postroom.mail.dates import parse_date, received_date
 from postroom.mail.fields import Fields, read_fields
 from postroom.mail.ids import message_id, message_ids
-from postroom.mail.message import Address, ParsedMessage
+from postroom.mail.message import Address, ParsedMessage, make_message
 from postroom.mail.parameters import content_type
 from postroom.mail.quoting import strip_quotes
 from postroom.mail.recognisable import Recognisable
@@ -224,10 +224,7 @@ class _Reading:
     def _message(self) -> ParsedMessage:
         """Put header, body and what is recognised of machines together."""
         facts, body, found = self.facts, self.body, self.found
-        message = object.__new__(ParsedMessage)
-        vars(
-            message
-        ).update(  # what a frozen class does with each argument takes five times as long
+        return make_message(
             from_=facts.from_,
             to=facts.to,
             cc=facts.cc,
@@ -250,7 +247,6 @@ class _Reading:
             attachments=tuple(body.attachments),
             problems=tuple(self.problems),
         )
-        return message
 
 
 _STEPS = (

@@ -91,9 +91,10 @@ def describe_page(
 def _pages(uids: list[int]) -> Iterator[list[int]]:
     """Yield the pages of a listing. The first one is short: while the next is listed there are
     messages to understand and to store already."""
-    yield from filter(None, [uids[:_FIRST_PAGE]])
-    for start in range(_FIRST_PAGE, len(uids), LISTING_PAGE):
-        yield uids[start : start + LISTING_PAGE]
+    start, size = 0, _FIRST_PAGE
+    while page := uids[start : start + size]:
+        yield page
+        start, size = start + size, LISTING_PAGE
 
 
 class FolderFetch:

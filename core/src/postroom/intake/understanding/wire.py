@@ -17,7 +17,7 @@ from msgspec import Struct, msgpack
 
 from postroom.api.verdict import MailboxView, Verdict
 from postroom.intake.understanding.understood import NotUnderstoodError, Result, Understood
-from postroom.mail.message import ParsedMessage
+from postroom.mail.message import ParsedMessage, make_message
 from postroom.store.packing import Packed
 
 _HEAD = struct.Struct("!QQ")
@@ -140,9 +140,8 @@ def decode_results(frames: Iterable[bytes]) -> Result:
 def _result(answer: _Answer) -> Understood | Exception:
     if answer.said is None:
         return NotUnderstoodError(answer.error)
-    parsed = object.__new__(ParsedMessage)
-    vars(parsed).update(zip(_SAID, answer.said, strict=True))  # as made by its constructor
-    if parsed.reply_text is None:
-        vars(parsed)["reply_text"] = parsed.text
+    values = dict(zip(_SAID, answer.said, strict=True))
+    if values["reply_text"] is None:
+        values["reply_text"] = values["text"]
     packed = Packed(answer.size, answer.sha256, answer.chunks)
-    return Understood(parsed, answer.fingerprint, packed, answer.classified)
+    return Understood(make_message(**values), answer.fingerprint, packed, answer.classified)
