@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from postroom_test_servers.desk import PASSWORD, PASSWORD_VARIABLE, Desk
 from postroom_test_servers.dovecot import Account, Dovecot
+from postroom_test_servers.loading import load
 
 
 @pytest.fixture
@@ -27,10 +27,4 @@ def account(dovecot: Dovecot) -> Account:
 @pytest.fixture(scope="session")
 def corpus() -> ModuleType:
     """The generator of nasty messages: `MESSAGES`, `LARGE`, `raw_of`."""
-    path = Path(__file__).parent / "corpus" / "make_corpus.py"
-    spec = importlib.util.spec_from_file_location("make_corpus", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(Path(__file__).parent / "corpus" / "make_corpus.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import random
 from dataclasses import replace
 
@@ -11,17 +10,9 @@ import zstandard
 from postroom.api.transport import Spool
 from postroom.mail import runs
 from postroom.store.packing import CHUNK_BYTES, Packed, pack, unpack
+from postroom_test_servers.attached import lines, octets
 
 HEAD = b"From: ann@customer.example\r\nContent-Type: application/pdf\r\n\r\n"
-
-
-def octets(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def lines(data: bytes, *, width: int = 76, end: bytes = b"\r\n") -> bytes:
-    coded = base64.b64encode(data)
-    return b"".join(coded[at : at + width] + end for at in range(0, len(coded), width))
 
 
 def packed_file(raw: bytes) -> Packed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import tracemalloc
@@ -15,6 +14,7 @@ from postroom.mail import large, runs
 from postroom.mail.identity import fingerprint
 from postroom.mail.message import ParsedMessage
 from postroom.mail.parsing import parse
+from postroom_test_servers.attached import lines, octets
 
 HEAD = (
     b"From: ann@customer.example\r\nTo: info@desk.example\r\nSubject: Plans\r\n"
@@ -24,15 +24,6 @@ HEAD = (
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nHere are the plans.\r\n-- \r\nAnn"
 FILE = b'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="a.pdf"\r\n'
 CODED = b"Content-Transfer-Encoding: base64\r\n"
-
-
-def octets(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def lines(data: bytes, *, width: int = 76, end: bytes = b"\r\n") -> bytes:
-    coded = base64.b64encode(data)
-    return b"".join(coded[at : at + width] + end for at in range(0, len(coded), width))
 
 
 def mixed(*parts: bytes, boundary: bytes = b"=_large") -> bytes:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from postroom.api.verdict import FilterRule, MailboxView
 from postroom.classification import BuiltIn
 from postroom.intake.understanding.understood import Understood, understand_all
 from postroom.mail import parse
+from postroom_test_servers.loading import load
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-corpus = _load(ROOT / "tests" / "corpus" / "make_corpus.py")
+corpus = load(ROOT / "tests" / "corpus" / "make_corpus.py")
 VIEW = MailboxView(
     address="desk@helpdesk.example",
     name="Desk",
