@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,10 +25,8 @@ from bench.report import Report
 _PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _STEP = 2_000
 _FEW = 2_000
-"""Here starting and ending count for as much as the mail."""
+"""Here starting and ending count for as much as the mail. Peers that take long get no more."""
 _ROUNDS = 5
-_SLOW_PEERS = {"small": 400, "mix": 200}
-"""Messages for peers that take long; rates are compared."""
 _FEWEST_TIMES = {
     ("small", "mbsync"): 1,
     ("small", "django-mailbox"): 25,
@@ -36,6 +35,31 @@ _FEWEST_TIMES = {
 _MOST_TIMES_DRAIN = {"small": 12, "mix": 7}
 _MB = 1_000_000
 _BEFORE = datetime.now(UTC) - timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What some drains took (in seconds), some first retrievals, and as many of nothing (in
+    seconds); the best counts."""
+
+    drains: list[float] = field(default_factory=list)
+    runs: list[Measured] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+
+    @property
+    def drain(self) -> float:
+        """Seconds."""
+        return min(self.drains)
+
+    @property
+    def best(self) -> Measured:
+        """The fastest retrieval."""
+        return min(self.runs, key=lambda measured: measured.seconds)
+
+    @property
+    def net(self) -> float:
+        """Seconds of the retrieval, less one that finds nothing."""
+        return self.best.seconds - min(self.idle)
 
 
 class Bench:
@@ -71,18 +95,23 @@ class Bench:
     def compare(self, kind: str, count: int) -> None:
         """Measure drain, postroom and peers on the same mail."""
         mails = list(corpus.make(kind, count))
-        limit, best, idle = self._retrieve(self._account(mails), count)
-        self._report.rate(kind, "raw drain", count, limit)
-        self._report.rate(kind, "postroom, whole process", count, best.seconds, best.peak)
-        net = best.seconds - idle
-        self._report.rate(kind, "postroom, without start and end", count, net)
-        most = _MOST_TIMES_DRAIN[kind]
-        self._report.target(
-            f"{kind}, n = {count:,}: time against the raw drain",
-            f"at most {most} times",
-            f"{net / limit:.1f} times; whole process {best.seconds / limit:.1f}",
-            is_met=best.seconds <= most * limit,
-        )
+        delivered, read = self._retrieve(mails)
+        best = delivered.best
+        for name, found in (("just delivered", delivered), ("read before", read)):
+            what = f"{kind}, {name}"
+            self._report.rate(what, "raw drain", count, found.drain)
+            self._report.rate(
+                what, "postroom, whole process", count, found.best.seconds, found.best.peak
+            )
+            self._report.rate(what, "postroom, without start and end", count, found.net)
+            most = _MOST_TIMES_DRAIN[kind]
+            self._report.target(
+                f"{kind}, n = {count:,}, {name}: time against the raw drain",
+                f"at most {most} times",
+                f"{found.best.seconds / found.drain:.1f} times; "
+                f"without start and end {found.net / found.drain:.1f}",
+                is_met=found.best.seconds <= most * found.drain,
+            )
         self._report.target(
             f"{kind}, n = {count:,}: peak memory",
             "under 200 MB",
@@ -92,17 +121,25 @@ class Bench:
         for name in self._peers.available:
             self._compare_peer(kind, name, mails, count / best.seconds)
 
-    def _retrieve(self, account: Account, count: int) -> tuple[float, Measured, float]:
-        """Return the best of some drains (in seconds), of first retrievals, and of retrievals of
-        nothing (in seconds); in turns, for what else the machine does slows all of them."""
-        drains, runs, idle = [], [], []
-        for _ in range(_ROUNDS):
-            drains.append(self._drain(account))
-            installation = self._installation(account)
-            runs.append(installation.retrieve())
-            _expect(installation.stored(), count)
-            idle.append(installation.retrieve().seconds)
-        return min(drains), min(runs, key=lambda measured: measured.seconds), min(idle)
+    def _retrieve(self, mails: list[bytes]) -> tuple[Retrieved, Retrieved]:
+        """Return what a drain and a first retrieval take of mail that was just delivered, and of
+        mail that was read before, of which the server has an index."""
+        delivered, read = Retrieved(), Retrieved()
+        for _ in range(_ROUNDS):  # in turns: what else the machine does slows all of them
+            drained, retrieved = self._account(mails), self._account(mails)
+            delivered.drains.append(self._drain(drained))
+            self._first_retrieval(delivered, retrieved, len(mails))
+            read.drains.append(self._drain(drained))
+            self._first_retrieval(read, drained, len(mails))
+            for account in (drained, retrieved):
+                _empty(account)
+        return delivered, read
+
+    def _first_retrieval(self, found: Retrieved, account: Account, count: int) -> None:
+        installation = self._installation(account)
+        found.runs.append(installation.retrieve())
+        _expect(installation.stored(), count)
+        found.idle.append(installation.retrieve().seconds)
 
     def _compare_peer(self, kind: str, name: str, mails: list[bytes], ours: float) -> None:
         rate = self._rates.get((kind, name)) or self._measure_peer(kind, name, mails)
@@ -116,20 +153,21 @@ class Bench:
         )
 
     def _measure_peer(self, kind: str, name: str, mails: list[bytes]) -> float:
-        """Return messages a second; those that take long get fewer, and are measured once."""
+        """Return messages a second, of mail that was just delivered; those that take long are
+        measured once, and not with more than a few."""
         is_slow = name != "mbsync"
-        count = min(len(mails), _SLOW_PEERS[kind]) if is_slow else len(mails)
+        count = min(len(mails), _FEW) if is_slow else len(mails)
         best: Measured | None = None
         for _ in range(1 if is_slow else 2):
             account = self._account(mails[:count])
-            self._drain(account)  # the server's index is made
             folder = self._new_folder()
             fetch = self._peers.available[name]
             measured = fetch(folder, self._server.imap, account.name, account.password)
+            _empty(account)
             if best is None or measured.seconds < best.seconds:
                 best = measured
         assert best is not None
-        self._report.rate(kind, name, count, best.seconds, best.peak)
+        self._report.rate(f"{kind}, just delivered", name, count, best.seconds, best.peak)
         if is_slow:
             self._rates[kind, name] = count / best.seconds
         return count / best.seconds
@@ -179,10 +217,14 @@ class Bench:
         return min(times)
 
     def _add(self, account: Account, installation: Installation, first: int, count: int) -> float:
-        """Put more messages into the mailbox; return the seconds it takes to retrieve them."""
-        mails = corpus.make("small", count, first=first)
-        account.append(*mails, received_at=_BEFORE)  # none of them is acknowledged
-        drain(self._server.imap, account.name, account.password, first_uid=first + count)
+        """Put more messages into the mailbox, in place of those that are stored by now; return the
+        seconds it takes to retrieve them.
+
+        With 200,000 files in a Maildir, Dovecot thinks for 0.7 s before it serves the first.
+        """
+        _empty(account)
+        account.append(*corpus.make("small", count, first=first), received_at=_BEFORE)
+        self._drain(account)  # the server's index is made; none of them is acknowledged
         seconds = installation.retrieve().seconds
         _expect(installation.stored(), first + count)
         return seconds
@@ -191,14 +233,10 @@ class Bench:
         return drain(self._server.imap, account.name, account.password)
 
     def _account(self, mails: Iterable[bytes]) -> Account:
+        """Return a new account; nobody has read its mail yet."""
         account = self._server.new_user()
         account.append(*mails)
-        self._drain_if_any(account)
         return account
-
-    def _drain_if_any(self, account: Account) -> None:
-        if any((account.maildir / "new").iterdir()):
-            self._drain(account)
 
     def _installation(self, account: Account) -> Installation:
         return Installation(
@@ -212,6 +250,13 @@ class Bench:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir(mode=0o755)
         return folder
+
+
+def _empty(account: Account) -> None:
+    """Delete all mail of an account, as its owner could."""
+    for folder in ("new", "cur"):
+        for file in (account.maildir / folder).iterdir():
+            file.unlink()
 
 
 def _expect(stored: int, wanted: int) -> None:
