@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from postroom.api.transport import Fetched, Listed, Spool
+from postroom.errors import DiskFullError
 from postroom.intake import recognition
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.intake.understanding.understood import IN_PLACE
@@ -49,15 +51,29 @@ def test_the_same_account_keeps_them(mailbox: Mailbox, change: dict[str, Any]) -
     assert _live() == 1
 
 
-def test_a_file_without_a_byte_is_looked_at_as_any_other_message(mailbox: Mailbox) -> None:
-    class Other:
-        def fetch(self, cursor: None, *, limits: Any, wanted: Any) -> Iterator[Fetched]:
-            wanted([Listed("1")])
-            yield Fetched("1", Spool())
+class _Other:
+    def __init__(self, raw: Spool) -> None:
+        self._raw = raw
 
-    receiver: Any = Other()
+    def fetch(self, cursor: None, *, limits: Any, wanted: Any) -> Iterator[Fetched]:
+        wanted([Listed("1")])
+        yield Fetched("1", self._raw)
+
+
+def test_a_file_without_a_byte_is_looked_at_as_any_other_message(mailbox: Mailbox) -> None:
+    receiver: Any = _Other(Spool())
 
     found = recognition.survey(receiver, mailbox, IN_PLACE)
 
     assert found is not None
     assert [one.listed.ref for one in found.seen] == ["1"]
+
+
+def test_a_temporary_folder_that_loses_bytes_ends_looking(mailbox: Mailbox) -> None:
+    spool = Spool()
+    spool.write(b"Subject: x\r\n\r\nx")
+    os.ftruncate(spool.fileno(), 3)
+    receiver: Any = _Other(spool)
+
+    with pytest.raises(DiskFullError, match="does not give a large message back"):
+        recognition.survey(receiver, mailbox, IN_PLACE)

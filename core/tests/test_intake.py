@@ -12,6 +12,8 @@ from postroom.api.transport import Fetched, Listed, Receiver, Spool, SpoolError,
 from postroom.errors import DiskFullError
 from postroom.intake import intake
 from postroom.intake.entrances import Entrance
+from postroom.intake.understanding.pool import Pool
+from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import mailboxes
 from postroom.store.models import Receipt
@@ -136,9 +138,10 @@ class _Carried(_Walk):
             yield Fetched(ref, self._tray.put(raw))
 
 
-def _carry(tray: Tray, lease: NoLease) -> None:
+def _carry(tray: Tray, lease: NoLease, understanding: Understanding = IN_PLACE) -> None:
     entrance = Entrance("-", acknowledges=False, transport=tray)
-    intake.Retrieval(lease, FakePlugins([tray]), entrance=entrance).run()
+    plugins = FakePlugins([tray])
+    intake.Retrieval(lease, plugins, understanding=understanding, entrance=entrance).run()
 
 
 def test_few_files_are_open_at_a_time_however_small_they_are() -> None:
@@ -173,8 +176,9 @@ def test_what_came_before_the_temporary_folder_was_full_is_stored() -> None:
         assert Receipt.select().count() == 3 * visit
 
 
+@pytest.mark.parametrize("is_beside", [False, True], ids=["in place", "beside"])
 def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
-    monkeypatch: pytest.MonkeyPatch,
+    is_beside: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is retrieved again, and no plugin is blamed."""
     tray = Tray(MESSAGES)
@@ -186,14 +190,17 @@ def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
         os.ftruncate(spool.fileno(), 10)
         return spool
 
+    pool = Pool(1)
+    understanding = pool if is_beside else IN_PLACE
     with monkeypatch.context() as broken:
         broken.setattr(tray, "put", put_in_vain)
         with pytest.raises(DiskFullError, match="does not give a large message back"):
-            _carry(tray, lease)
+            _carry(tray, lease, understanding)
 
     for file in tray.files:
         file.close()
     assert Receipt.select().count() == 0
-    _carry(tray, lease)
+    _carry(tray, lease, understanding)
+    pool.close()
     assert {one.outcome for one in Receipt.select()} == {"stored"}
     assert Receipt.select().count() == MESSAGES

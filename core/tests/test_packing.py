@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import replace
 
@@ -33,7 +34,7 @@ def unpacked(packed: Packed) -> bytes:
 
 def assert_comes_back(raw: bytes) -> None:
     for packed in (pack(raw), packed_file(raw)):
-        assert packed.size == len(raw)
+        assert (packed.size, packed.sha256) == (len(raw), hashlib.sha256(raw).hexdigest())
         assert unpacked(packed) == raw
 
 
@@ -82,6 +83,19 @@ def test_broken_lines_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
                 (b"", b"=", b"\n", b"\r\n", b"!", b"-", b"\r", b"QUJDRA==", b"\x00\xff", b"QUJD")
             )
         assert_comes_back(bytes(raw))
+
+
+def test_a_file_is_packed_once_more_when_it_is_asked_for_again() -> None:
+    """Where a batch could not be stored at once, its messages are stored one by one."""
+    raw = HEAD + lines(octets(3_000_001))
+    spool = Spool()
+    spool.write(raw)
+
+    packed = pack(spool)
+
+    assert unpacked(packed) == raw
+    assert unpacked(packed) == raw
+    spool.close()
 
 
 def test_a_table_in_base64_takes_no_more_than_the_table() -> None:

@@ -176,6 +176,43 @@ def test_digest_and_size_are_those_of_the_file() -> None:
     assert (found.size, found.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+def test_digest_of_the_message_is_that_of_its_bytes_in_whatever_order_they_are_read() -> None:
+    rng = random.Random(7)
+    raw = octets(20_000)
+    spool = spooled(raw)
+    for _ in range(100):
+        pages = large.Pages(spool)
+        for _ in range(rng.randint(0, 30)):
+            start = rng.randrange(len(raw))
+            length = rng.choice((0, 1, 500, 9_000))
+            assert pages[start : start + length] == raw[start : start + length]
+            assert pages[: start // 40] == raw[: start // 40]
+        assert pages.sha256 == hashlib.sha256(raw).hexdigest()
+    spool.close()
+
+
+def test_digest_of_the_message_is_made_of_what_is_read_anyway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _real_limits(monkeypatch)
+    spool, read = spooled(with_file(lines(octets(3_000_000)))), 0
+
+    class Counting(large.Pages):
+        def __getitem__(self, key: slice, /) -> bytes:
+            nonlocal read
+            piece = super().__getitem__(key)
+            read += len(piece)
+            return piece
+
+    pages = Counting(spool)
+    large.parse(pages)
+    before = read
+
+    assert pages.sha256 == spool.sha256
+    assert read - before <= runs.NEAR
+    spool.close()
+
+
 def test_generated_messages_come_to_the_same() -> None:
     for seed in range(150):
         raw = generated(random.Random(seed))

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import MethodType
 
@@ -19,6 +20,7 @@ from postroom.intake.understanding.processes import Worker, start
 from postroom.intake.understanding.understood import Understood, understand_one
 from postroom.mail import parse
 from postroom.mail.identity import fingerprint
+from postroom.store.packing import unpack
 from postroom_test_servers.pigeon import FakePlugins
 
 MAIL = (
@@ -80,6 +82,7 @@ def _same(one: Understood | Exception, other: Understood | Exception) -> bool:
     assert isinstance(other, Understood)
     return (
         one.fingerprint == other.fingerprint
+        and (one.packed.size, one.packed.sha256) == (other.packed.size, other.packed.sha256)
         and list(one.packed.chunks) == list(other.packed.chunks)
         and [(a.filename, a.sha256, a.size) for a in one.parsed.attachments]
         == [(a.filename, a.sha256, a.size) for a in other.parsed.attachments]
@@ -112,6 +115,29 @@ def test_large_messages_are_understood_in_their_place_among_others(pool: Pool) -
 
     subjects = [r.parsed.subject for r in (first, middle, last) if isinstance(r, Understood)]
     assert subjects == ["Brake 1", "Brake 7", "Brake 2"]
+    spool.close()
+
+
+def test_a_large_message_comes_to_the_same_as_its_bytes(pool: Pool) -> None:
+    raw = MAIL.replace(b"%%PDF", b"%%PDF" * 1_000_000) % (7, 7)
+    spool = _spooled(raw)
+
+    (result,) = pool.understand([spool])()
+
+    assert _same(result, understand_one(spool))
+    assert isinstance(result, Understood)
+    assert (result.packed.size, result.packed.sha256) == (len(raw), sha256(raw).hexdigest())
+    assert b"".join(map(unpack, result.packed.chunks)) == raw
+    spool.close()
+
+
+def test_what_a_disk_lost_is_not_taken_for_the_message(pool: Pool) -> None:
+    spool = _spooled(MAIL % (7, 7))
+    os.ftruncate(spool.fileno(), 100)
+
+    (result,) = pool.understand([spool])()
+
+    assert isinstance(result, Exception)
     spool.close()
 
 

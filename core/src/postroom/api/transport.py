@@ -127,8 +127,8 @@ heart: Final = Heart()
 
 
 class SpoolError(Exception):
-    """The temporary folder cannot take a large message. A plugin lets it escape: the core stops
-    retrieving before anything is settled, and goes on when there is space."""
+    """The temporary folder cannot take a large message, or give it back. A plugin lets it escape:
+    the core stops retrieving before anything is settled, and goes on when there is space."""
 
 
 class Spool:
@@ -149,8 +149,8 @@ class Spool:
             )
         except OSError as error:
             raise _no_space(error) from error
-        self._digest = hashlib.sha256()
         self._size = 0
+        self._sha256: str | None = None
         self._map: mmap.mmap | None = None
 
     def write(self, piece: bytes) -> None:
@@ -165,16 +165,33 @@ class Spool:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise _no_space(error) from error
-        self._digest.update(piece)
         self._size += len(piece)
+        self._sha256 = None
 
     def __len__(self) -> int:
         return self._size
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what was written."""
-        return self._digest.hexdigest()
+        """Hex digest of what was written; read back when it is first asked for, before `close`.
+
+        :raises SpoolError: the temporary folder does not give it back; let it escape
+        """
+        if self._sha256 is None:
+            self._sha256 = self._digested()
+        return self._sha256
+
+    def _digested(self) -> str:
+        from postroom.mail.ondisk import FileBytes
+
+        digest = hashlib.sha256()
+        try:
+            for piece in FileBytes(self).pieces(0, self._size):
+                digest.update(piece)
+        except OSError as error:
+            told = f"The temporary folder does not give a large message back: {error.strerror}."
+            raise SpoolError(told) from error
+        return digest.hexdigest()
 
     def fileno(self) -> int:
         """Return the number of the open file."""

@@ -337,8 +337,8 @@ class Retrieval:
                 result = error
         from postroom.mail.large import unreadable
 
+        packed = raws.pack(fetched.raw)  # first: where it cannot be read, that is the disk's fault
         logger.error("A message of %s cannot be understood", self.mailbox.address, exc_info=result)
-        packed = raws.pack(fetched.raw)
         incoming = Incoming(unreadable(), f"sha256:{packed.sha256}", Verdict())
         return Prepared(fetched, listed, key, packed, incoming, failure=result)
 

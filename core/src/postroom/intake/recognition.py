@@ -9,7 +9,6 @@ for another one that is only listed later.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from postroom.mailboxes.ledger import BEFORE_START, ref_key
 from postroom.store import raws
 from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Receipt
+from postroom.store.packing import pack, reading_back
 
 _BATCH_COUNT = 200
 _BATCH_BYTES = 4 << 20
@@ -144,13 +144,10 @@ def _seen(fetched: Fetched, listed: Listed, result: Understood | Exception) -> S
         own = result.parsed.received_at
         received_at = min(filter(None, (received_at, own)), default=None)
     else:  # as intake names what it cannot understand
-        sha256 = _sha256(fetched.raw)
+        sha256 = pack(fetched.raw).sha256
         fingerprint = f"sha256:{sha256}"
-    return Seen(listed, sha256, fingerprint, weak_key(source), received_at)
-
-
-def _sha256(raw: bytes | Spool) -> str:
-    return raw.sha256 if isinstance(raw, Spool) else hashlib.sha256(raw).hexdigest()
+    with reading_back():
+        return Seen(listed, sha256, fingerprint, weak_key(source), received_at)
 
 
 # ---------------------------------------------------------------------------- deciding

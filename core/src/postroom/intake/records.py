@@ -55,12 +55,9 @@ class Prepared:
         self.received_at = self.listed.received_at or self.fetched.received_at
 
     def reset(self) -> None:
-        """Get ready to be stored, once more too: nothing is decided, and the bytes of a spool are
-        packed from the beginning while they are stored."""
+        """Get ready to be stored, once more too: nothing is decided."""
         self.outcome, self.reason, self.twin = "stored", None, None
         self.keep_bytes, self.placement = True, None
-        if not isinstance(self.fetched.raw, bytes):
-            self.packed = raws.pack(self.fetched.raw)
 
     def release(self) -> None:
         """Let go of the bytes once they are stored."""

@@ -82,12 +82,31 @@ class _Run:
 
 
 class Pages(FileBytes):
-    """A message that is a file, with the runs of base 64 in it."""
+    """A message that is a file, with its digest and the runs of base 64 in it.
+
+    The digest is made of what is read anyway, while it is in the processor's cache.
+    """
 
     def __init__(self, file: OnDisk) -> None:
         super().__init__(file)
-        self.sha256 = file.sha256
+        self._digest = hashlib.sha256()
+        self._digested = 0
         self._found: list[_Run] = []
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        read = super().__getitem__(key)
+        start = key.indices(len(self))[0]
+        if start <= self._digested < start + len(read):
+            self._digest.update(memoryview(read)[self._digested - start :])
+            self._digested = start + len(read)
+        return read
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all bytes; reads those at the end that were not read yet."""
+        for _ in self.pieces(self._digested, len(self)):
+            pass  # it is enough that they are read
+        return self._digest.hexdigest()
 
     @cached_property
     def runs(self) -> list[_Run]:

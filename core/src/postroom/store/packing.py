@@ -13,6 +13,7 @@ import hashlib
 import struct
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ import zstandard
 from postroom.errors import DiskFullError
 
 if TYPE_CHECKING:
+    from postroom.mail.large import Pages
     from postroom.mail.ondisk import OnDisk
     from postroom.mail.runs import Piece
     from postroom.mail.search import Source
@@ -41,15 +43,20 @@ class Packed:
     size: int
     sha256: str
     chunks: Iterable[bytes]
+    """They may be asked for more than once."""
 
 
-def pack(raw: bytes | OnDisk) -> Packed:
+def pack(raw: bytes | OnDisk | Pages) -> Packed:
     """Compress; what is on disk is compressed piece by piece while it is stored.
 
-    :raises DiskFullError: while it is stored: it cannot be read
+    :raises DiskFullError: now, or while it is stored: it cannot be read
     """
     if not isinstance(raw, bytes):
-        return Packed(len(raw), raw.sha256, _pack_file(raw))
+        from postroom.mail.large import Pages
+
+        pages = raw if isinstance(raw, Pages) else Pages(raw)
+        with reading_back():
+            return Packed(len(pages), pages.sha256, PackedLater(pages))
     chunks = list(_pack_large(raw)) if len(raw) > _LARGE else [_compress(raw)] if raw else []
     return Packed(len(raw), hashlib.sha256(raw).hexdigest(), chunks)
 
@@ -80,12 +87,30 @@ def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterato
     yield content[at:]
 
 
-def _pack_file(file: OnDisk) -> Iterator[bytes]:
-    from postroom.mail.ondisk import FileBytes
+class PackedLater:
+    """The chunks of a file, packed when they are asked for.
 
+    :raises DiskFullError: it cannot be read
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        with reading_back():
+            yield from _pack_large(self._source)
+
+
+@contextmanager
+def reading_back() -> Iterator[None]:
+    """Say what it means that a file with a large message cannot be read: it is no fault of the
+    message, which is retrieved again.
+
+    :raises DiskFullError: instead of OSError
+    """
     try:
-        yield from _pack_large(FileBytes(file))
-    except OSError as error:  # no fault of the message: it is retrieved again
+        yield
+    except OSError as error:
         told = f"The temporary folder does not give a large message back: {error.strerror}."
         raise DiskFullError(told) from error
 

@@ -16,12 +16,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
 from postroom.intake.understanding.understood import Result, Understood, understand_one
-from postroom.store.packing import pack
+from postroom.mail.ondisk import FileBytes
+from postroom.store.packing import PackedLater
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +101,13 @@ class Worker:
         return [self._whole(result, raw) for result, raw in zip(results, batch, strict=True)]
 
     def _whole(self, result: Understood | Exception, raw: bytes | Spool) -> Understood | Exception:
-        """Add to what was made of a large message that it is packed while it is stored."""
+        """Have a large message packed while it is stored; its digest is in the answer."""
         if isinstance(raw, bytes):
             return result
         if self._line.files is None:  # it could not be handed over
             return understand_one(raw)
         if isinstance(result, Understood):
-            result.packed = pack(raw)
+            result.packed = replace(result.packed, chunks=PackedLater(FileBytes(raw)))
         return result
 
     def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:
@@ -115,7 +117,7 @@ class Worker:
         if self._line.files:
             for raw in large.values():
                 socket.send_fds(self._line.files, [b"f"], [raw.fileno()])
-        request = Request(view, {place: raw.sha256 for place, raw in large.items()})
+        request = Request(view, {place: len(raw) for place, raw in large.items()})
         small = [raw if isinstance(raw, bytes) else b"" for raw in batch]
         write_frames(self._line.requests, [encode(request), *small])
         return read_frames(self._line.answers)

@@ -63,12 +63,11 @@ def understand_all(
     """
     from postroom.mail import large, parsing  # a runner leaves reading to its workers
 
-    raws = list(batch)
-    read = [large.opened(raw) for raw in raws]
+    read = [large.opened(raw) for raw in batch]
     small = iter(parsing.parse_all([raw for raw in read if isinstance(raw, bytes)], headers))
     parsed = [next(small) if isinstance(raw, bytes) else _tried(large.parse, raw) for raw in read]
     fingerprints = [_tried(large.fingerprint, raw) for raw in read]
-    packed = [_tried(pack, raw) for raw in raws]
+    packed = [_tried(pack, raw) for raw in read]
     return [_understood(*made) for made in zip(parsed, fingerprints, packed, strict=True)]
 
 

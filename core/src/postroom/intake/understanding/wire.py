@@ -63,11 +63,11 @@ class Request:
     """What is asked.
 
     `view`: classify for this mailbox, too; `large`: the places in the batch of messages that are
-    files, handed over beside the frames, with their SHA-256.
+    files, handed over beside the frames, with their sizes.
     """
 
     view: MailboxView | None = None
-    large: dict[int, str] = field(default_factory=dict)
+    large: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

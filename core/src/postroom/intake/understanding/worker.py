@@ -121,21 +121,20 @@ def _with_files(
 ) -> Iterator[bytes | _Passed]:
     """Yield the messages, those that are files in their places."""
     for place, raw in enumerate(batch):
-        sha256 = request.large.get(place)
-        if sha256 is None or files is None:
+        size = request.large.get(place)
+        if size is None or files is None:
             yield raw
         else:
             _, (number,), _, _ = socket.recv_fds(files, 1, 1)
-            yield open_files.enter_context(_Passed(number, sha256))
+            yield open_files.enter_context(_Passed(number, size))
 
 
 class _Passed:
     """A large message that the runner has on disk; what is read of it here is what `Spool` has."""
 
-    def __init__(self, number: int, sha256: str) -> None:
-        self.sha256 = sha256
+    def __init__(self, number: int, size: int) -> None:
         self._number = number
-        self._size = os.fstat(number).st_size
+        self._size = size
 
     def __enter__(self) -> _Passed:
         return self
