@@ -26,21 +26,12 @@ from postroom.errors import (
 )
 from postroom.store.fields import InstantField, JsonField, from_micros
 from postroom.store.models import Table, database
+from postroom.store.sqlite import sqlite
 
-_SQLITE_PRAGMAS = {
-    "page_size": 8192,  # of a new file: messages fit better, a third of the time to write them
-    "journal_mode": "wal",
-    "synchronous": "full",  # a commit must survive a power cut: side effects follow it
-    "foreign_keys": 1,
-    "cache_size": -24_000,
-    "temp_store": "memory",
-    "wal_autocheckpoint": 2_000,
-}
 # Without adapters, the driver looks for one with each value: several times what it takes to store.
 sqlite3.register_adapter(type(None), {None: None}.get)
 sqlite3.register_adapter(bool, int)
 sqlite3.register_adapter(bytes, bytes)
-_BUSY_SECONDS = 30
 INSIST_SECONDS = 20.0
 """So long `insist` waits for a database: a server restarts in less."""
 _Written = TypeVar("_Written")
@@ -71,7 +62,7 @@ def _sqlite(path: str) -> peewee.SqliteDatabase:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseUnusableError(f"The folder of {path} cannot be made.") from error
-    return peewee.SqliteDatabase(path, pragmas=_SQLITE_PRAGMAS, timeout=_BUSY_SECONDS)
+    return sqlite(path)
 
 
 def _postgresql(url: str) -> peewee.PostgresqlDatabase:
