@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import zstandard
 from postroom.api.transport import Spool
+from postroom.errors import DiskFullError
 from postroom.mail import runs
-from postroom.store.packing import CHUNK_BYTES, Packed, pack, unpack
+from postroom.store import packing
+from postroom.store.packing import (
+    CHUNK_BYTES,
+    Packed,
+    pack,
+    unpack,
+    write_behind,
+    written_behind,
+)
 from postroom_test_servers.attached import lines, octets
 
 HEAD = b"From: ann@customer.example\r\nContent-Type: application/pdf\r\n\r\n"
@@ -111,3 +123,82 @@ def test_a_mere_zstd_frame_is_a_piece() -> None:
     raw = HEAD + lines(octets(100_000))
 
     assert unpack(zstandard.ZstdCompressor().compress(raw)) == raw
+
+
+LARGE = HEAD + lines(octets(3_000_001))
+
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    spool = Spool()
+    spool.write(LARGE)
+    yield spool
+    spool.close()
+
+
+def assert_is_untouched(spool: Spool, packed: Packed) -> None:
+    assert not packed.behind
+    assert os.fstat(spool.fileno()).st_size == len(LARGE)
+    assert unpacked(written_behind(packed, spool)) == LARGE
+
+
+def test_chunks_behind_a_message_are_those_that_it_is_packed_to(spool: Spool) -> None:
+    before = list(pack(spool).chunks)
+
+    packed = write_behind(pack(spool), spool)
+    lengths_alone = replace(packed, chunks=[])
+
+    assert [*packed.behind] == [*map(len, before)]
+    for _ in range(2):
+        assert list(written_behind(lengths_alone, spool).chunks) == before
+
+
+def test_chunks_behind_a_message_are_no_part_of_it(spool: Spool) -> None:
+    write_behind(pack(spool), spool)
+
+    assert len(spool) == len(LARGE)
+    assert b"".join(spool.pieces()) == spool.map()[:] == LARGE
+    assert spool.sha256 == pack(spool).sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert unpacked(pack(spool)) == LARGE
+
+
+@pytest.mark.parametrize("fails", ["at once", "in the middle"])
+def test_without_space_for_chunks_a_message_is_packed_later(
+    fails: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int, chunk: bytes, place: int) -> int:
+        if fails == "at once":
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return pwrite(number, chunk[:1_000], place)
+
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", full)
+
+    assert_is_untouched(spool, write_behind(pack(spool), spool))
+
+
+@pytest.mark.parametrize(("bound", "value"), [("_ROOM_BYTES", 1 << 60), ("_BEHIND_BYTES", 1 << 20)])
+def test_chunks_take_no_space_that_messages_need(
+    bound: str, value: int, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, bound, value)
+
+    assert_is_untouched(spool, write_behind(pack(spool), spool))
+
+
+def test_chunks_that_a_disk_lost_are_not_stored(spool: Spool) -> None:
+    packed = written_behind(write_behind(pack(spool), spool), spool)
+    os.ftruncate(spool.fileno(), len(LARGE) + packed.behind[0])
+
+    with pytest.raises(DiskFullError, match="does not give a large message back"):
+        list(packed.chunks)
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_packed_behind(spool: Spool) -> None:
+    packed = pack(spool)
+    os.ftruncate(spool.fileno(), 1_000)
+
+    assert not write_behind(packed, spool).behind
+    assert os.fstat(spool.fileno()).st_size == 1_000
+    with pytest.raises(DiskFullError):
+        list(written_behind(packed, spool).chunks)

@@ -127,6 +127,7 @@ def test_a_large_message_comes_to_the_same_as_its_bytes(pool: Pool) -> None:
     assert _same(result, understand_one(spool))
     assert isinstance(result, Understood)
     assert (result.packed.size, result.packed.sha256) == (len(raw), sha256(raw).hexdigest())
+    assert result.packed.behind  # it was packed there
     assert b"".join(map(unpack, result.packed.chunks)) == raw
     spool.close()
 

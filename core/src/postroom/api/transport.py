@@ -200,13 +200,15 @@ class Spool:
     def pieces(self, size: int = 1 << 20) -> Iterator[bytes]:
         """Yield the bytes from the start, in pieces of `size` bytes."""
         self._file.seek(0)
-        while piece := self._file.read(size):
+        left = self._size  # the core may write something of its own behind it
+        while piece := self._file.read(min(size, left)):
+            left -= len(piece)
             yield piece
 
     def map(self) -> mmap.mmap:
         """Return the bytes as a read-only map, valid until `close`."""
         if self._map is None:
-            self._map = mmap.mmap(self.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = mmap.mmap(self.fileno(), self._size, access=mmap.ACCESS_READ)
         return self._map
 
     def close(self) -> None:

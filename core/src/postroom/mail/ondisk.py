@@ -21,12 +21,13 @@ class OnDisk(Protocol):
 class FileBytes:
     """The bytes of a file, read when they are asked for.
 
+    :param more: so many bytes behind the message as well
     :raises OSError: by all that reads: the disk is broken
     """
 
-    def __init__(self, file: OnDisk) -> None:
+    def __init__(self, file: OnDisk, more: int = 0) -> None:
         self._file = file
-        self._size = len(file)
+        self._size = len(file) + more
 
     def __len__(self) -> int:
         return self._size

@@ -9,12 +9,15 @@ letters of a line and the bytes of a line end; and the frame of texts and runs i
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import zstandard
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 _LARGE = 1 << 18
 """In bytes that are no more nothing is looked for: it would take no less time."""
+_BEHIND_BYTES = 8 << 20
+"""The chunks of a larger message are not written into its file: it takes twice the space."""
+_ROOM_BYTES = 256 << 20
+"""Nor where the temporary folder has no more space than this: it is for messages."""
 _MIXED = b"\x01"  # a zstd frame begins with b"\x28"
 _COUNT = struct.Struct("!H")
 _RUN = struct.Struct("!IIHB")
@@ -44,6 +51,8 @@ class Packed:
     sha256: str
     chunks: Iterable[bytes]
     """They may be asked for more than once."""
+    behind: Sequence[int] = ()
+    """The lengths of those that a worker wrote into the file, behind the message."""
 
 
 def pack(raw: bytes | OnDisk | Pages) -> Packed:
@@ -85,6 +94,64 @@ def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterato
         yield line_end.join(coded[i : i + letters] for i in range(0, len(coded), letters))
         yield line_end
     yield content[at:]
+
+
+def write_behind(packed: Packed, file: OnDisk) -> Packed:
+    """Write the chunks of a file behind the message in it, so that whoever stores them only reads
+    them. Where that is not done they are packed when they are asked for."""
+    with suppress(OSError, DiskFullError):  # whoever stores it says so
+        if len(file) <= _BEHIND_BYTES and _has_room(file):
+            chunks = list(packed.chunks)  # first: behind what is written no byte would be missed
+            _append(chunks, file)
+            return replace(packed, behind=[*map(len, chunks)])
+    return packed
+
+
+def _append(chunks: Iterable[bytes], file: OnDisk) -> None:
+    number, end = file.fileno(), len(file)
+    try:
+        for chunk in chunks:
+            written = os.pwrite(number, chunk, end)
+            end += written
+            if written < len(chunk):
+                raise OSError(errno.ENOSPC, "there was no space for all of it")
+    except OSError:
+        if end > len(file):
+            os.ftruncate(number, len(file))
+        raise
+
+
+def _has_room(file: OnDisk) -> bool:
+    told = os.fstatvfs(file.fileno())
+    return told.f_bavail * told.f_frsize > _ROOM_BYTES
+
+
+def written_behind(packed: Packed, file: OnDisk) -> Packed:
+    """Return it with the chunks that `write_behind` wrote into the file, or to be packed."""
+    from postroom.mail.ondisk import FileBytes
+
+    if packed.behind:
+        return replace(packed, chunks=_Behind(file, packed.behind))
+    return replace(packed, chunks=PackedLater(FileBytes(file)))
+
+
+class _Behind:
+    """The chunks that a worker wrote into the file.
+
+    :raises DiskFullError: it cannot be read
+    """
+
+    def __init__(self, file: OnDisk, lengths: Sequence[int]) -> None:
+        self._file = file
+        self._lengths = lengths
+
+    def __iter__(self) -> Iterator[bytes]:
+        from postroom.mail.ondisk import FileBytes
+
+        source = FileBytes(self._file, sum(self._lengths))
+        with reading_back():
+            for start, end in pairwise(accumulate(self._lengths, initial=len(self._file))):
+                yield source[start:end]
 
 
 class PackedLater:

@@ -16,14 +16,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import BinaryIO, Protocol
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
 from postroom.intake.understanding.understood import Result, Understood, understand_one
-from postroom.mail.ondisk import FileBytes
-from postroom.store.packing import PackedLater
+from postroom.store.packing import written_behind
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +99,13 @@ class Worker:
         return [self._whole(result, raw) for result, raw in zip(results, batch, strict=True)]
 
     def _whole(self, result: Understood | Exception, raw: bytes | Spool) -> Understood | Exception:
-        """Have a large message packed while it is stored; its digest is in the answer."""
+        """Add to what was made of a large message where the chunks to be stored come from."""
         if isinstance(raw, bytes):
             return result
         if self._line.files is None:  # it could not be handed over
             return understand_one(raw)
         if isinstance(result, Understood):
-            result.packed = replace(result.packed, chunks=PackedLater(FileBytes(raw)))
+            result.packed = written_behind(result.packed, raw)
         return result
 
     def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:

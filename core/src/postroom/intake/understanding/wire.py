@@ -99,6 +99,7 @@ class _Answer(Struct, array_like=True):
     size: int = 0
     sha256: str = ""
     chunks: list[bytes] = []
+    behind: list[int] = []
     classified: tuple[Verdict, list[str]] | None = None
     error: str = ""
 
@@ -116,7 +117,17 @@ def encode_result(result: Understood | Exception) -> bytes:
     packed, classified = result.packed, result.classified
     chunks = packed.chunks if isinstance(packed.chunks, list) else []
     said = _said(result.parsed, is_classified=classified is not None)
-    return encode(_Answer(said, result.fingerprint, packed.size, packed.sha256, chunks, classified))
+    return encode(
+        _Answer(
+            said,
+            result.fingerprint,
+            packed.size,
+            packed.sha256,
+            chunks,
+            list(packed.behind),
+            classified,
+        )
+    )
 
 
 def _said(parsed: ParsedMessage, *, is_classified: bool) -> _Said:
@@ -143,5 +154,5 @@ def _result(answer: _Answer) -> Understood | Exception:
     values = dict(zip(_SAID, answer.said, strict=True))
     if values["reply_text"] is None:
         values["reply_text"] = values["text"]
-    packed = Packed(answer.size, answer.sha256, answer.chunks)
+    packed = Packed(answer.size, answer.sha256, answer.chunks, answer.behind)
     return Understood(make_message(**values), answer.fingerprint, packed, answer.classified)

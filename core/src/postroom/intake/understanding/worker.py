@@ -31,6 +31,7 @@ from postroom.intake.understanding.wire import (
     read_frames,
     write_frames,
 )
+from postroom.store.packing import write_behind
 
 MEMORY_BYTES = 4 << 30
 """What a message may make the worker take; beyond it, understanding that message fails."""
@@ -60,8 +61,9 @@ def main() -> None:
             request = decode_request(asked)
             _end_after(LONGEST_SECONDS)
             with contextlib.ExitStack() as open_files:
-                raws = _with_files(batch, request, files, open_files)
+                raws = list(_with_files(batch, request, files, open_files))
                 results = _understood(raws, request.view, built_in)
+                _write_behind(raws, results)
             _end_after(0)
             write_frames(target, [*map(encode_result, results), encode(told.take())])
 
@@ -127,6 +129,13 @@ def _with_files(
         else:
             _, (number,), _, _ = socket.recv_fds(files, 1, 1)
             yield open_files.enter_context(_Passed(number, size))
+
+
+def _write_behind(raws: Iterable[bytes | _Passed], results: Result) -> None:
+    """Have what is packed of large messages in their files, where the runner finds it."""
+    for raw, result in zip(raws, results, strict=True):
+        if isinstance(raw, _Passed) and isinstance(result, Understood):
+            result.packed = write_behind(result.packed, raw)
 
 
 class _Passed:
