@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import peewee
 import pytest
+from postroom.store import models
+from postroom.store import sqlite as module
+from postroom.store.database import explain
 from postroom.store.sqlite import LOG_BYTES, sqlite
 
 LARGE = LOG_BYTES + 1
@@ -195,3 +198,53 @@ def test_many_who_write_at_once_lose_nothing(opened: peewee.SqliteDatabase, path
     assert opened.execute_sql("SELECT count(*) FROM item").fetchone() == (writers * each,)
     add(opened, LARGE)
     assert is_moved(opened, path)
+
+
+def test_threads_in_line_give_up_when_sqlite_would(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
+    opened = sqlite(str(path))
+    monkeypatch.setattr(models.database, "obj", opened)  # whose name is in the error
+    together = Barrier(3)
+
+    def write() -> BaseException | None:
+        with opened.connection_context():
+            together.wait(20)
+            try:
+                add(opened, 1)
+            except peewee.OperationalError as error:
+                return error
+        return None
+
+    with opened.connection_context(), another(path) as other, ThreadPoolExecutor(3) as threads:
+        opened.execute_sql("CREATE TABLE item (content BLOB)")
+        other.execute("BEGIN IMMEDIATE")
+        for refused in [threads.submit(write) for _ in range(3)]:
+            error = refused.result(20)
+            assert error is not None
+            assert "database is locked" in str(explain(error))
+            assert explain(error).next_step.startswith("Another program holds it")
+        other.execute("ROLLBACK")
+        add(opened, 1)
+
+
+def test_who_reads_is_not_in_line(opened: peewee.SqliteDatabase, path: Path) -> None:
+    def write() -> None:
+        with opened.connection_context():
+            add(opened, 1)
+
+    pause = Event()
+    with another(path) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("BEGIN IMMEDIATE")
+        written = threads.submit(write)
+        while not opened._turn.locked():  # type: ignore[attr-defined]
+            pause.wait(0.01)
+
+        with opened.atomic():
+            assert opened.execute_sql("SELECT count(*) FROM item").fetchone() == (0,)
+        assert not written.done()
+
+        other.execute("ROLLBACK")
+        written.result(20)
+    assert opened.execute_sql("SELECT count(*) FROM item").fetchone() == (1,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +45,24 @@ class _Sqlite(peewee.SqliteDatabase):
         # SQLite keeps the log beside the file itself, not beside a link to it.
         self._file = Path(os.path.realpath(path))
         self._log = f"{self._file}-wal"
+        self._turn = threading.Lock()
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Begin a transaction; if it is to write, in turn with this process's other threads.
+
+        SQLite lets all who wait look again from time to time, and whoever just wrote is faster. So
+        only one thread at a time looks; the turn ends when the transaction has begun, or cannot.
+        """
+        if lock_type is None:
+            super().begin()
+            return
+        if not self._turn.acquire(timeout=_BUSY_SECONDS):
+            error = sqlite3.OperationalError("database is locked")  # as SQLite says it
+            raise peewee.OperationalError(*error.args) from error
+        try:
+            super().begin(lock_type)
+        finally:
+            self._turn.release()
 
     def commit(self) -> Any:
         """Commit what was done; shorten a log that it made long."""
