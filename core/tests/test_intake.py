@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -176,6 +177,15 @@ def test_what_came_before_the_temporary_folder_was_full_is_stored() -> None:
         assert Receipt.select().count() == 3 * visit
 
 
+@contextmanager
+def _understanding(is_beside: bool) -> Iterator[Understanding]:
+    pool = Pool(1)
+    try:
+        yield pool if is_beside else IN_PLACE
+    finally:
+        pool.close()
+
+
 @pytest.mark.parametrize("is_beside", [False, True], ids=["in place", "beside"])
 def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
     is_beside: bool, monkeypatch: pytest.MonkeyPatch
@@ -190,9 +200,7 @@ def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
         os.ftruncate(spool.fileno(), 10)
         return spool
 
-    pool = Pool(1)
-    understanding = pool if is_beside else IN_PLACE
-    with monkeypatch.context() as broken:
+    with monkeypatch.context() as broken, _understanding(is_beside) as understanding:
         broken.setattr(tray, "put", put_in_vain)
         with pytest.raises(DiskFullError, match="does not give a large message back"):
             _carry(tray, lease, understanding)
@@ -200,7 +208,7 @@ def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
     for file in tray.files:
         file.close()
     assert Receipt.select().count() == 0
-    _carry(tray, lease, understanding)
-    pool.close()
+    with _understanding(is_beside) as understanding:
+        _carry(tray, lease, understanding)
     assert {one.outcome for one in Receipt.select()} == {"stored"}
     assert Receipt.select().count() == MESSAGES
