@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -175,6 +177,28 @@ def test_what_came_before_the_temporary_folder_was_full_is_stored() -> None:
             _carry(tray, lease)
 
         assert Receipt.select().count() == 3 * visit
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EACCES, "set TMPDIR"),
+    ],
+)
+def test_what_is_wrong_with_the_temporary_folder_decides_what_to_do(
+    number: int, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+
+    with pytest.raises(DiskFullError, match=os.strerror(number)) as raised:
+        _carry(Tray(MESSAGES), NoLease(mailboxes.add("info@example.org").id))
+
+    assert step in raised.value.next_step
 
 
 @contextmanager

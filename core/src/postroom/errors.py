@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 from postroom.api import codes
@@ -70,6 +71,19 @@ class DiskFullError(StoreError):
     """No space left."""
 
     code = codes.DISK_FULL
+
+    @classmethod
+    def of_temporary_folder(cls, sentence: str, cause: object) -> DiskFullError:
+        """Return the error of the folder for large messages, which may have other troubles than
+        too little space; `cause` is the system's error, if there is one."""
+        step = None
+        if isinstance(cause, OSError) and cause.errno not in (errno.ENOSPC, errno.EDQUOT):
+            step = _FEW_FILES if cause.errno in (errno.EMFILE, errno.ENFILE) else _LOOK
+        return cls(sentence, next_step=step)
+
+
+_LOOK = "Look at the temporary folder and its disk, or set TMPDIR to another folder."
+_FEW_FILES = "Let postroom have more files open (ulimit -n, or LimitNOFILE in its unit)."
 
 
 class KeyUnusableError(PostroomError):

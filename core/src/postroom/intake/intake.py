@@ -214,7 +214,7 @@ class Retrieval:
             self._begin()  # what came whole before the connection or the plugin broke
             self._finish_begun()  # it may be what fills the temporary folder
             if isinstance(error, SpoolError):
-                raise DiskFullError(str(error)) from error
+                raise DiskFullError.of_temporary_folder(str(error), error.__cause__) from error
             self._count_tries()
             raise
         finally:

@@ -179,7 +179,7 @@ def reading_back() -> Iterator[None]:
         yield
     except OSError as error:
         told = f"The temporary folder does not give a large message back: {error.strerror}."
-        raise DiskFullError(told) from error
+        raise DiskFullError.of_temporary_folder(told, error) from error
 
 
 def _pack_large(source: Source) -> Iterator[bytes]:
