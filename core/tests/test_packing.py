@@ -186,6 +186,21 @@ def test_chunks_take_no_space_that_messages_need(
     assert_is_untouched(spool, write_behind(pack(spool), spool))
 
 
+def test_without_memory_for_chunks_a_message_is_packed_later(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker has little of it; the message is understood by then."""
+
+    def refuse(_: object) -> Iterator[bytes]:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "_pack_large", refuse)
+        packed = write_behind(pack(spool), spool)
+
+    assert_is_untouched(spool, packed)
+
+
 def test_chunks_that_a_disk_lost_are_not_stored(spool: Spool) -> None:
     packed = written_behind(write_behind(pack(spool), spool), spool)
     os.ftruncate(spool.fileno(), len(LARGE) + packed.behind[0])

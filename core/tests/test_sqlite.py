@@ -157,6 +157,21 @@ def test_a_commit_holds_where_moving_the_log_fails(
     assert is_moved(opened, path)
 
 
+def test_a_commit_holds_where_there_is_no_memory_to_move_the_log(
+    opened: peewee.SqliteDatabase, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.sqlite3, "connect", refuse)  # as the driver does it
+        add(opened, LARGE)
+
+    assert not is_moved(opened, path)
+    add(opened, 1)
+    assert is_moved(opened, path)
+
+
 def test_the_log_of_a_file_behind_a_link_is_found(tmp_path: Path, path: Path) -> None:
     (tmp_path / "link.db").symlink_to(path)
     opened = sqlite(str(tmp_path / "link.db"))

@@ -99,7 +99,7 @@ def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterato
 def write_behind(packed: Packed, file: OnDisk) -> Packed:
     """Write the chunks of a file behind the message in it, so that whoever stores them only reads
     them. Where that is not done they are packed when they are asked for."""
-    with suppress(OSError, DiskFullError):  # whoever stores it says so
+    with suppress(OSError, DiskFullError, MemoryError):  # whoever stores it says so
         if len(file) <= _BEHIND_BYTES and _has_room(file):
             chunks = list(packed.chunks)  # first: behind what is written no byte would be missed
             _append(chunks, file)

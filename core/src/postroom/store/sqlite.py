@@ -89,7 +89,7 @@ class _Sqlite(peewee.SqliteDatabase):
         """
         uri = f"{self._file.as_uri()}?mode=rw"
         with (
-            suppress(sqlite3.Error),
+            suppress(sqlite3.Error, MemoryError),
             closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as guard,
         ):
             guard.execute("BEGIN IMMEDIATE")
