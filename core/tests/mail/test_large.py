@@ -191,25 +191,30 @@ def test_digest_of_the_message_is_that_of_its_bytes_in_whatever_order_they_are_r
     spool.close()
 
 
+class Counting(large.Pages):
+    """Counts the bytes that are read."""
+
+    def __init__(self, file: Spool) -> None:
+        super().__init__(file)
+        self.read = 0
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        piece = super().__getitem__(key)
+        self.read += len(piece)
+        return piece
+
+
 def test_digest_of_the_message_is_made_of_what_is_read_anyway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _real_limits(monkeypatch)
-    spool, read = spooled(with_file(lines(octets(3_000_000)))), 0
-
-    class Counting(large.Pages):
-        def __getitem__(self, key: slice, /) -> bytes:
-            nonlocal read
-            piece = super().__getitem__(key)
-            read += len(piece)
-            return piece
-
+    spool = spooled(with_file(lines(octets(3_000_000))))
     pages = Counting(spool)
     large.parse(pages)
-    before = read
+    before = pages.read
 
     assert pages.sha256 == spool.sha256
-    assert read - before <= runs.NEAR
+    assert pages.read - before <= runs.NEAR
     spool.close()
 
 
@@ -249,21 +254,13 @@ def test_many_hyphens_do_not_make_it_read_the_file_over_and_over(
 ) -> None:
     _real_limits(monkeypatch)
     raw = HEAD + mixed(TEXT, b"\r\n" + line * (2_000_000 // len(line)))
-    spool, read = spooled(raw), 0
-
-    class Counting(large.Pages):
-        def __getitem__(self, key: slice, /) -> bytes:
-            nonlocal read
-            piece = super().__getitem__(key)
-            read += len(piece)
-            return piece
-
+    spool = spooled(raw)
     pages = Counting(spool)
     try:
         list(large._cuts(pages))
-        assert read < 3 * len(raw)
+        assert pages.read < 3 * len(raw)
         assert large.fingerprint(pages) == fingerprint(raw)
-        assert read < 2_000 * raw.count(b"\n")  # not a megabyte for each line
+        assert pages.read < 2_000 * raw.count(b"\n")  # not a megabyte for each line
     finally:
         spool.close()
 

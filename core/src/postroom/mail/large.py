@@ -37,7 +37,12 @@ _LOOKED_INTO = (
 
 def opened(raw: bytes | OnDisk | Pages) -> bytes | Pages:
     """Return what `parse` and `fingerprint` read; both of the same, so that it is read once."""
-    return raw if isinstance(raw, bytes | Pages) else Pages(raw)
+    return raw if isinstance(raw, bytes) else as_pages(raw)
+
+
+def as_pages(raw: OnDisk | Pages) -> Pages:
+    """Return pages of a file; pages as they are, with what they know of it by now."""
+    return raw if isinstance(raw, Pages) else Pages(raw)
 
 
 def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:

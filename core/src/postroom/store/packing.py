@@ -61,11 +61,11 @@ def pack(raw: bytes | OnDisk | Pages) -> Packed:
     :raises DiskFullError: now, or while it is stored: it cannot be read
     """
     if not isinstance(raw, bytes):
-        from postroom.mail.large import Pages
+        from postroom.mail.large import as_pages
 
-        pages = raw if isinstance(raw, Pages) else Pages(raw)
+        source = as_pages(raw)
         with reading_back():
-            return Packed(len(pages), pages.sha256, PackedLater(pages))
+            return Packed(len(source), source.sha256, _Later(source))
     chunks = list(_pack_large(raw)) if len(raw) > _LARGE else [_compress(raw)] if raw else []
     return Packed(len(raw), hashlib.sha256(raw).hexdigest(), chunks)
 
@@ -132,7 +132,7 @@ def written_behind(packed: Packed, file: OnDisk) -> Packed:
 
     if packed.behind:
         return replace(packed, chunks=_Behind(file, packed.behind))
-    return replace(packed, chunks=PackedLater(FileBytes(file)))
+    return replace(packed, chunks=_Later(FileBytes(file)))
 
 
 class _Behind:
@@ -154,7 +154,7 @@ class _Behind:
                 yield source[start:end]
 
 
-class PackedLater:
+class _Later:
     """The chunks of a file, packed when they are asked for.
 
     :raises DiskFullError: it cannot be read
