@@ -14,13 +14,14 @@ import zstandard
 from postroom.api.transport import Spool
 from postroom.errors import DiskFullError
 from postroom.mail import runs
+from postroom.mail.large import Pages
 from postroom.store import packing
 from postroom.store.packing import (
     CHUNK_BYTES,
     Packed,
     pack,
+    pack_behind,
     unpack,
-    write_behind,
     written_behind,
 )
 from postroom_test_servers.attached import lines, octets
@@ -145,7 +146,7 @@ def assert_is_untouched(spool: Spool, packed: Packed) -> None:
 def test_chunks_behind_a_message_are_those_that_it_is_packed_to(spool: Spool) -> None:
     before = list(pack(spool).chunks)
 
-    packed = write_behind(pack(spool), spool)
+    packed = pack_behind(Pages(spool))
     lengths_alone = replace(packed, chunks=[])
 
     assert [*packed.behind] == [*map(len, before)]
@@ -154,7 +155,7 @@ def test_chunks_behind_a_message_are_those_that_it_is_packed_to(spool: Spool) ->
 
 
 def test_chunks_behind_a_message_are_no_part_of_it(spool: Spool) -> None:
-    write_behind(pack(spool), spool)
+    pack_behind(Pages(spool))
 
     assert len(spool) == len(LARGE)
     assert b"".join(spool.pieces()) == spool.map()[:] == LARGE
@@ -174,7 +175,7 @@ def test_without_space_for_chunks_a_message_is_packed_later(
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", full)
 
-    assert_is_untouched(spool, write_behind(pack(spool), spool))
+    assert_is_untouched(spool, pack_behind(Pages(spool)))
 
 
 @pytest.mark.parametrize(("bound", "value"), [("_ROOM_BYTES", 1 << 60), ("_BEHIND_BYTES", 1 << 20)])
@@ -183,26 +184,26 @@ def test_chunks_take_no_space_that_messages_need(
 ) -> None:
     monkeypatch.setattr(packing, bound, value)
 
-    assert_is_untouched(spool, write_behind(pack(spool), spool))
+    assert_is_untouched(spool, pack_behind(Pages(spool)))
 
 
 def test_without_memory_for_chunks_a_message_is_packed_later(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker has little of it; the message is understood by then."""
+    """A worker has little of it."""
 
-    def refuse(_: object) -> Iterator[bytes]:
+    def refuse(*_: object) -> Iterator[bytes]:
         raise MemoryError
 
     with monkeypatch.context() as patched:
         patched.setattr(packing, "_pack_large", refuse)
-        packed = write_behind(pack(spool), spool)
+        packed = pack_behind(Pages(spool))
 
     assert_is_untouched(spool, packed)
 
 
 def test_chunks_that_a_disk_lost_are_not_stored(spool: Spool) -> None:
-    packed = written_behind(write_behind(pack(spool), spool), spool)
+    packed = written_behind(pack_behind(Pages(spool)), spool)
     os.ftruncate(spool.fileno(), len(LARGE) + packed.behind[0])
 
     with pytest.raises(DiskFullError, match="does not give a large message back"):
@@ -213,7 +214,8 @@ def test_of_a_file_that_cannot_be_read_nothing_is_packed_behind(spool: Spool) ->
     packed = pack(spool)
     os.ftruncate(spool.fileno(), 1_000)
 
-    assert not write_behind(packed, spool).behind
+    with pytest.raises(DiskFullError):
+        pack_behind(Pages(spool))
     assert os.fstat(spool.fileno()).st_size == 1_000
     with pytest.raises(DiskFullError):
         list(written_behind(packed, spool).chunks)

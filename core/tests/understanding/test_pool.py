@@ -37,13 +37,13 @@ POISONED = """
 import os, time
 from postroom.intake.understanding import understood, worker
 honest = understood.understand_all
-def understand(batch):
+def understand(batch, *how):
     batch = list(batch)
     for raw in batch:
         text = raw if isinstance(raw, bytes) else os.pread(raw.fileno(), len(raw), 0)
         if b"CRASH" in text: os._exit(1)
         if b"HANG" in text: time.sleep(60)
-    return honest(batch)
+    return honest(batch, *how)
 worker.understand_all = understand
 worker.main()
 """
@@ -61,8 +61,8 @@ import os
 from dataclasses import replace
 from postroom.intake.understanding import understood, worker
 honest = understood.understand_all
-def understand(batch):
-    return [replace(one, fingerprint=str(os.getpgrp())) for one in honest(batch)]
+def understand(batch, *how):
+    return [replace(one, fingerprint=str(os.getpgrp())) for one in honest(batch, *how)]
 worker.understand_all = understand
 worker.main()
 """

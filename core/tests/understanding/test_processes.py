@@ -26,10 +26,10 @@ import os
 from dataclasses import replace
 from postroom.intake.understanding import understood, worker
 honest = understood.understand_all
-def understand(batch):
+def understand(batch, *how):
     batch = list(batch)
     if b"HANG" in batch: os.kill(os.getpid(), 19)
-    return [replace(one, fingerprint=str(os.getpid())) for one in honest(batch)]
+    return [replace(one, fingerprint=str(os.getpid())) for one in honest(batch, *how)]
 worker.understand_all = understand
 {}
 worker.main()

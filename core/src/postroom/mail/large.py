@@ -14,7 +14,6 @@ from binascii import b2a_base64
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 
 from postroom.mail import identity, parsing
@@ -22,7 +21,7 @@ from postroom.mail.cms import is_signed
 from postroom.mail.message import Attachment, ParsedMessage
 from postroom.mail.ondisk import FileBytes, OnDisk
 from postroom.mail.runs import Piece, find_runs
-from postroom.mail.transfer import decode_base64, encode_base64
+from postroom.mail.transfer import decode_base64
 
 CUT_ABOVE = 1 << 20
 """A run of base 64 longer than this is cut; a message that is not even so long is read whole."""
@@ -58,15 +57,15 @@ def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
 def fingerprint(raw: bytes | OnDisk | Pages) -> str:
     """Return the key of the message's content, see `identity`."""
     source = opened(raw)
-    if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
-        return identity.fingerprint(source[:])
-    begun = {run.start: (run.end - len(run.line_end), run.letters) for run in source.runs}
-    return identity.fingerprint(source, begun)
+    if isinstance(source, bytes):
+        return identity.fingerprint(source)
+    begun = {run.start: (run.end - len(run.line_end), run.content) for run in source.runs}
+    return identity.fingerprint(source if len(source) > CUT_ABOVE else source[:], begun)
 
 
 @dataclass(slots=True)
 class _Run:
-    """Lines of base 64 that are all as long, with digests made while they were recognised."""
+    """Lines of base 64 that are all as long, with a digest made while they were recognised."""
 
     start: int
     line_bytes: int
@@ -75,15 +74,12 @@ class _Run:
     size: int = 0
     content: hashlib._Hash = field(default_factory=hashlib.sha256)
     """Of the `size` bytes that the lines say."""
-    letters: hashlib._Hash = field(default_factory=hashlib.sha256)
-    """Of the lines without their ends."""
 
     def add(self, piece: Piece) -> None:
         """Take in the piece that follows."""
         self.end = piece.end
         self.size += len(piece.decoded)
         self.content.update(piece.decoded)
-        self.letters.update(encode_base64(piece.decoded))  # faster than to take the ends away
 
 
 class Pages(FileBytes):
@@ -97,6 +93,7 @@ class Pages(FileBytes):
         self._digest = hashlib.sha256()
         self._digested = 0
         self._found: list[_Run] = []
+        self._is_all_found = False
 
     def __getitem__(self, key: slice, /) -> bytes:
         read = super().__getitem__(key)
@@ -113,16 +110,27 @@ class Pages(FileBytes):
             pass  # it is enough that they are read
         return self._digest.hexdigest()
 
-    @cached_property
-    def runs(self) -> list[_Run]:
-        """All of them, in order."""
+    def find_runs(self) -> Iterator[Piece]:
+        """Yield the pieces of all runs, in order; the first time, the runs are noted."""
+        if self._is_all_found:
+            yield from find_runs(self)
+            return
         found = self._found
         found.clear()
         for piece in find_runs(self):
             if not found or found[-1].end != piece.start:
                 found.append(_Run(piece.start, piece.line_bytes, piece.line_end))
             found[-1].add(piece)
-        return found
+            yield piece
+        self._is_all_found = True
+
+    @property
+    def runs(self) -> list[_Run]:
+        """All of them, in order."""
+        if not self._is_all_found:
+            for _ in self.find_runs():
+                pass  # it is enough that they are noted
+        return self._found
 
     def find(self, sub: bytes, start: int, end: int, /) -> int:
         """As `bytes.find`."""

@@ -32,12 +32,16 @@ class FileBytes:
     def __len__(self) -> int:
         return self._size
 
+    def fileno(self) -> int:
+        """Return the number of the open file."""
+        return self._file.fileno()
+
     def __getitem__(self, key: slice, /) -> bytes:
         start, stop, _ = key.indices(self._size)
         if stop <= start:
             return b""
         # not from a map: what that shows counts as ours, and a disk's error would be a signal
-        read = _read(self._file.fileno(), stop - start, start)
+        read = _read(self.fileno(), stop - start, start)
         if len(read) < stop - start:
             raise OSError(errno.EIO, "a temporary file gives less than was written to it")
         return read

@@ -14,9 +14,10 @@ import hashlib
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,26 @@ def pack(raw: bytes | OnDisk | Pages) -> Packed:
 
         source = as_pages(raw)
         with reading_back():
-            return Packed(len(source), source.sha256, _Later(source))
-    chunks = list(_pack_large(raw)) if len(raw) > _LARGE else [_compress(raw)] if raw else []
-    return Packed(len(raw), hashlib.sha256(raw).hexdigest(), chunks)
+            return Packed(len(source), source.sha256, _Later(source, source.find_runs))
+    return Packed(len(raw), hashlib.sha256(raw).hexdigest(), _packed(raw))
+
+
+def _packed(raw: bytes) -> list[bytes]:
+    if len(raw) <= _LARGE:
+        return [_compress(raw)] if raw else []
+    from postroom.mail.runs import find_runs
+
+    return list(_pack_large(raw, find_runs(raw)))
+
+
+def pack_behind(raw: bytes | Pages) -> Packed:
+    """As `pack`; of a file, the chunks are written behind the message in it, so that whoever stores
+    them only reads them. Where that is not done they are packed when they are asked for.
+
+    :raises DiskFullError: it cannot be read
+    """
+    behind = () if isinstance(raw, bytes) else _write_behind(raw)
+    return replace(pack(raw), behind=behind)
 
 
 def unpack(chunk: bytes) -> bytes:
@@ -96,15 +114,15 @@ def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterato
     yield content[at:]
 
 
-def write_behind(packed: Packed, file: OnDisk) -> Packed:
-    """Write the chunks of a file behind the message in it, so that whoever stores them only reads
-    them. Where that is not done they are packed when they are asked for."""
+def _write_behind(pages: Pages) -> Sequence[int]:
+    """Write the chunks of a file; return their lengths, none where that is not done."""
     with suppress(OSError, DiskFullError, MemoryError):  # whoever stores it says so
-        if len(file) <= _BEHIND_BYTES and _has_room(file):
-            chunks = list(packed.chunks)  # first: behind what is written no byte would be missed
-            _append(chunks, file)
-            return replace(packed, behind=[*map(len, chunks)])
-    return packed
+        if len(pages) <= _BEHIND_BYTES and _has_room(pages):
+            # packed first: behind what is written no byte would be missed
+            chunks = list(_Later(pages, pages.find_runs))
+            _append(chunks, pages)
+            return [*map(len, chunks)]
+    return ()
 
 
 def _append(chunks: Iterable[bytes], file: OnDisk) -> None:
@@ -127,12 +145,14 @@ def _has_room(file: OnDisk) -> bool:
 
 
 def written_behind(packed: Packed, file: OnDisk) -> Packed:
-    """Return it with the chunks that `write_behind` wrote into the file, or to be packed."""
+    """Return it with the chunks that `pack_behind` wrote into the file, or to be packed."""
     from postroom.mail.ondisk import FileBytes
+    from postroom.mail.runs import find_runs
 
     if packed.behind:
         return replace(packed, chunks=_Behind(file, packed.behind))
-    return replace(packed, chunks=_Later(FileBytes(file)))
+    source = FileBytes(file)
+    return replace(packed, chunks=_Later(source, partial(find_runs, source)))
 
 
 class _Behind:
@@ -160,12 +180,13 @@ class _Later:
     :raises DiskFullError: it cannot be read
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, find_runs: Callable[[], Iterator[Piece]]) -> None:
         self._source = source
+        self._find_runs = find_runs
 
     def __iter__(self) -> Iterator[bytes]:
         with reading_back():
-            yield from _pack_large(self._source)
+            yield from _pack_large(self._source, self._find_runs())
 
 
 @contextmanager
@@ -182,9 +203,9 @@ def reading_back() -> Iterator[None]:
         raise DiskFullError.of_temporary_folder(told, error) from error
 
 
-def _pack_large(source: Source) -> Iterator[bytes]:
+def _pack_large(source: Source, runs: Iterable[Piece]) -> Iterator[bytes]:
     chunk = _Chunk()
-    for part in _parts(source):
+    for part in _parts(source, runs):
         size = len(part) if isinstance(part, bytes) else part.end - part.start
         if chunk.size + size > CHUNK_BYTES:
             yield chunk.packed()
@@ -194,12 +215,10 @@ def _pack_large(source: Source) -> Iterator[bytes]:
         yield chunk.packed()
 
 
-def _parts(source: Source) -> Iterator[bytes | Piece]:
+def _parts(source: Source, runs: Iterable[Piece]) -> Iterator[bytes | Piece]:
     """Yield all of it in order: lines of base 64, and text between them."""
-    from postroom.mail.runs import find_runs
-
     done = 0
-    for piece in find_runs(source):
+    for piece in runs:
         yield from _texts(source, done, piece.start)
         yield piece
         done = piece.end

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from postroom.api.transport import Spool
     from postroom.api.verdict import MailboxView
     from postroom.classification import Classified
+    from postroom.mail.large import Pages
     from postroom.mail.ondisk import OnDisk
 
 Read = TypeVar("Read")
@@ -52,7 +53,9 @@ class Understanding(Protocol):
 
 
 def understand_all(
-    batch: Iterable[bytes | OnDisk], headers: Collection[str] | None = None
+    batch: Iterable[bytes | OnDisk],
+    headers: Collection[str] | None = None,
+    pack: Callable[[bytes | Pages], Packed] = pack,
 ) -> Result:
     """Understand messages in place; never raises.
 
@@ -64,10 +67,10 @@ def understand_all(
     from postroom.mail import large, parsing  # a runner leaves reading to its workers
 
     read = [large.opened(raw) for raw in batch]
+    packed = [_tried(pack, raw) for raw in read]
     small = iter(parsing.parse_all([raw for raw in read if isinstance(raw, bytes)], headers))
     parsed = [next(small) if isinstance(raw, bytes) else _tried(large.parse, raw) for raw in read]
     fingerprints = [_tried(large.fingerprint, raw) for raw in read]
-    packed = [_tried(pack, raw) for raw in read]
     return [_understood(*made) for made in zip(parsed, fingerprints, packed, strict=True)]
 
 

@@ -31,7 +31,7 @@ from postroom.intake.understanding.wire import (
     read_frames,
     write_frames,
 )
-from postroom.store.packing import write_behind
+from postroom.store.packing import pack_behind
 
 MEMORY_BYTES = 4 << 30
 """What a message may make the worker take; beyond it, understanding that message fails."""
@@ -63,7 +63,6 @@ def main() -> None:
             with contextlib.ExitStack() as open_files:
                 raws = list(_with_files(batch, request, files, open_files))
                 results = _understood(raws, request.view, built_in)
-                _write_behind(raws, results)
             _end_after(0)
             write_frames(target, [*map(encode_result, results), encode(told.take())])
 
@@ -106,9 +105,10 @@ def _understood(
     raws: Iterable[bytes | _Passed], view: MailboxView | None, built_in: BuiltIn
 ) -> Result:
     """Understand a batch, and classify it where there is a view of its mailbox."""
+    headers = None if view is None else KEPT_HEADERS | built_in.headers(view)
+    results = understand_all(raws, headers, pack_behind)
     if view is None:
-        return understand_all(raws)
-    results = understand_all(raws, KEPT_HEADERS | built_in.headers(view))
+        return results
     for result in results:
         if isinstance(result, Understood):
             result.classified = built_in.classify(result.parsed, view)
@@ -129,13 +129,6 @@ def _with_files(
         else:
             _, (number,), _, _ = socket.recv_fds(files, 1, 1)
             yield open_files.enter_context(_Passed(number, size))
-
-
-def _write_behind(raws: Iterable[bytes | _Passed], results: Result) -> None:
-    """Have what is packed of large messages in their files, where the runner finds it."""
-    for raw, result in zip(raws, results, strict=True):
-        if isinstance(raw, _Passed) and isinstance(result, Understood):
-            result.packed = write_behind(result.packed, raw)
 
 
 class _Passed:
