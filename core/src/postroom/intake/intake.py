@@ -33,7 +33,6 @@ from postroom.api.transport import (
 )
 from postroom.api.verdict import Verdict
 from postroom.errors import DiskFullError, PostroomError
-from postroom.intake import recognition
 from postroom.intake.conversations import Incoming
 from postroom.intake.entrances import Entrance, seen_through
 from postroom.intake.filing import Filing
@@ -176,6 +175,8 @@ class Retrieval:
 
     def _recognise(self, receiver: Receiver) -> None:
         """The mailbox leads to another account: see first what that one holds of what is known."""
+        from postroom.intake import recognition  # it reads mail, which a visit leaves to workers
+
         found = recognition.survey(receiver, self.mailbox, self._understanding, stop=self._stop)
         if found is None:
             return  # asked to stop: the next visit begins anew
