@@ -32,7 +32,7 @@ from postroom_pop_imap.imap_names import uid_set
 from postroom_pop_imap.imap_wire import Answer, Bounds, Literal, Wire
 from postroom_pop_imap.line import Skipped
 
-_FIRST_PAGE: Final = 500
+_FIRST_PAGE: Final = 256
 _MOST_SUSPECTS: Final = 3
 _MOST_BREAKS: Final = 600
 """In a page of a listing: some thirty damaged messages, and not a folder of nothing else."""
@@ -89,12 +89,12 @@ def describe_page(
 
 
 def _pages(uids: list[int]) -> Iterator[list[int]]:
-    """Yield the pages of a listing. The first one is short: while the next is listed there are
-    messages to understand and to store already."""
+    """Yield the pages of a listing, short ones first: a server may read whole messages for their
+    sizes, and while the next page is listed there are messages to understand and to store."""
     start, size = 0, _FIRST_PAGE
     while page := uids[start : start + size]:
         yield page
-        start, size = start + size, LISTING_PAGE
+        start, size = start + size, min(2 * size, LISTING_PAGE)
 
 
 class FolderFetch:
