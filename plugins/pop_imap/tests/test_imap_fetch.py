@@ -1,6 +1,7 @@
 """What fetch yields, against a real Dovecot."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 from postroom.api import (
@@ -15,7 +16,7 @@ from postroom.api import (
     codes,
 )
 from postroom_test_servers.dovecot import running_dovecot
-from postroom_test_servers.responder import CUT
+from postroom_test_servers.responder import CUT, IMAP
 
 
 def mail(n, size=10):
@@ -299,6 +300,32 @@ def test_folder_of_nothing_but_damaged_messages_is_given_up(start_imap, open_ima
         fetch(open_imap(port=server.port), everything)
 
     assert sum(b"LOGIN" in heard for heard in server.heard) < 1000
+
+
+RELOGIN = b"* BYE IMAP session state is inconsistent, please relogin.\r\n" + CUT
+
+
+def after_goodbyes(count: int, answer: bytes) -> Callable[[bytes], bytes]:
+    left = [RELOGIN] * count
+    return lambda _: left.pop() if left else answer
+
+
+def test_goodbye_for_another_message_is_not_held_against_one(
+    start_imap, open_imap, everything, raws
+):
+    """While Dovecot repairs an index, it ends all sessions that have the folder open."""
+    listed = b"* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\nTAG OK done\r\n"
+    server = start_imap(
+        {
+            r"UID FETCH \S+ \(UID (RFC822.SIZE|INTERNALDATE)": RELOGIN,
+            r"UID FETCH \S+ \(UID\)": after_goodbyes(1, listed),
+            BODIES: after_goodbyes(2, IMAP[r"UID FETCH \S+ \(UID BODY.PEEK"]),
+        }
+    )
+
+    items = fetch(open_imap(port=server.port), everything)
+
+    assert raws(items) == [b"S: a\r\n\r\n1", b"S: b\r\n\r\n2"]
 
 
 def test_message_without_content_is_looked_at_once_more_and_unavailable(

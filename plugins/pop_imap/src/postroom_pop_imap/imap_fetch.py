@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from postroom.api import (
@@ -39,6 +40,16 @@ _MOST_BREAKS: Final = 600
 _BODY = re.compile(rb'\bBODY\[\] (NIL|\{\d+\}|"(?:[^"\\]|\\.)*")', re.I | re.S)
 
 
+def _list_by_uid(wire: Wire, folder: Folder, uids: list[int]) -> Iterator[tuple[int, Listed]]:
+    refs = folder.refs(present(wire, folder, uids))
+    return ((uid, Listed(ref)) for uid, ref in refs.items())
+
+
+_WAYS_TO_DESCRIBE: Final = (describe_messages, partial(describe_messages, with_sizes=False))
+_WAYS_TO_DESCRIBE_ONE: Final = (*_WAYS_TO_DESCRIBE, _list_by_uid, _list_by_uid)
+"""The last one twice: Dovecot may end that session, too, while it repairs its index."""
+
+
 class Reached(NamedTuple):
     """Every message below this UID was handed on, or is not wanted."""
 
@@ -69,9 +80,9 @@ def describe_page(
     :raises TransientError: it broke too often
     """
     breaks = [] if breaks is None else breaks
-    for with_sizes in (True, False):
+    for describe in _WAYS_TO_DESCRIBE if len(uids) > 1 else _WAYS_TO_DESCRIBE_ONE:
         try:
-            return wire, list(describe_messages(wire, folder, uids, with_sizes=with_sizes))
+            return wire, list(describe(wire, folder, uids))
         except TransientError as error:
             if error.code not in (codes.CONNECTION_LOST, codes.PROTOCOL) or error.retry_after:
                 raise
@@ -80,8 +91,7 @@ def describe_page(
                 raise
         wire = reopen(folder)
     if len(uids) == 1:
-        refs = folder.refs(present(wire, folder, uids))
-        return wire, [(uid, Listed(ref)) for uid, ref in refs.items()]
+        raise breaks[-1]
     middle = len(uids) // 2
     wire, some = describe_page(wire, folder, uids[:middle], reopen, breaks)
     wire, others = describe_page(wire, folder, uids[middle:], reopen, breaks)
@@ -161,7 +171,7 @@ class FolderFetch:
         suspects: list[Unavailable] = []
         for uid, item in list(left.items()):
             try:
-                yield from self._fetch_alone(uid, item)
+                yield from self._fetch_again_after_goodbye(uid, item)
             except TransientError as error:
                 suspects.append(self._unavailable(item, error.sentence))
                 if not isinstance(error.__cause__, SaidGoodbye) and len(suspects) > _MOST_SUSPECTS:
@@ -174,6 +184,17 @@ class FolderFetch:
             suspects.clear()
         if suspects:
             raise last
+
+    def _fetch_again_after_goodbye(self, uid: int, item: Listed) -> Iterator[Item]:
+        """Fetch one message; once more where the session ended over it: while Dovecot repairs its
+        index, for the sake of another message, it ends every session."""
+        try:
+            yield from self._fetch_alone(uid, item)
+        except TransientError as error:
+            if not isinstance(error.__cause__, SaidGoodbye):
+                raise
+            self._go_on_after(error)
+            yield from self._fetch_alone(uid, item)
 
     def _go_on_after(self, error: TransientError) -> None:
         """Open a new session after one that broke.
