@@ -411,6 +411,9 @@ def test_segments_topics_and_filters(store: str, command: Command, tmp_path: Pat
     assert "acknowledgement changed" in command(*change).stdout
     template.write_text("{{ broken")
     assert "The template does not work" in command(*change).stderr
+    template.write_bytes("Grüße".encode("latin-1"))
+    assert f"{template}, line 1: the text is not in UTF-8." in command(*change).stderr
+    assert command("segment", "add", "other", *change[3:]).exit_code == 1
     assert "Thanks" in command("segment", "show", "support").stdout
     assert command("topic", "add", "Billing", "--segment", "support").exit_code == 0
     rule = ("filter", "add", "f", "--segment", "support", "--field", "subject", "--pattern", "x")

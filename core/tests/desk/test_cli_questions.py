@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,68 @@ def test_answer_takes_its_text(desk: Desk, run: Run, tmp_path: Path, way: str) -
     assert whole["messages"][-1]["state"] == "queued"
     assert whole["status"] == "assigned"
     assert whole["assignee"]
+
+
+LATIN_1 = "Grüße".encode("latin-1")
+MADE_BY_WINDOWS = b"\xef\xbb\xbfGr\xc3\xbc\xc3\x9fe\r\nAnn"
+
+
+@pytest.mark.parametrize("command", ["answer", "note"])
+@pytest.mark.parametrize("way", ["file", "stdin", "dash", "text"])
+def test_text_that_is_not_utf_8_is_refused(
+    desk: Desk, run: Run, tmp_path: Path, command: str, way: str
+) -> None:
+    desk.receive()
+    file = tmp_path / "text.txt"
+    file.write_bytes(b"One.\n" + LATIN_1)
+    options = {
+        "text": ["--text", os.fsdecode(LATIN_1)],
+        "file": ["--file", str(file)],
+        "stdin": [],
+        "dash": ["--file", "-"],
+    }[way]
+
+    result = run("question", command, "1", *options, input=file.read_bytes(), code=1)
+
+    name = {"text": "--text", "file": f"{file}, line 2"}.get(way, "standard input, line 2")
+    assert f"Error: {name}: the text is not in UTF-8.\n" in result.stderr
+    assert "in UTF-8, " in result.stderr.splitlines()[1]  # the next step
+    assert "Nothing was changed." in result.stderr
+    (whole,) = lines(run("question", "show", "1", "--json"))
+    assert [message["kind"] for message in whole["messages"]] == ["question"]
+    assert lines(run("outbox", "list", "--json")) == []
+
+
+@pytest.mark.parametrize("charset", ["latin-1", "utf-16", "utf-16-le", "utf-32-be"])
+def test_html_that_is_not_utf_8_is_refused(
+    desk: Desk, run: Run, tmp_path: Path, charset: str
+) -> None:
+    desk.receive()
+    page = tmp_path / "page.html"
+    page.write_bytes("<p>Grüße".encode(charset))
+
+    wrong = run("question", "answer", "1", "--text", "x", "--html-file", str(page), code=1).stderr
+
+    assert f"{page}, line 1: the text is not in UTF-8." in wrong
+    assert lines(run("outbox", "list", "--json")) == []
+
+
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_byte_order_mark_is_no_part_of_the_text(
+    desk: Desk, run: Run, tmp_path: Path, way: str
+) -> None:
+    desk.receive()
+    file = tmp_path / "answer.txt"
+    file.write_bytes(MADE_BY_WINDOWS)
+    options = ["--file", str(file)] if way == "file" else []
+
+    answered = lines(
+        run("question", "answer", "1", "--html-file", str(file), "--json", *options,
+            input=MADE_BY_WINDOWS)
+    )  # fmt: skip
+
+    assert answered[0]["text"].rstrip("\n") == "Grüße\nAnn"
+    assert "\ufeff" not in answered[0]["html"]
 
 
 def test_answer_with_everything(desk: Desk, run: Run, tmp_path: Path) -> None:

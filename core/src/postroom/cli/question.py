@@ -18,6 +18,7 @@ from postroom.cli.session import open_store
 from postroom.cli.writing import (
     author_option,
     output_option,
+    read_file,
     read_text,
     text_options,
     write_bytes,
@@ -182,7 +183,7 @@ def note(number: int, text: str | None, text_file: str | None, author: str, as_j
 @click.option(
     "--html-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The same text as HTML.",
+    help="The same text as HTML, in UTF-8.",
 )
 @click.option(
     "--attach",
@@ -206,7 +207,7 @@ def answer(
 ) -> None:
     """Answer the customer's last message in the question NUMBER; the runner sends it."""
     written = read_text(text, text_file)
-    html = html_file.read_text(encoding="utf-8", errors="replace") if html_file else None
+    html = read_file(html_file) if html_file else None
     with open_store():
         from postroom.mail.compose import OutgoingFile
         from postroom.outbox import answers

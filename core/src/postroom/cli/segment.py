@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import BinaryIO
 
 import click
 
 from postroom.cli.arguments import described
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
+from postroom.cli.writing import read_opened
 from postroom.errors import InputError
 from postroom.mailboxes import segments
 
 _TEMPLATE = click.option(
     "--acknowledgement-file",
     "template",
-    type=click.File("r", encoding="utf-8"),
-    help="Template of acknowledgements, a text file; - for standard input.",
+    type=click.File("rb"),
+    help="Template of acknowledgements, a text file in UTF-8; - for standard input.",
 )
 
 
@@ -28,12 +29,12 @@ def segment() -> None:
 @segment.command(epilog="Example: postroom segment add support")
 @click.argument("name")
 @_TEMPLATE
-def add(name: str, template: TextIO | None) -> None:
+def add(name: str, template: BinaryIO | None) -> None:
     """Add the segment NAME."""
     with open_store():
         if segments.exists(name):
             raise InputError(f'The segment "{name}" exists.')
-        segments.put(name, template.read() if template else None)
+        segments.put(name, read_opened(template) if template else None)
     say(f"{name}: added")
 
 
@@ -59,13 +60,13 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @_TEMPLATE
 @click.option("--no-acknowledgement", is_flag=True, help="Use the built-in template again.")
-def set_(name: str, template: TextIO | None, no_acknowledgement: bool) -> None:
+def set_(name: str, template: BinaryIO | None, no_acknowledgement: bool) -> None:
     """Change the template of the segment NAME."""
     if (template is None) is not no_acknowledgement:
         raise click.UsageError("Give --acknowledgement-file or --no-acknowledgement.")
     with open_store():
         found = segments.find(name)
-        changed = segments.put(found.name, template.read() if template else None)
+        changed = segments.put(found.name, read_opened(template) if template else None)
     say(f"{found.name}: {described(changed)}")
 
 
