@@ -39,6 +39,14 @@ def test_mail_of_a_person_may_be_answered() -> None:
         ("X-AutoReply-From", "ann@customer.example"),
         ("X-Mail-Autoreply", "vacation"),
         ("X-Cron-Env", "<SHELL=/bin/sh>"),
+        ("X-Amazon-Auto-Reply", "true"),
+        ("X-XARF", "PLAIN"),
+        ("Preference", "auto_reply"),
+        ("X-POST-MessageClass", "9; Autoresponder"),
+        ("X-Apple-Action", "vacation"),
+        ("Delivered-To", "Autoresponder"),
+        ("X-Mailer", "MDaemon Autoresponder"),
+        ("X-Mailer", "vacation 1.2.7"),
     ],
 )
 def test_header_of_an_auto_responder_makes_it_automatic(name: str, value: str) -> None:
@@ -76,6 +84,7 @@ def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:
     [
         ("Abwesenheit: Liefertermin", "Guten Tag, ich bin am Freitag nicht im Haus."),
         ("Auto: Bremse", "I am out of the office on Friday, please call my mobile."),
+        ("Our driver is on vacation", "I am on vacation, too: please send it in June."),
         ("Absence: delivery on Friday", "I will be away, please deliver on Monday."),
         ("Out of office", "I am out of the office on Friday, please send it on Monday."),
         ("Automatische Antwort", "Was soll das? Ich bin im Urlaub und habe nichts geschrieben."),
@@ -85,6 +94,13 @@ def test_people_are_away_as_well(subject: str, text: str) -> None:
     assert not seen(subject=subject, text=text).is_automatic
     declared = text + "\nThis is an automatic reply.\n"
     assert seen(subject=subject, text=declared).is_automatic
+
+
+def test_no_machine_answers_under_a_subject_that_only_machines_write() -> None:
+    text = "Thank you for your message. Our office is closed until 5 January."
+
+    assert not seen(subject="Automatic reply: Your order", text=text).may_auto_reply
+    assert seen(subject="Out of office", text="I need a new key.").may_auto_reply
 
 
 @pytest.mark.parametrize(
@@ -130,6 +146,12 @@ def test_sender_that_is_missing_or_cannot_be_read_is_no_bounce_yet() -> None:
             "postmaster",
             "Delivery failure of our mail",
             "Hi, I look after c.example. Your MX is down.",
+        ),
+        (
+            "postmaster",
+            "Undeliverable mail to your domain",
+            "Dear admin,\n\nour users report that your relay rejects them. Please whitelist"
+            " 192.0.2.1.\n\nKind regards,\nJane Doe, c.example",
         ),
         (
             "postmaster",
@@ -274,6 +296,10 @@ def test_sender_that_cannot_be_answered(facts: dict[str, Any]) -> None:
         "Auto: Your repair",
         "AUTO: Ann is out of the office (returning 12/01/2026)",
         "[Auto-Reply]: Your repair",
+        "[Auto-Reply] Re: Your repair",
+        "Out of the office Re: Your repair",
+        "Ann Reed is out of the office",
+        "Ann Reed is currently on vacation",
         "Automatische Antwort: Ihre Reparatur",
         "Abwesenheitsnotiz: Ihre Reparatur",
         "Abwesenheitsnotiz",
@@ -562,6 +588,17 @@ BOUNCES = {
         Address("postmaster@james.example"),
         "[BOUNCE]",
         "I'm afraid I wasn't able to deliver your message.\n",
+    ),
+    "james-from-its-beginning": (
+        Address("postmaster@james.example"),
+        "[BOUNCE]",
+        "Hi. This is the James mail server at mx.example.\nI'm afraid I wasn't able to deliver "
+        "your message to the following addresses.\nThis is a permanent error; I've given up.\n",
+    ),
+    "in-unknown-words": (
+        Address("postmaster@other.example"),
+        "Undeliverable: Your repair",
+        "Nil Zustellung.\n\nSubject: Your repair\n\nDear Ann,\nit is done.\nKind regards,\nDesk\n",
     ),
     "gmail-german": (
         DAEMON,

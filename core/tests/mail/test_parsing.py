@@ -330,13 +330,33 @@ def test_what_cannot_be_recognised_is_read_all_the_same(monkeypatch: pytest.Monk
         "3 March 2026<br><b>Subject: </b>x</div>When?</span>",
         "<div>Friday.</div><br><div>3 Mar 2026, 09:15 by h@desk.example:</div>"
         '<blockquote class="tutanota_quote">When?</blockquote>',
+        '<div>Friday.</div><div id="ms-outlook-mobile-signature">Get <a href="https://x.example">'
+        'Outlook for iOS</a></div><hr><div id="divRplyFwdMsg"><b>From:</b> Desk<br><b>Sent:</b> 3 '
+        "March 2026<br><b>To:</b> Ann<br><b>Subject:</b> x</div><div>When?</div>",
     ],
-    ids=["yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta"],
+    ids=["yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta", "outlook-ios"],
 )
 def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     message = parse(HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + page.encode())
 
     assert message.reply_text == "Friday."
+
+
+def test_quote_of_spark_has_nothing_above_it() -> None:
+    page = (
+        b'<div name="messageBodySection">Friday.</div><div name="messageReplySection">When?</div>'
+    )
+
+    message = parse(HEAD + b"In-Reply-To: <a@b>\r\nContent-Type: text/html\r\n\r\n" + page)
+
+    assert (message.text, message.reply_text) == ("Friday.\n\n> When?", "Friday.")
+
+
+def test_mail_that_is_one_attachment_without_a_name_is_its_text() -> None:
+    head = HEAD + b"Content-Disposition: attachment"
+
+    assert parse(head + b"\r\n\r\nhello\r\n").text == "hello\n"
+    assert parse(head + b"; filename=a.txt\r\n\r\nhello\r\n").attachments[0].filename == "a.txt"
 
 
 def test_text_after_a_quoting_block_is_the_writers_again() -> None:

@@ -51,7 +51,7 @@ def recognise(message: Recognisable) -> Recognition:
     report = bounces.read_report(message, marks)
     is_titled = _is_titled_as_auto_reply(message)
     is_automatic = report.is_report or _is_auto_reply(message, marks, is_titled=is_titled)
-    is_doubtful = is_titled and _is_answer(message)
+    is_doubtful = is_titled and (_is_answer(message) or not _has_title_of_people(message))
     return Recognition(
         is_automatic=is_automatic,
         is_bounce=report.is_bounce,
@@ -72,13 +72,26 @@ _AUTO_REPLY_HEADERS = (
     "x-vacation",
     "x-fc-machinegenerated",
     "x-cron-env",
+    "x-autoresponse",
+    "x-auto-response",
+    "x-amazon-auto-reply",
+    "x-xarf",
+    "x-arf",
 )
+_AUTO_REPLY_VALUES = {
+    "preference": "auto_reply",
+    "x-post-messageclass": "autoresponder",
+    "x-apple-action": "vacation",
+    "delivered-to": "autoresponder",
+}
+"""Headers of responders that say so with one value, which others have for other things."""
 HEADERS = frozenset(
     (
         *("auto-submitted", "precedence", "x-auto-response-suppress", "x-loop", "received"),
         *("feedback-id", "mailing-list", "x-mailing-list", "x-failed-recipients"),
         *("x-mailer", "user-agent"),
         *_AUTO_REPLY_HEADERS,
+        *_AUTO_REPLY_VALUES,
         *bounces.PARENT_HEADERS,
     )
 )
@@ -106,7 +119,10 @@ def _keyword(value: str) -> str:
     return words[0].lower()
 
 
-_TELLING = frozenset(("auto-submitted", "precedence", *_AUTO_REPLY_HEADERS))
+_TELLING = frozenset(
+    ("auto-submitted", "precedence", "x-mailer", *_AUTO_REPLY_HEADERS, *_AUTO_REPLY_VALUES)
+)
+_RESPONDER = re.compile(r"auto-?(?:respond|repl)|^vacation(?:/|\s*[\d.]*$)", re.IGNORECASE)
 
 
 def _is_auto_reply(message: Recognisable, marks: Marks, *, is_titled: bool) -> bool:
@@ -124,6 +140,11 @@ def _header_says_so(message: Recognisable, marks: Marks) -> bool:
     for name in _AUTO_REPLY_HEADERS:
         if any(value.strip().lower() not in _NEGATIVE for value in marks.get(name, ())):
             return True
+    for name, word in _AUTO_REPLY_VALUES.items():
+        if any(value.lower().rpartition(";")[2].strip() == word for value in marks.get(name, ())):
+            return True
+    if any(_RESPONDER.search(value[:200]) for value in marks.get("x-mailer", ())):
+        return True
     # a list has somewhere to send its bounces, and people are not bulk
     return message.return_path == "" and "list-" not in marks and _is_bulk(marks)
 
@@ -182,8 +203,11 @@ def _gives_notice(message: Recognisable, text: str) -> bool:
         return False
     if _is_answer(message):
         return (AUTO_REPLY_TEXT.search(text) or AUTO_REPLY_NOTICE.search(text)) is not None
-    is_of_people_too = WORD_OF_PEOPLE_TOO.match(message.subject[:200]) is not None
-    return not is_of_people_too and AUTO_REPLY_TEXT.search(text) is not None
+    return not _has_title_of_people(message) and AUTO_REPLY_TEXT.search(text) is not None
+
+
+def _has_title_of_people(message: Recognisable) -> bool:
+    return WORD_OF_PEOPLE_TOO.match(message.subject[:200]) is not None
 
 
 _NO_REPLY = re.compile(

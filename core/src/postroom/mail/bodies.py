@@ -96,7 +96,8 @@ class Reader:
             return self._empty_multipart(part)
         wants = part.disposition
         name = _name(part)
-        if wants.value == "attachment" or not _is_text(part):
+        is_all = part is self.root and not name and _is_body_type(part)
+        if (wants.value == "attachment" and not is_all) or not _is_text(part):
             self._attach(part, name)
             return self._signed(part) if kind in _SIGNED else []
         if name and (self.text_parts or not _is_body_type(part)):

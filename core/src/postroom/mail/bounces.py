@@ -241,7 +241,7 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
     if not _has_null_path(message) and _reads_like_a_person(message.text):
         return False
     if _is_postmaster(message):
-        return True
+        return not (_is_letter(message.text) and not _has_null_path(message))
     if not message.report_parts and _AN_ADDRESS.search(message.text[:_TEXT_LOOKED_AT]) is None:
         return False
     if BOUNCE_OPENING.match(message.text[:1_000]):
@@ -259,9 +259,30 @@ def _is_from_program(message: Recognisable) -> bool:
 def _reads_like_a_person(text: str) -> bool:
     """Programs ask nothing, and only qmail's words greet or speak of themselves."""
     text = text[:600]
+    if _SERVER_SPEAKS.match(text):
+        return False
     return QUESTION.search(text) is not None or _FIRST_PERSON.search(text) is not None
 
 
+def _is_letter(text: str) -> bool:
+    """Does it greet or close as letters do, without a server's words or a copy of another mail,
+    which may greet and close as well?"""
+    text = text[:4_000]
+    says_so = BOUNCE_TEXT.search(text) or _COPIED_HEADER.search(text)
+    return not says_so and _LETTER.search(text) is not None
+
+
+_LETTER = re.compile(
+    r"(?im)\A\W*(?:dear|sehr\sgeehrte|liebe|estimad|cher|geachte|beste|gentil|egregi|madame|bonjour)"
+    r"|^\W*(?:(?:kind|best|warm|many)\s(?:regards|wishes|thanks)|regards|sincerely|yours"
+    r"|mit\sfreundlichen|(?:viele|beste|freundliche|liebe)\sgrüße|cordialement|bien\scordialement"
+    r"|saludos|un\ssaludo|cordiali|distinti|met\svriendelijke|med\sv[äe]nlig|atentamente)\b"
+)
+"""Salutations and complimentary closes."""
+_COPIED_HEADER = re.compile(r"(?im)^[>|\s]*(?:message-id|received|subject|return-path|from)\s*:")
+_SERVER_SPEAKS = re.compile(
+    r"\W*Hi\.\sThis\sis\sthe\s(?:\S{1,40}\s){1,3}(?:program|server|system)\b"
+)
 _FIRST_PERSON = re.compile(
     r"\A\W*(?:[Hh]ello|[Hh]allo|[Hh]ey|[Hh]i(?!\. This is the)|[Gg]uten|[Bb]onjour|[Hh]ola)\b"
     r"|(?<!afraid )\bI\b(?![/.]|['’]m (?:afraid|sorry))"

@@ -104,9 +104,11 @@ _CITED = re.compile(
     r"(?:(?:gmail|protonmail|tutanota)_quote|moz-cite|blockquote_zmail|isReplyContent))"
 )
 _PROGRAM = re.compile(
-    r"""(yahoo_quoted)|divRplyFwdMsg|name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid"""
+    r"""(yahoo_quoted|messageReplySection)|divRplyFwdMsg|mobile-signature|composer_signature
+    |name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid""",
+    re.VERBOSE,
 )
-"""Attributes of the blocks that mail programs put around what they quote."""
+"""Attributes of the blocks that mail programs put around what they quote, and mobiles add."""
 _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9A-Fa-f]{7,});?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 

@@ -88,7 +88,9 @@ _AUTO_REPLY_PREFIXES = (
 )
 
 AUTO_REPLY_SUBJECT = re.compile(
-    r"\s*(?:\[[^\]]{{1,60}}#\d{{1,12}}\]\s*)?(?:[\[(]?(?:{0})[\])]?\s*(?:[:：]|$)|\[(?=[^\]]*\s)(?:{0})\]\s)".format(
+    r"\s*(?:\[[^\]]{{1,60}}#\d{{1,12}}\]\s*)?(?:[\[(]?(?:{0})[\])]?\s*(?:[:：]|$|(?:re|aw|sv|fwd?):)"
+    r"|\[(?=[^\]]*[\s-])(?:{0})\]\s"
+    r"|[^:：]{{1,60}}\sis\s(?:currently\s)?(?:out\sof\s(?:the\s)?office|on\svacation)\b)".format(
         "|".join(_AUTO_REPLY_PREFIXES)
     ),
     re.IGNORECASE,
@@ -217,7 +219,7 @@ BOUNCE_REFUSAL = re.compile(r"\s*(?:automatically )?rejected (?:mail|message)", 
 """How servers name the receipt for a mail that a rule or a quota refused."""
 
 _WORDS_OF_BOUNCES = (
-    r"this is the \S{1,40} ?(?:program|mail system|mail agent)",
+    r"this is the \S{1,40} ?(?:program|mail system|mail agent|mail server)|no valid recipients",
     r"this message was created automatically by (?:the )?(?:mail|smtp)",
     r"could ?n[o'’]t (?:be )?deliver|can ?not (?:be )?deliver|(?:was|were) not delivered",
     r"unable to deliver|delivery (?:to the following|has failed|failed|has been delayed)",
