@@ -352,6 +352,16 @@ def test_quote_of_spark_has_nothing_above_it() -> None:
     assert (message.text, message.reply_text) == ("Friday.\n\n> When?", "Friday.")
 
 
+@pytest.mark.parametrize("kind", [b"text/x-amp-html", b"text/watch-html"])
+def test_page_for_one_program_alone_is_no_attachment(kind: bytes) -> None:
+    pages = b"--b\r\n\r\nPlain\r\n--b\r\nContent-Type: %s\r\n\r\n<p>Special</p>\r\n--b\r\n" % kind
+    head = HEAD + b"Content-Type: multipart/alternative; boundary=b\r\n\r\n"
+
+    message = parse(head + pages + b"Content-Type: text/html\r\n\r\n<p>Page</p>\r\n--b--\r\n")
+
+    assert (message.text.strip(), message.attachments) == ("Plain", ())
+
+
 def test_mail_that_is_one_attachment_without_a_name_is_its_text() -> None:
     head = HEAD + b"Content-Disposition: attachment"
 

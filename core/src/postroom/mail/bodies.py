@@ -29,6 +29,8 @@ _SIGNED = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _MOST_SIGNED = 5
 _READABLE = ("message/delivery-status", "message/partial", "text/rfc822-headers", "application/pgp")
 _TEXT_TYPES = ("text/plain", "text/html")
+_OTHER_PAGES = ("text/x-amp-html", "text/watch-html")
+"""The page once more, for Gmail and for watches: no file that somebody sent."""
 _CID = re.compile(r"cid:([^\"'\s<>)\\]{1,300})", re.IGNORECASE)
 _META = re.compile(rb"<meta[^<>]{1,300}?charset\s*=\s*[\"']?([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _ENRICHED = re.compile(r"<param>[^<]{0,500}</param>|</?[A-Za-z-]{1,60}>", re.IGNORECASE)
@@ -102,6 +104,8 @@ class Reader:
             return self._signed(part) if kind in _SIGNED else []
         if name and (self.text_parts or not _is_body_type(part)):
             self._attach(part, name)
+            return []
+        if kind in _OTHER_PAGES and part.within == "multipart/alternative":
             return []
         if kind not in _TEXT_TYPES and self.root is not part:
             self._attach(part, name)
