@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import threading
 import time
 
@@ -186,6 +187,65 @@ def test_server_without_uidl_is_unfit(start_pop, open_pop):
         list(open_pop(port=server.port).list_refs())
 
     assert caught.value.code is codes.SERVER_UNFIT
+
+
+LONG_ID = b"x" * 501
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "ref"),
+    [
+        (b"caf\xc3\xa9", "escaped caf%C3%A9"),
+        (b"\xff\xfe", "escaped %FF%FE"),
+        (b"\x00%\x7f", "escaped %00%25%7F"),
+        (LONG_ID, f"digest sha256:{hashlib.sha256(LONG_ID).hexdigest()}"),
+        (b"y" * 500, "y" * 500),
+    ],
+)
+def test_message_with_an_odd_unique_id_is_retrieved_and_deleted(
+    start_pop, open_pop, everything, raws, unique_id, ref
+):
+    listing = b"+OK\r\n1 %s\r\n2 second\r\n.\r\n" % unique_id
+    server = start_pop({r"UIDL\r\n": listing})
+    receiver = open_pop(port=server.port)
+
+    items = fetch(receiver, everything)
+    outcomes = list(receiver.settle([ref], DELETE))
+
+    assert [item.ref for item in items[:2]] == [ref, "second"]
+    assert raws(items) == [b"S: a\r\n\r\n1\r\n", b"S: b\r\n\r\n2\r\n"]
+    assert outcomes == [Settled(ref)]
+    assert [heard for heard in server.heard if heard.startswith(b"DELE")] == [b"DELE 1\r\n"]
+
+
+def test_odd_unique_ids_are_no_other_messages_refs(start_pop, open_pop):
+    """Neither of one that looks like the escaped form, nor of a second one with the same id."""
+    ids = [b"\xe9", b"%E9", b"escaped", b"escaped", b"\xe9", b"no", b"no", b"", b"", b"%", b"%"]
+    listing = b"".join(b"%d %s\r\n" % (number, one) for number, one in enumerate(ids, 1))
+    server = start_pop({r"UIDL\r\n": b"+OK\r\n%s.\r\n" % listing})
+
+    refs = [item.ref for item in open_pop(port=server.port).list_refs()]
+
+    assert len(set(refs)) == len(ids)
+
+
+@pytest.mark.parametrize("listing", [b"1 \r\n2 second\r\n", b"1\r\n2 second\r\n", b"2 second\r\n"])
+def test_message_without_a_unique_id_is_unavailable_and_the_others_come(
+    start_pop, open_pop, everything, raws, listing
+):
+    server = start_pop({r"UIDL\r\n": b"+OK\r\n%s.\r\n" % listing})
+    receiver = open_pop(port=server.port)
+
+    items = fetch(receiver, everything)
+    outcomes = list(receiver.settle(["no id 9", "second"], DELETE))
+
+    [unavailable] = [item for item in items if isinstance(item, Unavailable)]
+    assert (unavailable.ref, unavailable.size) == ("no id 9", 9)
+    assert unavailable.error.code is codes.MESSAGE_WITHOUT_ID
+    assert raws(items) == [b"S: b\r\n\r\n2\r\n"]
+    assert [item.ref for item in receiver.list_refs()] == ["no id 9", "second"]
+    assert [type(one) for one in outcomes] == [Unsettled, Settled]
+    assert [heard for heard in server.heard if heard.startswith(b"DELE")] == [b"DELE 2\r\n"]
 
 
 def test_refused_message_that_is_still_listed_is_unavailable(start_pop, open_pop, everything, raws):

@@ -176,6 +176,12 @@ MESSAGE_UNREADABLE = Code(
     "The server has the message but would not hand it out.",
     "See `postroom quarantine list`; open the message with a mail program and forward it.",
 )
+MESSAGE_WITHOUT_ID = Code(
+    "MESSAGE-WITHOUT-ID",
+    "The server gives the message no id, so it could not be told from those retrieved before.",
+    "Open it with a mail program, forward it to the mailbox and delete it there; have the server "
+    "make ids of its own.",
+)
 MESSAGE_UNSTORABLE = Code(
     "MESSAGE-UNSTORABLE",
     "The message was retrieved but could not be turned into a question.",

@@ -177,14 +177,14 @@ def _deletable(entries: Sequence[Entry], refs: set[str]) -> tuple[list[Entry], s
     """Return which messages may be deleted, and which refs are unclear.
 
     Messages that share a unique id cannot be told apart in the next session, so they are deleted
-    together or not at all.
+    together or not at all; those without one are not deleted.
     """
     present = Counter(entry.unique_id for entry in entries)
     asked = Counter(entry.unique_id for entry in entries if entry.ref in refs)
     chosen, unclear = [], set()
     for entry in entries:
         if entry.ref in refs:
-            if asked[entry.unique_id] == present[entry.unique_id]:
+            if entry.unique_id and asked[entry.unique_id] == present[entry.unique_id]:
                 chosen.append(entry)
             else:
                 unclear.add(entry.ref)
@@ -192,5 +192,6 @@ def _deletable(entries: Sequence[Entry], refs: set[str]) -> tuple[list[Entry], s
 
 
 def _ambiguous(client: PopClient) -> TransportError:
-    sentence = f"{client.line.where} gives several messages the same unique id."
-    return TransientError(codes.PROTOCOL, sentence)
+    sentence = f"{client.line.where} gives several messages the same unique id (UIDL), or none."
+    step = "Delete them by hand, and have the server give each message an id of its own."
+    return TransientError(codes.PROTOCOL, sentence, next_step=step)

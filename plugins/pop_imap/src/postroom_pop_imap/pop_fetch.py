@@ -84,6 +84,8 @@ class MaildropFetch:
             for entry in chosen:
                 if entry.size is not None and entry.size > self._limits.max_message_bytes:
                     yield Oversized(entry.ref, entry.size, self._dates.get(entry.ref))
+                elif not entry.unique_id:
+                    yield self._without_id(entry)
                 else:
                     fetchable.append(entry)
             most = None if "PIPELINING" in self._client.offered else 1
@@ -243,7 +245,14 @@ class MaildropFetch:
         self._open_anew()  # this one may be out of step, or about to end
         return False
 
+    def _without_id(self, entry: Entry) -> Unavailable:
+        """It is not retrieved: what was stored could not be told from what comes next."""
+        sentence = f"{self._client.line.where} gave a message no unique id (UIDL)."
+        return self._unavailable(entry, TransportError(codes.MESSAGE_WITHOUT_ID, sentence))
+
     def _unreadable(self, entry: Entry, reason: str) -> Unavailable:
         sentence = f"{self._client.line.where}: not readable, {reason}."
-        error = TransportError(codes.MESSAGE_UNREADABLE, sentence)
+        return self._unavailable(entry, TransportError(codes.MESSAGE_UNREADABLE, sentence))
+
+    def _unavailable(self, entry: Entry, error: TransportError) -> Unavailable:
         return Unavailable(entry.ref, error, self._dates.get(entry.ref), entry.size)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import email.utils
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import quote
 
 from postroom.api import SettingsError, Spool, TransientError, codes
 
@@ -20,7 +22,8 @@ WINDOW: Final = 100
 _LARGEST_LISTING: Final = 256 << 20
 _LARGEST_HEADER: Final = 1 << 20
 _RECEIVED = re.compile(rb"^received:((?:[^\r\n]|\r?\n[ \t])*)", re.I | re.M)
-_UNIQUE_ID = re.compile(rb"[\x21-\x7e]{1,500}\Z")
+_LONGEST_ID: Final = 500
+_UNIQUE_ID = re.compile(rb"[\x21-\x7e]{1,%d}\Z" % _LONGEST_ID)
 
 
 class OutOfStep(Exception):  # noqa: N818 - a state, not a fault
@@ -37,7 +40,10 @@ class OutOfStep(Exception):  # noqa: N818 - a state, not a fault
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message of this session; `number` holds until QUIT only."""
+    """A message of this session; `number` holds until QUIT only.
+
+    :ivar unique_id: fit for a ref; "" where the server gave none
+    """
 
     number: int
     ref: str
@@ -48,8 +54,11 @@ class Entry:
 def list_maildrop(client: PopClient) -> list[Entry]:
     """Return what is there, in the server's order.
 
-    Refs are the unique ids. Where several messages have the same one, against RFC 1939 section 7,
-    the second and later get a number after a space, which no unique id can hold.
+    Refs are the unique ids. RFC 1939 section 7 wants 1 to 70 printable characters, each id once;
+    some servers take them from the message, so that whoever sent it chose what is wrong with one.
+    Such a ref holds a space, which no good id does, so that it is never that of another message:
+    the second and later messages with the same id get a number, odd characters are escaped, and
+    a message without an id, which nothing tells from another, is called after its size.
 
     :raises SettingsError: SERVER_UNFIT, the server knows no UIDL
     """
@@ -65,18 +74,25 @@ def list_maildrop(client: PopClient) -> list[Entry]:
         sizes = _numbered(client, b"LIST")
     except Refused as refused:
         raise client.explain(refused, "list the messages") from refused
-    seen: Counter[bytes] = Counter()
+    seen: Counter[str] = Counter()
     entries = []
-    for number, unique_id in sorted(ids.items()):
-        if not _UNIQUE_ID.match(unique_id):
-            sentence = f"{client.line.where} gave message {number} no usable unique id."
-            raise TransientError(codes.PROTOCOL, sentence)
-        seen[unique_id] += 1
-        name = unique_id.decode("ascii")
-        ref = name if seen[unique_id] == 1 else f"{name} {seen[unique_id]}"
-        size = sizes.get(number, b"")
-        entries.append(Entry(number, ref, name, int(size) if size.isdigit() else None))
+    for number in sorted(ids.keys() | sizes.keys()):
+        unique_id, told = _printable(ids.get(number, b"")), sizes.get(number, b"")
+        size = int(told) if told.isdigit() else None
+        name = unique_id or f"no id {size}"
+        seen[name] += 1
+        ref = name if seen[name] == 1 else f"{name} {seen[name]}"
+        entries.append(Entry(number, ref, unique_id, size))
     return entries
+
+
+def _printable(unique_id: bytes) -> str:
+    """Return an id as it may stand in a ref: no two are the same."""
+    if _UNIQUE_ID.match(unique_id):
+        return unique_id.decode("ascii")
+    if len(unique_id) > _LONGEST_ID:
+        return f"digest sha256:{hashlib.sha256(unique_id).hexdigest()}"
+    return f"escaped {quote(unique_id, safe='')}" if unique_id else ""
 
 
 def _numbered(client: PopClient, command: bytes) -> dict[int, bytes]:
