@@ -13,7 +13,7 @@ from postroom.store.models import Attempt, Outbox
 
 Desk = Any
 ACTIONS: dict[str, tuple[Callable[..., None], set[str], str]] = {
-    "retry": (outbox_admin.retry, {"failed", "held"}, "queued"),
+    "retry": (outbox_admin.retry, {"queued", "failed", "held"}, "queued"),
     "hold": (outbox_admin.hold, {"queued"}, "held"),
     "cancel": (outbox_admin.cancel, {"queued", "held", "failed"}, "cancelled"),
     "mark-sent": (outbox_admin.mark_sent, {"unknown"}, "sent"),

@@ -8,12 +8,15 @@ the attempts to send.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Any, Final
 
+from postroom.api import codes
 from postroom.errors import InputError, NotFoundError
+from postroom.leases import health
 from postroom.mailboxes import mailboxes
 from postroom.store.database import is_sqlite, now, transaction
-from postroom.store.models import Attempt, Mailbox, Message, Outbox
+from postroom.store.models import Attempt, Mailbox, Message, Outbox, Side
 
 STATES: Final = ("queued", "sending", "sent", "failed", "unknown", "held", "cancelled")
 _PAGE: Final = 200
@@ -103,18 +106,24 @@ def _document(row: Outbox) -> Document:
 
 
 def retry(outbox_id: int, *, author: str, accept_risk: bool = False) -> None:
-    """Queue again what failed, is held or unknown; only for recipients that have not accepted it.
+    """Queue again what failed, is held or unknown, and make due what is queued; only for recipients
+    that have not accepted it. What a server asked for is not shortened.
 
     :param accept_risk: also what may have been sent already, and would then arrive twice
-    :raises InputError: in another state, or unknown and the risk is not accepted
+    :raises InputError: in another state, or unknown and the risk is not accepted; or queued, and it
+        has to wait all the same
     """
-    if not accept_risk and _row(outbox_id).state == "unknown":
+    row, instant = _row(outbox_id), now()
+    if not accept_risk and row.state == "unknown":
         raise InputError(
             f"Mail {outbox_id} may have been sent already; sent again, it may arrive twice.",
             next_step="Ask the recipient first, or accept that with --yes; "
             f"if it arrived, run `postroom outbox mark-sent {outbox_id}`.",
         )
-    allowed = ("failed", "held", "unknown") if accept_risk else ("failed", "held")
+    asked_for = _asked_for(row, instant)
+    if row.state == "queued":
+        _insist_that_it_can_go(row, asked_for, instant)
+    allowed = ("queued", "failed", "held", *(("unknown",) if accept_risk else ()))
     _act(
         outbox_id,
         allowed,
@@ -122,13 +131,60 @@ def retry(outbox_id: int, *, author: str, accept_risk: bool = False) -> None:
         outcome="retried",
         author=author,
         pending="queued",
-        queued_at=now(),
-        next_try_at=None,
+        queued_at=instant,
+        next_try_at=asked_for,
         sending_since=None,
         code=None,
         sentence=None,
         next_step=None,
     )
+    _end_our_own_pause(row, instant)
+
+
+def _asked_for(row: Outbox, instant: datetime) -> datetime | None:
+    """Return until when its server asked to wait with it, if that is still to come."""
+    if row.not_before is None or row.next_try_at is None:
+        return None
+    waits_until: datetime = min(row.not_before, row.next_try_at)
+    return waits_until if waits_until > instant else None
+
+
+def _insist_that_it_can_go(row: Outbox, asked_for: datetime | None, instant: datetime) -> None:
+    """Refuse to make due what would not be sent now all the same.
+
+    :raises InputError: its server asked for another time, or the mailbox cannot send for now
+    """
+    side = Side.get_or_none((Side.mailbox == row.mailbox_id) & (Side.direction == "out"))
+    is_queued = f"Mail {row.id} is queued"
+    if side is None:
+        error = codes.OUTGOING_MISSING
+        raise InputError(f"{is_queued}. {error.meaning}", next_step=error.next_step)
+    if asked_for is not None:
+        raise InputError(
+            f"{is_queued}, and the server asked to wait with it until {_clock_time(asked_for)}.",
+            next_step="Nothing, it is sent then by itself.",
+        )
+    if side.paused_by_server and side.next_try_at > instant:
+        trouble = health.open_trouble(side)
+        raise InputError(
+            f"{is_queued}, and its mailbox sends nothing until {_clock_time(side.next_try_at)}"
+            + (f": {trouble.sentence}" if trouble else "."),
+            next_step=trouble.next_step if trouble else None,
+        )
+
+
+def _end_our_own_pause(row: Outbox, instant: datetime) -> None:
+    """Have the mailbox send now, unless that is not for us to say."""
+    Side.update(next_try_at=instant).where(
+        (Side.mailbox == row.mailbox_id)
+        & (Side.direction == "out")
+        & (Side.next_try_at > instant)
+        & ~Side.paused_by_server
+    ).execute()
+
+
+def _clock_time(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def hold(outbox_id: int, *, author: str) -> None:

@@ -48,7 +48,8 @@ def show(outbox_id: int, as_json: bool) -> None:
 @yes_option
 @author_option
 def retry(ids: tuple[int, ...], yes: bool, author: str) -> None:
-    """Queue what failed or is held again; with --yes also what may have been sent already."""
+    """Queue what failed or is held again, and let queued mail wait no longer; with --yes also what
+    may have been sent already."""
 
     def again(outbox_id: int, *, author: str) -> None:
         outbox_admin.retry(outbox_id, author=author, accept_risk=yes)

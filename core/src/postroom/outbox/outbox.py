@@ -56,12 +56,21 @@ class Dispatch:
     """One visit to the outgoing side of one mailbox, under a lease: sends what is due.
 
     :param stop: when set, the message in flight is finished and the visit ends
+    :param untried_since: see `is_due`
     """
 
-    def __init__(self, lease: Lease, plugins: Plugins, *, stop: Flag | None = None) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        plugins: Plugins,
+        *,
+        stop: Flag | None = None,
+        untried_since: datetime | None = None,
+    ) -> None:
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
+        self._untried_since = untried_since
         self.side: Side = Side.get_by_id(lease.side_id)
         self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
         self.sent = 0
@@ -91,8 +100,7 @@ class Dispatch:
             Outbox.select()
             .where(
                 (Outbox.mailbox == self.mailbox.id)
-                & (Outbox.state == "queued")
-                & (Outbox.next_try_at.is_null() | (Outbox.next_try_at <= now()))
+                & is_due(now(), untried_since=self._untried_since)
             )
             .order_by(Outbox.next_try_at.is_null(False), Outbox.next_try_at, Outbox.id)
             .first()
@@ -293,14 +301,16 @@ class Dispatch:
         first, last = RETRY_PAUSES
         pause = min(last, first * (1 << min(row.attempts - 1, 16)))
         pause *= random.uniform(0.9, 1.3)  # noqa: S311 - spreads load, guards nothing
+        instant, not_before = self._instant(), None
         if retry_after is not None:
-            pause = max(pause, timedelta(seconds=retry_after))
+            not_before = instant + timedelta(seconds=retry_after)
         self._update(
             row,
             "deferred",
             sentence,
             state="queued",
-            next_try_at=self._instant() + pause,
+            next_try_at=max(instant + pause, not_before or instant),
+            not_before=not_before,
             recipients=recipients,
             code=code.name,
             sentence=sentence,
@@ -385,6 +395,20 @@ class Dispatch:
             detail=storable(detail),
             accepted=accepted or [],
         )
+
+
+def is_due(instant: datetime, *, untried_since: datetime | None = None) -> Expression:
+    """Return the condition that an outgoing mail may be sent now.
+
+    :param untried_since: our own back-off does not count for what was not tried since then; a time
+        that its server asked for does
+    """
+    is_time = Outbox.next_try_at.is_null() | (Outbox.next_try_at <= instant)
+    if untried_since is not None:
+        may_be = Outbox.not_before.is_null() | (Outbox.not_before <= instant)
+        untried = Outbox.sending_since.is_null() | (Outbox.sending_since < untried_since)
+        is_time |= may_be & untried
+    return (Outbox.state == "queued") & is_time
 
 
 def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> None:

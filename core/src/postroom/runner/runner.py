@@ -28,6 +28,7 @@ from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import health, wrong_clock
 from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
 from postroom.mailboxes.ledger import needs_person
+from postroom.outbox.outbox import is_due
 from postroom.plugins import Plugins
 from postroom.runner.crew import Crew
 from postroom.runner.outage import Outage
@@ -106,6 +107,8 @@ class Runner:
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
+        self._once_since: datetime | None = None
+        """When `run_once` began: what was not tried since then, only its server may put off."""
         self._latest: datetime | None = None
         """The time at the last look: a clock that goes back is noticed."""
         self.outcome = Outcome()
@@ -217,7 +220,7 @@ class Runner:
             try:
                 self._warn_of_ends()
                 self._watch_clock()
-                begun = now()
+                begun = self._once_since = now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)
                 self._judge(begun)
@@ -236,21 +239,12 @@ class Runner:
 
     def _sides_with_mail(self) -> list[int]:
         """Return the outgoing sides to take."""
-        instant = now()
+        may_go = is_due(now(), untried_since=self._once_since)
         sides = (
             Side.select(Side.id, Side.paused_by_server, Side.next_try_at)
             .join(Mailbox)
             .join(Outbox, on=(Outbox.mailbox == Mailbox.id))
-            .where(
-                (Side.direction == "out")
-                & (
-                    Outbox.state.in_(["sending", "unknown"])
-                    | (
-                        (Outbox.state == "queued")
-                        & (Outbox.next_try_at.is_null() | (Outbox.next_try_at <= instant))
-                    )
-                )
-            )
+            .where((Side.direction == "out") & (Outbox.state.in_(["sending", "unknown"]) | may_go))
             .distinct()
         )
         return _unpaused(sides)
@@ -336,7 +330,13 @@ class Runner:
                 if direction == "in":
                     result: object = self._visit_incoming(lease)
                 else:
-                    result = visit_outgoing(lease, self._plugins, self._keeper, stop=self._stop)
+                    result = visit_outgoing(
+                        lease,
+                        self._plugins,
+                        self._keeper,
+                        stop=self._stop,
+                        untried_since=self._once_since,
+                    )
                     self.outcome.sent += result if isinstance(result, int) else 0
         except StoreError as error:
             self._core_error = self._unrecorded = error

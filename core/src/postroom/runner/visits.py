@@ -71,12 +71,20 @@ def visit_incoming(
 
 
 def visit_outgoing(
-    lease: Lease, plugins: Plugins, keeper: Keeper, *, stop: Flag | None = None
+    lease: Lease,
+    plugins: Plugins,
+    keeper: Keeper,
+    *,
+    stop: Flag | None = None,
+    untried_since: datetime | None = None,
 ) -> int | BaseException:
-    """Send under the lease, note how it went, release the lease; else as `visit_incoming`."""
+    """Send under the lease, note how it went, release the lease; else as `visit_incoming`.
+
+    :param untried_since: see `outbox.is_due`
+    """
 
     def work() -> int:
-        return Dispatch(lease, plugins, stop=stop).run()
+        return Dispatch(lease, plugins, stop=stop, untried_since=untried_since).run()
 
     return _visit(lease, plugins, keeper, stop, work, lambda _: now())
 

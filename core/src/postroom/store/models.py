@@ -445,6 +445,8 @@ class Outbox(Table):
     handle = TextField(null=True)
     attempts = IntegerField(default=0)
     next_try_at = InstantField(null=True)
+    not_before = InstantField(null=True)
+    """What its server asked for; the rest of the time until `next_try_at` is our own back-off."""
     generation = IntegerField(default=0)
     created_at = InstantField()
     queued_at = InstantField()
