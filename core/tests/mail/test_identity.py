@@ -8,7 +8,10 @@ import quopri
 import tracemalloc
 
 import pytest
+from postroom.api.transport import Spool
+from postroom.mail import identity
 from postroom.mail.identity import fingerprint, weak_key
+from postroom.mail.large import Pages
 
 PDF = b"%PDF-1.4 " + bytes(range(256)) * 3
 TEXT = "Die Bremse quietscht – schöne Grüße,\r\nAnn 42\r\n"
@@ -235,6 +238,76 @@ def test_other_content_with_the_same_id_has_another_fingerprint() -> None:
     keys = {fingerprint(raw) for raw in [plain(), *OTHER.values()]}
 
     assert len(keys) == 1 + len(OTHER)
+
+
+LONG = TEXT.replace("\r\n", "=\n\n").encode() * 60_000  # 3 MB
+
+
+def long_text(encoding: bytes, coded: bytes, *, kind: bytes = b"text/plain") -> bytes:
+    return (
+        HEAD
+        + b"Content-Type: "
+        + kind + b"; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + coded
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"text/html", b"text/csv"])
+def test_a_long_text_is_the_same_in_any_transfer_encoding(kind: bytes) -> None:
+    quoted = quopri.encodestring(LONG)
+    on_the_wire = LONG.replace(b"\n", b"\r\n")
+
+    keys = {
+        fingerprint(long_text(b"8bit", LONG, kind=kind)),
+        fingerprint(long_text(b"8bit", on_the_wire + b"\r\n" * 2_000_000, kind=kind)),
+        fingerprint(long_text(b"quoted-printable", quoted, kind=kind)),
+        fingerprint(long_text(b"quoted-printable", quoted.replace(b"=\n", b""), kind=kind)),
+        fingerprint(long_text(b"base64", base64.encodebytes(LONG), kind=kind)),
+        fingerprint(long_text(b"base64", base64.b64encode(on_the_wire), kind=kind)),
+    }
+
+    assert len(keys) == 1
+    assert fingerprint(long_text(b"8bit", LONG + b"!", kind=kind)) not in keys
+
+
+def test_a_text_counts_by_its_letters_up_to_2_mib_as_it_came() -> None:
+    letters = b"a b" * (identity._LONGEST_TEXT // 3)
+    space = identity._LONGEST_TEXT - len(letters)
+
+    at_most = fingerprint(long_text(b"8bit", letters + b" " * space))
+
+    assert at_most == fingerprint(long_text(b"8bit", letters.replace(b"a b", b"ab")))
+    assert at_most != fingerprint(long_text(b"8bit", letters + b" " * (space + 1)))
+
+
+LARGE = {
+    "plain": long_text(b"8bit", LONG * 4),
+    "quoted": long_text(b"quoted-printable", quopri.encodestring(LONG).replace(b"=\n", b"") * 4),
+    "base64": long_text(b"base64", base64.b64encode(LONG * 4)),
+    "page": long_text(b"8bit", LONG * 4, kind=b"text/html"),
+    "blank lines": long_text(b"8bit", b"\n" * 12_000_000 + b"x"),
+    "one line without a line end": b"x" * 12_000_000,
+    "too many parts": HEAD
+    + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    + b"--b\r\n\r\nx\r\n" * 3_000
+    + LONG * 4,
+}
+
+
+@pytest.mark.parametrize("raw", LARGE.values(), ids=LARGE)
+def test_a_large_message_is_not_held_whole(raw: bytes) -> None:
+    spool = Spool()
+    spool.write(raw)
+
+    tracemalloc.start()
+    try:
+        key = fingerprint(Pages(spool))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        spool.close()
+
+    assert key == fingerprint(raw)
+    assert peak < 9_000_000
 
 
 def test_too_many_parts_fall_back_to_the_bytes() -> None:

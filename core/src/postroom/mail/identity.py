@@ -1,13 +1,15 @@
 """What makes two deliveries the same message. FROZEN: its results are keys in databases.
 
 Nothing here may change what a message comes to, so nothing is shared with the parser, which may
-improve: only the decoder of base64, for what is not damaged. A better rule gets a new version
+improve: only the decoders of base64, for what is not damaged, and of quoted-printable, which says
+what Python's own says. A better rule gets a new version
 (`v2:`) beside this one; `tests/mail/test_identity.py` holds version 1 to known results.
 
 Version 1 of the fingerprint is SHA-256 over Message-ID, Date to the second in UTC, From address,
 subject with white space collapsed, the letters and digits of the first text body that has any
 (else of the HTML), and the sorted digests of all other parts, decoded. Transport headers, order
-and folding of headers, line ends, boundaries and transfer encodings do not count.
+and folding of headers, line ends, boundaries and transfer encodings do not count. A text of more
+than 2 MiB, as it came, counts like a file: it is digested in pieces, and its wrapping counts.
 
 *Letters and digits* are, in ASCII, just these, and beyond ASCII all but spaces and invisible
 characters of a fixed list: what Python calls a letter depends on its version.
@@ -19,15 +21,15 @@ import binascii
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from postroom.mail.search import Source, find_line
-from postroom.mail.transfer import decode_base64
+from postroom.mail.search import Source, find_line, pieces, search
+from postroom.mail.transfer import decode_base64, unquoted
 
 _VERSION = "v1:"
 _MOST_PARTS = 2_000
@@ -35,8 +37,9 @@ _DEEPEST = 50
 _LONGEST_HEAD = 1 << 20
 _LONGEST_VALUE = 65_536
 _SHORT_HEAD = 16_384
+_LONGEST_TEXT = 2 << 20
+"""A longer one counts like a file, and files that are texts are digested in pieces from here on."""
 _CHUNK = 1 << 20
-"""A part larger than this is digested in pieces."""
 
 _Fields = dict[bytes, bytes]
 Begun = Mapping[int, tuple[int, "hashlib._Hash"]]
@@ -100,7 +103,7 @@ def fingerprint(raw: Source, begun: Begun | None = None) -> str:
         head, body = _split(raw, 0, len(raw))
         text, files = _content(raw, head, body, begun or {})
     except Exception:  # never raises: then the bytes themselves are the content
-        return _VERSION + hashlib.sha256(b"raw\n" + _after_head(raw)).hexdigest()
+        return _VERSION + _digest_after_head(raw)
     items = (*_head_key(head), text, *sorted(files))
     told = b"".join([b"%d:" % len(item) + item for item in items])
     return _VERSION + hashlib.sha256(told).hexdigest()
@@ -118,13 +121,35 @@ def weak_key(raw: Source) -> str:
 
 def _with_line_ends(raw: Source) -> Source:
     """Return old Macintosh line ends as new ones."""
-    return raw if raw.find(b"\n", 0, len(raw)) >= 0 else raw[:].replace(b"\r", b"\n")
+    if raw.find(b"\n", 0, len(raw)) >= 0 or raw.find(b"\r", 0, len(raw)) < 0:
+        return raw
+    return raw[:].replace(b"\r", b"\n")
 
 
-def _after_head(source: Source) -> bytes:
-    raw = source[:]
-    found = _END_OF_HEAD.search(raw)
-    return raw[found.end() if found else 0 :].replace(b"\r\n", b"\n")
+def _after_head(raw: Source) -> bytes:
+    return b"".join(_pieces_after_head(raw))
+
+
+def _digest_after_head(raw: Source) -> str:
+    digest = hashlib.sha256(b"raw\n")
+    for piece in _pieces_after_head(raw):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces_after_head(raw: Source) -> Iterator[bytes]:
+    found = search(_END_OF_HEAD, raw, 0, len(raw), reach=3)
+    return _with_new_lines(pieces(raw, found.end if found else 0, len(raw)))
+
+
+def _with_new_lines(some: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what `replace(b"\\r\\n", b"\\n")` makes of all pieces together."""
+    held = b""
+    for piece in some:
+        text = held + piece
+        held = b"\r" if text.endswith(b"\r") else b""
+        yield text.removesuffix(held).replace(b"\r\n", b"\n")
+    yield held
 
 
 def _head_key(head: _Fields) -> tuple[bytes, ...]:
@@ -269,7 +294,7 @@ def _content(raw: Source, head: _Fields, body: int, begun: Begun) -> tuple[bytes
     for fields, start, end in _leaves(raw, head, body):
         kind = _type(fields)
         encoding = fields.get(b"content-transfer-encoding", b"").strip().lower()
-        if kind.is_named or _is_file(fields):
+        if kind.is_named or _is_file(fields) or end - start > _LONGEST_TEXT:
             files.append(_digest(raw, start, end, kind.value, encoding, begun))
         elif kind.value == b"text/html":
             pages.append((kind.charset, start, end, encoding))
@@ -399,34 +424,59 @@ def _digest(raw: Source, start: int, end: int, kind: bytes, encoding: bytes, beg
     its way whatever its encoding, so it is always read as text.
     """
     if encoding == b"base64" and not kind.startswith((b"text/", b"message/")):
-        return _digest_base64(raw, start, end, begun)
-    if end - start > _CHUNK and encoding not in (b"base64", b"quoted-printable"):
-        return _digest_in_pieces(raw, start, end)
-    return hashlib.sha256(_wire(_decoded(raw, start, end, encoding))).digest()
+        return _digest_base64(raw, start, end, *_begun(start, end, begun))
+    text = _Wire()
+    if end - start <= _LONGEST_TEXT:
+        text.update(_decoded(raw, start, end, encoding))
+    elif encoding == b"base64":
+        return _digest_base64(raw, start, end, start, text)
+    else:
+        some = pieces(raw, start, end)
+        for piece in unquoted(some) if encoding == b"quoted-printable" else some:
+            text.update(piece)
+    return text.digest()
 
 
-def _wire(body: bytes) -> bytes:
-    return body.replace(b"\r\n", b"\n").rstrip(b"\n").replace(b"\n", b"\r\n")
+class _Wire:
+    """A digest of text with the line ends that mail has on the wire, and none at its end."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._held = b""  # half a line end, perhaps
+        self._line_ends = 0  # that may be the last ones
+
+    def update(self, piece: bytes) -> None:
+        text = self._held + piece
+        self._held = b"\r" if text.endswith(b"\r") else b""
+        text = text.removesuffix(self._held).replace(b"\r\n", b"\n")
+        body = text.rstrip(b"\n")
+        self._add(body)
+        self._line_ends += len(text) - len(body)
+
+    def digest(self) -> bytes:
+        self._add(self._held)
+        return self._digest.digest()
+
+    def _add(self, text: bytes) -> None:
+        """Add text that does not end with a line end, behind those that come before it."""
+        while text and self._line_ends:
+            some = min(self._line_ends, _CHUNK)
+            self._digest.update(b"\r\n" * some)
+            self._line_ends -= some
+        self._digest.update(text.replace(b"\n", b"\r\n"))
 
 
-def _digest_in_pieces(raw: Source, start: int, end: int) -> bytes:
-    """Return what `_digest` does for a part that is not encoded, without a copy of it."""
-    digest = hashlib.sha256()
-    held = b""  # line ends that may be the last ones
-    for at in range(start, end, _CHUNK):
-        piece = held + raw[at : min(end, at + _CHUNK)]
-        body = piece.rstrip(b"\r\n")
-        held = piece[len(body) :]
-        digest.update(_wire(body))
-    digest.update(_wire(held))
-    return digest.digest()
+def _begun(start: int, end: int, begun: Begun) -> tuple[int, hashlib._Hash]:
+    """Return how far the base64 of a part was read, and the digest of what that says."""
+    done, known = begun.get(start, (end + 1, None))
+    return (done, known.copy()) if known and done <= end else (start, hashlib.sha256())
 
 
-def _digest_base64(raw: Source, start: int, end: int, begun: Begun) -> bytes:
+def _digest_base64(
+    raw: Source, start: int, end: int, done: int, digest: hashlib._Hash | _Wire
+) -> bytes:
     """Return the digest of what base64 says; where it is damaged, of its characters less white
     space: how much of it can be read is for each reader to say."""
-    done, known = begun.get(start, (end + 1, None))
-    done, digest = (done, known.copy()) if known and done <= end else (start, hashlib.sha256())
     letters = b""
     for at in range(done, end, _CHUNK):
         letters += _without_space(raw[at : min(end, at + _CHUNK)])

@@ -3,9 +3,13 @@ delimiters of parts."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 _STRIDE = 16_384
+_FIRST_PIECE = 4_096
+_PIECE = 1 << 20
 
 
 class Source(Protocol):
@@ -33,3 +37,40 @@ def find_line(source: Source, mark: bytes, start: int, end: int) -> int:
         if found >= 0:
             return found
         start += _STRIDE
+
+
+class Found(NamedTuple):
+    """A match, and where in the source it begins and ends."""
+
+    start: int
+    end: int
+    match: re.Match[bytes]
+
+
+def search(
+    pattern: re.Pattern[bytes], source: Source, start: int, end: int, *, reach: int
+) -> Found | None:
+    """Return what `pattern.search(source, start, end)` finds.
+
+    :param reach: no match is longer, what it looks ahead included
+    """
+    if isinstance(source, bytes):
+        match = pattern.search(source, start, end)
+        return Found(match.start(), match.end(), match) if match else None
+    size = _FIRST_PIECE
+    while start < end:
+        before = min(start, 1)  # the start of a piece is not that of the source
+        piece = source[start - before : min(end, start + size + reach)]
+        match = pattern.search(piece, before)
+        if match and match.start() < before + size:
+            first = start - before + match.start()
+            return Found(first, first + len(match[0]), match)
+        start += size
+        size = min(size * 8, _PIECE)
+    return None
+
+
+def pieces(source: Source, start: int, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a range, 1 MiB at once."""
+    for at in range(start, end, _PIECE):
+        yield source[at : min(end, at + _PIECE)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from postroom.mail.embedded import decode_uu
@@ -110,3 +110,34 @@ def _lenient_base64(body: bytes) -> bytes:
 
 
 _FOREIGN = bytes(sorted(set(range(256)) - set(_ALPHABET)))
+
+
+_SOFT = re.compile(rb"(?<!=)(?:==)*=\r")
+"""A soft line break whose line end is not complete; two `=` stand for one."""
+
+
+def unquoted(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what `binascii.a2b_qp` makes of all pieces together: RFC 2045 section 6.7."""
+    left = b""
+    for piece in pieces:
+        left += piece
+        if end := left.rfind(b"\n") + 1:
+            yield binascii.a2b_qp(left[:end])
+            left = left[end:]
+        elif soft := _SOFT.search(left):  # what comes before the line's end does not count
+            yield binascii.a2b_qp(left[: soft.end() - 2])
+            left = b"=\r"
+        else:
+            end = _end_of_whole(left)
+            yield binascii.a2b_qp(left[:end])
+            left = left[end:]
+    yield binascii.a2b_qp(left)
+
+
+def _end_of_whole(quoted: bytes) -> int:
+    """Return where an escape begins that may go on behind these bytes of one line."""
+    if b"=" not in quoted[-2:]:
+        return len(quoted)
+    letter = not quoted.endswith(b"=")
+    equals = len(quoted) - letter - len(quoted[: len(quoted) - letter].rstrip(b"="))
+    return len(quoted) - letter - equals + (equals - 1) // 2 * 2
