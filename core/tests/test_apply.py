@@ -274,6 +274,91 @@ def test_wrong_kinds_of_values_are_problems(run: Any) -> None:
     ]
 
 
+PIGEON = """
+[[mailbox]]
+address = "a@example.org"
+[mailbox.incoming]
+transport = "pigeon"
+host = "loft"
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("port = true", "must be a whole number"),
+        ('port = "7"', "must be a whole number"),
+        ("port = 7.0", "must be a whole number"),
+        ('ringed = "no"', "must be true or false"),
+        ("ringed = 0", "must be true or false"),
+        ("username = 7", "must be text"),
+        ("username = true", "must be text"),
+        ("username = 2026-01-31", "must be text"),
+        ('folders = "INBOX"', "must be a list"),
+        ("folders = { INBOX = true }", "must be a list"),
+    ],
+)
+def test_setting_of_a_plugin_takes_what_its_type_is_in_toml(
+    run: Any, setting: str, says: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run(PIGEON + setting)
+
+    assert problems(caught) == [f"line 7, incoming.{setting.split(' ')[0]}: {says}"]
+    assert Mailbox.select().count() == 0
+
+
+def test_entry_of_a_list_takes_what_its_type_is_in_toml(run: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        run(PIGEON + 'folders = ["INBOX", 7]')
+
+    assert problems(caught) == ["line 7, incoming.folders.1: must be text"]
+
+
+def test_every_wrong_type_is_told_once_beside_what_else_is_wrong(run: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        run(
+            PIGEON.replace('host = "loft"', 'hots = "loft"')
+            + 'port = "many"\nringed = "no"\nusername = "hawk"\n'
+            + '[mailbox.outgoing]\ntransport = 3\n[[credential]]\nname = "x"\nkind = true\n'
+        )
+
+    assert problems(caught) == [
+        "line 4, incoming.host: is missing",
+        'line 6, incoming.hots: is unknown; did you mean "host"?',
+        "line 7, incoming.port: must be a whole number",
+        "line 8, incoming.ringed: must be true or false",
+        "line 9, incoming.username: must not be a hawk",
+        "line 11, outgoing.transport: must be text",
+        "line 14, kind: must be text",
+    ]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *('name = 1', 'segment = 1', 'enabled = "yes"', 'enabled = 1', 'topic = 1', 'topic = true'),
+        *('disposition = true', 'disposition = { move = 1 }', 'start = 1', 'start = true'),
+        *('acknowledge = "no"', 'acknowledge = 0', 'aliases = "b@example.org"', 'aliases = [1]'),
+        *('poll_seconds = true', 'poll_seconds = "60"', 'poll_seconds = 60.0'),
+        *('max_message_bytes = true', 'max_message_bytes = "1"', 'max_message_bytes = 1e6'),
+        *('outgoing.send_as = 1', 'outgoing.reply_to = true', 'outgoing.save_to_sent = "no"'),
+        'outgoing.save_to_sent = 1',
+    ],
+)  # fmt: skip
+def test_setting_of_a_mailbox_takes_what_its_type_is_in_toml(run: Any, setting: str) -> None:
+    text = f'[[mailbox]]\naddress = "a@example.org"\n{setting}\n'
+    if setting.startswith("outgoing"):
+        text += 'outgoing.transport = "pigeon"\noutgoing.host = "loft"\n'
+
+    with pytest.raises(InputError) as caught:
+        run(text)
+
+    (told,) = problems(caught)
+    assert told.startswith(f"line 3, {setting.split(' ')[0]}: ")
+    assert Mailbox.select().count() == 0
+
+
 def test_what_else_is_wrong_is_told_beside_an_unknown_segment(run: Any) -> None:
     text = """\
 [[topic]]

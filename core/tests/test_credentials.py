@@ -168,6 +168,37 @@ def test_every_problem_has_its_line(whistle: Whistle, tmp_path: Path) -> None:
     assert not Credential.select().exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('timeout_seconds = "60"', "must be a number"),
+        ("timeout_seconds = true", "must be a number"),
+        ('person = "true"', "must be true or false"),
+        ("ca_file = 1", "must be text"),
+    ],
+)
+def test_a_setting_takes_what_its_type_is_in_toml(
+    whistle: Whistle, setting: str, says: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run(TOML.replace("expires_at = 2027-05-01", setting))
+
+    (problem,) = caught.value.problems
+    assert str(problem) == f"line 7, {setting.split(' ')[0]}: {says}"
+    assert not Credential.select().exists()
+
+
+def test_a_whole_number_and_an_instant_mean_what_they_say(whistle: Whistle) -> None:
+    run(
+        TOML.replace(
+            "expires_at", "timeout_seconds = 5\nends_at = 2027-06-01T00:00:00Z\nexpires_at"
+        )
+    )
+
+    assert stored().settings["timeout_seconds"] == 5.0
+    assert stored().settings["ends_at"].startswith("2027-06-01T00:00:00")
+
+
 def test_a_missing_plugin_says_what_to_install(whistle: Whistle) -> None:
     with pytest.raises(InputError) as caught:
         run("[[credential]]\nname = 'x'\nkind = 'microsoft'\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from postroom import names, secrets
@@ -110,6 +111,30 @@ def fit(model: type[S], values: Mapping[str, Any], what: str) -> S:
             problems,
             next_step="Correct what is named; nothing was changed.",
         ) from error  # hide_input_in_errors: no value is in it
+
+
+def mistyped(model: type[TransportSettings], values: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with values that a TOML file gave, where a text is no number and a
+    truth is none either; `fit`, which takes what a command line gave, may find more.
+
+    pydantic's strict mode for JSON is meant: what JSON has no type for is still read out of text.
+    TOML's dates are left to `fit`, and so are secrets, which come from elsewhere.
+    """
+    from pydantic import ValidationError
+
+    hidden = secret_fields(model)
+    judged = {
+        name
+        for name, value in values.items()
+        if name not in hidden and not isinstance(value, date | time)
+    }
+    document = json.dumps(dict(values), ensure_ascii=False, default=str)
+    try:
+        model.model_validate_json(document.encode(errors="replace"), strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        return [_explain(one, model) for one in found if {*one["loc"][:1]} & judged]
+    return []
 
 
 # ---------------------------------------------------------------------------- secret fields

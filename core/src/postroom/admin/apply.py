@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from postroom import names, secrets
 from postroom.admin.secret_sources import SecretSource
-from postroom.admin.toml_lines import Lines
+from postroom.admin.toml_lines import Lines, Place
 from postroom.api.errors import Problem, TransportError
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mail.domains import address_key
 from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.mailboxes.mailbox_values import DEFAULTS
-from postroom.plugin_settings import WORDS, model_of
+from postroom.plugin_settings import WORDS, mistyped, model_of
 from postroom.plugins import load as load_plugins
 from postroom.store.database import transaction
+
+if TYPE_CHECKING:
+    from postroom.api.settings import TransportSettings
 
 _TABLES: Final = ("segment", "topic", "filter", "credential", "mailbox")
 _KEYS: Final = {
@@ -112,6 +115,7 @@ class _Work:
         self._seal = seal
         self.applied = Applied()
         self.problems: list[tuple[int, str, str]] = []
+        self._mistyped: set[Place] = set()
 
     def run(self) -> None:
         """Write everything, collecting what is wrong on the way."""
@@ -177,13 +181,9 @@ class _Work:
         end = entry.pop("expires_at", None)
         put = False
         with self._reporting("credential", index):
-            if not isinstance(kind_name, str):
-                raise InputError("", [Problem("kind", "is missing")])
-            kind = load_plugins().credential_kind(kind_name)
-            source = SecretSource(self._file.folder)
-            values = source.resolve(kind.settings(), entry)
-            self._tell_of_secrets(source, ("credential", index))
-            changed = credentials.put(name, kind_name, values, expires_at=end, seal=self._seal)
+            kind = load_plugins().credential_kind(_word("kind", kind_name))
+            values = self._read_settings(kind.settings(), entry, ("credential", index))
+            changed = credentials.put(name, kind.name, values, expires_at=end, seal=self._seal)
             self._note(f"credential {name}", changed)
             put = True
         if not put and isinstance(name, str):  # so that what names it is not reported too
@@ -203,7 +203,7 @@ class _Work:
             with self._reporting("mailbox", index, way):
                 self._side(("mailbox", index, way), tables[way], direction, address if put else "")
 
-    def _side(self, place: tuple[str | int, ...], table: Any, direction: str, address: str) -> None:
+    def _side(self, place: Place, table: Any, direction: str, address: str) -> None:
         """Set a side up, or without an address only look at it."""
         way = WORDS[direction]
         if table is None:
@@ -213,14 +213,10 @@ class _Work:
         if not isinstance(table, dict):
             raise InputError("", [Problem("", "must be a table")])
         values = dict(table)
-        transport = values.pop("transport", None)
-        if not isinstance(transport, str):
-            raise InputError("", [Problem("transport", "is missing")])
+        transport = _word("transport", values.pop("transport", None))
         own = {key: values.pop(key) for key in _OWN if direction == "out" and key in values}
-        source = SecretSource(self._file.folder)
         model = model_of(load_plugins().transport(transport), direction)
-        values = source.resolve(model, values)
-        self._tell_of_secrets(source, place, f"{way}.")
+        values = self._read_settings(model, values, place, f"{way}.")
         if not address:
             sides.prepare(direction, transport, values, own)
             return
@@ -228,9 +224,20 @@ class _Work:
         changed = sides.put(mailbox, direction, transport, values, own, seal=self._seal)[1]
         self._note(f"mailbox {address}, {way} {transport}", changed)
 
-    def _tell_of_secrets(
-        self, source: SecretSource, place: tuple[str | int, ...], prefix: str = ""
-    ) -> None:
+    def _read_settings(
+        self, model: type[TransportSettings], table: dict[str, Any], place: Place, prefix: str = ""
+    ) -> dict[str, Any]:
+        """Return the settings of a plugin, secrets read; tell what can be told of them already."""
+        source = SecretSource(self._file.folder)
+        values = source.resolve(model, table)
+        self._tell_of_secrets(source, place, prefix)
+        for problem in mistyped(model, values):
+            spot = (*place, *problem.field.split("."))
+            self._problem(spot, prefix + problem.field, problem.sentence)
+            self._mistyped.add(spot)
+        return values
+
+    def _tell_of_secrets(self, source: SecretSource, place: Place, prefix: str) -> None:
         for name, text in source.problems:
             self._problem((*place, name), prefix + name, text)
         for name in source.in_clear:
@@ -266,7 +273,7 @@ class _Work:
 
     def _unknown_keys(
         self,
-        place: tuple[str | int, ...],
+        place: Place,
         table: dict[str, Any],
         known: tuple[str, ...],
         prefix: str = "",
@@ -288,6 +295,8 @@ class _Work:
                     self._problem((*place[:2], "disposition"), "disposition", problem.sentence)
                     continue
                 spot = (*place, *problem.field.split("."))
+                if spot in self._mistyped:
+                    continue
                 label = (prefix + problem.field).strip(".") or str(place[0])
                 self._problem(spot, label, problem.sentence)
         except TransportError as error:  # the plugin is not installed
@@ -297,7 +306,7 @@ class _Work:
         except NotFoundError as error:
             self._problem((*place, "segment"), "segment", error.sentence)
 
-    def _problem(self, place: tuple[str | int, ...], label: str, text: str) -> None:
+    def _problem(self, place: Place, label: str, text: str) -> None:
         self.problems.append((self._file.lines.of(*place), label, text))
 
     def _note(self, what: str, changed: list[str], *, verb: str = "changed") -> None:
@@ -305,6 +314,16 @@ class _Work:
             self.applied.plan.append(f"{what}: added")
         elif changed:
             self.applied.plan.append(f"{what}: {', '.join(changed)} {verb}")
+
+
+def _word(key: str, value: object) -> str:
+    """Return the name of a plugin's offer.
+
+    :raises InputError: it is none
+    """
+    if isinstance(value, str):
+        return value
+    raise InputError("", [Problem(key, "is missing" if value is None else "must be text")])
 
 
 def _identity(kind: str, entry: Mapping[str, Any], index: int) -> object:
