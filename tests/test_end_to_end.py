@@ -477,6 +477,38 @@ def test_a_person_is_acknowledged_once_and_a_machine_never(
     assert Question.get_by_id(int(number)).subject == "Question ann"
 
 
+def test_our_own_mail_may_not_be_answered_by_a_machine(desk: Desk, account: Account) -> None:
+    other = "other@elsewhere.example"
+    desk.apply(
+        SEGMENT,
+        box(start="all", aliases=["alias@example.org"]),
+        incoming("imap", account.server.imap, account.name, security="none"),
+        box(other, segment="default"),
+        toml(
+            "[mailbox.outgoing]", transport="smtp", host=HOST, port=25, send_as="desk@example.org"
+        ),
+    )
+    account.append(
+        mail("self", sender=f"Support <{INFO.upper()}>"),
+        mail("alias", sender="alias@example.org"),
+        mail("other", sender=other),
+        mail("desk", sender="desk@example.org"),
+        mail("path", f"Return-Path: <{INFO}>", sender="ann@customer.example"),
+        mail("loop", f"Reply-To: {other}", sender="ann@customer.example"),
+        mail("colleague", sender="eve@example.org"),
+        mail("ann", sender="ann@customer.example"),
+    )
+
+    desk.do("run", "--once")
+
+    facts = {q["subject"]: q["messages"][0]["may_auto_reply"] for q in desk.questions()}
+    assert {subject.removeprefix("Question ") for subject, may in facts.items() if may} == {
+        "colleague",
+        "ann",
+    }
+    assert len(facts) == 8
+
+
 def test_an_answer_goes_out_and_the_customer_reply_joins(
     desk: Desk, account: Account, start_smtp: Callable[..., SmtpServer], authority: PrivateAuthority
 ) -> None:

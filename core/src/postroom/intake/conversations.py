@@ -46,6 +46,12 @@ class Incoming:
             self.own_key = id_key(self.parsed.message_id)
         self.link_keys = tuple(map(id_key, linked_ids(self.parsed)))
 
+    @property
+    def may_auto_reply(self) -> bool:
+        """Whether a machine may answer it: the mail itself has nothing against it, and no
+        classifier has, which knows the addresses that are ours."""
+        return self.parsed.may_auto_reply and self.verdict.may_auto_reply is not False
+
 
 @dataclass(slots=True)
 class Placement:

@@ -216,13 +216,9 @@ class Filing:
 
     def _is_to_be_acknowledged(self, item: Prepared) -> bool:
         placement, verdict = item.placement, item.incoming.verdict
-        if (
-            not self._acknowledges
-            or verdict.acknowledgement is None
-            or verdict.may_auto_reply is False
-        ):
+        if not self._acknowledges or verdict.acknowledgement is None:
             return False
-        if placement is None or not placement.opened or not item.incoming.parsed.may_auto_reply:
+        if placement is None or not placement.opened or not item.incoming.may_auto_reply:
             return False
         received_at = item.received_at or item.incoming.parsed.received_at
         # first contact is safe (invariant 10)

@@ -144,7 +144,7 @@ def _message(mailbox_id: int, prepared: Prepared, instant: datetime | int) -> tu
         p.subject, p.date, prepared.received_at or p.received_at or instant,
         p.message_id, p.in_reply_to, p.references,
         p.text, None if p.reply_text == p.text else p.reply_text, p.html_original,
-        p.is_automatic, p.is_bounce, p.may_auto_reply, placement.is_stranger,
+        p.is_automatic, p.is_bounce, prepared.incoming.may_auto_reply, placement.is_stranger,
         [indexed(a) for a in p.attachments], [*p.problems, *prepared.complaints], instant,
     )  # fmt: skip
 
