@@ -243,6 +243,7 @@ class TestWhatTheServerOffers:
         [problem] = result.refused
         assert problem.address == "jörg@example.org"
         assert "international" in problem.reply
+        assert problem.code == "RECIPIENT-UNSUPPORTED"
 
     def test_international_sender_is_refused_without_smtputf8(
         self, start_smtp, open_sender, letter

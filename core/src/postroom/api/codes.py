@@ -196,7 +196,15 @@ TOO_LARGE = Code(
 RECIPIENT_REFUSED = Code(
     "RECIPIENT-REFUSED",
     "The outgoing server refused a recipient for good.",
-    "Check the address.",
+    "Check the address. If it is right, `postroom outbox retry` asks again for those who have not "
+    "got the message; else close it with `postroom outbox cancel`.",
+)
+RECIPIENT_UNSUPPORTED = Code(
+    "RECIPIENT-UNSUPPORTED",
+    "A recipient's address has letters beyond ASCII, and the outgoing server lacks SMTPUTF8, which "
+    "such an address needs.",
+    "Have SMTPUTF8 enabled on the server, or set another with `postroom mailbox outgoing`, then "
+    "`postroom outbox retry`; or reach this person in another way, and `postroom outbox cancel`.",
 )
 SENDER_REFUSED = Code(
     "SENDER-REFUSED",

@@ -33,7 +33,7 @@ from postroom.leases.leases import Lease
 from postroom.mail.text import storable
 from postroom.mail.threading import id_key
 from postroom.mailboxes import sessions
-from postroom.outbox.recipients import PENDING, Told, reasons, with_states
+from postroom.outbox.recipients import PENDING, State, Told, code_of, reasons, with_states
 from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import insist, now, transaction
@@ -252,7 +252,7 @@ class Dispatch:
             reason = reasons(deferred)
             self._postpone(row, codes.SERVER_BUSY, reason, recipients, result.retry_after)
         elif refused or deferred:
-            code = codes.RECIPIENT_REFUSED if refused else codes.SERVER_BUSY
+            code = code_of(refused) if refused else codes.SERVER_BUSY
             error = Rejected(code, reasons(refused + deferred))
             self._finish(row, "failed", error=error, recipients=recipients)
         else:
@@ -270,7 +270,10 @@ class Dispatch:
         if isinstance(error, OutcomeUnknown):
             self._finish(row, "unknown", error=error)
         elif isinstance(error, Rejected):
-            states = {address: ("refused", reply) for address, reply in error.recipients.items()}
+            states = {
+                address: State("refused", reply, error.code.name)
+                for address, reply in error.recipients.items()
+            }
             recipients = with_states(row.recipients, states)
             self._finish(row, "failed", error=error, recipients=recipients)
         elif isinstance(error, AuthError | SettingsError):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from postroom.api import codes
+from postroom.api.codes import Code
 from postroom.api.errors import TransientError
 from postroom.api.transport import SendResult
 from postroom.mail.text import storable
 
 Recipient = dict[str, Any]
-"""As an outbox row keeps it: `address`, `state`, and `reply`, the server's words."""
+"""As an outbox row keeps it: `address`, `state`, and `reply`, the server's words; `code` where it
+was refused or put off."""
 PENDING: Final = ("queued", "deferred")
 """The states of those whom the next attempt is for."""
+
+
+class State(NamedTuple):
+    """What became of one recipient."""
+
+    state: str
+    reply: str
+    code: str | None = None
 
 
 class Told:
@@ -24,21 +34,21 @@ class Told:
 
     def __init__(self, asked: Sequence[str], result: SendResult) -> None:
         said = [
-            *((address, "accepted", result.reply) for address in result.accepted),
-            *((problem.address, "refused", problem.reply) for problem in result.refused),
-            *((problem.address, "deferred", problem.reply) for problem in result.deferred),
+            *((one, State("accepted", result.reply)) for one in result.accepted),
+            *((one.address, State("refused", one.reply, one.code)) for one in result.refused),
+            *((one.address, State("deferred", one.reply, one.code)) for one in result.deferred),
         ]
         kinds: dict[str, set[str]] = {}
-        for address, state, _ in said:
-            kinds.setdefault(address, set()).add(state)
+        for address, state in said:
+            kinds.setdefault(address, set()).add(state.state)
         self._unasked = [*(kinds.keys() - {*asked})]
         self._states = {
-            address: (state, reply)
-            for address, state, reply in said
+            address: state
+            for address, state in said
             if address not in self._unasked and len(kinds[address]) == 1
         }
         self._unheard = [address for address in asked if address not in self._states]
-        self.accepted = [one for one, (state, _) in self._states.items() if state == "accepted"]
+        self.accepted = [one for one, told in self._states.items() if told.state == "accepted"]
 
     @property
     def unheard(self) -> str:
@@ -61,18 +71,24 @@ class Told:
         return TransientError(codes.PLUGIN_BUG, f"{who} sent a message and {', and '.join(wrong)}.")
 
 
-def with_states(
-    recipients: Sequence[Recipient], states: Mapping[str, tuple[str, str]]
-) -> list[Recipient]:
-    """Return the recipients with the states and replies that are told by address."""
+def with_states(recipients: Sequence[Recipient], states: Mapping[str, State]) -> list[Recipient]:
+    """Return the recipients with what is told of them by address."""
     return [_with_state(recipient, states) for recipient in recipients]
 
 
-def _with_state(recipient: Recipient, states: Mapping[str, tuple[str, str]]) -> Recipient:
-    if recipient["address"] not in states:
+def _with_state(recipient: Recipient, states: Mapping[str, State]) -> Recipient:
+    told = states.get(recipient["address"])
+    if told is None:
         return recipient
-    state, reply = states[recipient["address"]]
-    return {**recipient, "state": state, "reply": storable(reply)}
+    kept = {"address": recipient["address"], "state": told.state, "reply": storable(told.reply)}
+    return {**kept, "code": told.code} if told.code else kept
+
+
+def code_of(refused: Sequence[Recipient]) -> Code:
+    """Return what is wrong with recipients that were refused, after others perhaps were not."""
+    unsupported = codes.RECIPIENT_UNSUPPORTED
+    is_that = all(one.get("code") == unsupported.name for one in refused)
+    return unsupported if is_that else codes.RECIPIENT_REFUSED
 
 
 def reasons(recipients: Sequence[Recipient]) -> str:

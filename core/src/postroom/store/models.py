@@ -441,7 +441,7 @@ class Outbox(Table):
     recipient_key = TextField()
     """The first recipient; automatic mail is counted by it."""
     recipients = JsonField(default=list)
-    """Objects of address, state (queued, accepted, refused, deferred) and reply."""
+    """Objects of address, state (queued, accepted, refused, deferred), reply, and perhaps code."""
     handle = TextField(null=True)
     attempts = IntegerField(default=0)
     next_try_at = InstantField(null=True)

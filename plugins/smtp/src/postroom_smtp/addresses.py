@@ -19,6 +19,11 @@ class Path:
     wire: str
 
     @property
+    def local(self) -> str:
+        """The part before the @."""
+        return self.wire.rpartition("@")[0]
+
+    @property
     def needs_utf8(self) -> bool:
         """Whether only a server with SMTPUTF8 (RFC 6531) can take it."""
         return not self.wire.isascii()

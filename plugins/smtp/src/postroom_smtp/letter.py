@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 from postroom.api import Outgoing
+
+from postroom_smtp.head import without_international_recipients
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
@@ -47,6 +50,13 @@ class Letter:
         """Whether it needs SMTPUTF8 (RFC 6531, RFC 6532)."""
         end = self.raw.find(b"\r\n\r\n")
         return not self.raw[: len(self.raw) if end < 0 else end].isascii()
+
+    def fitted(self, offered: Collection[str]) -> Letter:
+        """Return what is sent over a server that offers this: without SMTPUTF8, international
+        addresses are left out of To and Cc."""
+        if "SMTPUTF8" in offered or not self.has_eight_bit_header:
+            return self
+        return replace(self, raw=without_international_recipients(self.raw))
 
     def stuffed(self) -> bytes:
         """Return the bytes for DATA, without the final dot (RFC 5321 section 4.5.2)."""

@@ -23,6 +23,7 @@ def servable(
 
     Nothing is re-encoded here: signatures would break, and the core composes 7-bit.
 
+    :param letter: fitted to what the server offers
     :raises Rejected: the server cannot take this letter for anyone
     """
     refusal = _refusal(connection, letter, sender)
@@ -31,11 +32,16 @@ def servable(
         raise Rejected(code, sentence, recipients={p.address: sentence for p in recipients})
     if "SMTPUTF8" in connection.offered:
         return list(recipients)
-    sentence = f"{connection.where} does not take international addresses (no SMTPUTF8)."
+    takeable = [path for path in recipients if not path.needs_utf8]
     for path in recipients:
         if path.needs_utf8:
-            outcome.refuse(path.address, codes.RECIPIENT_REFUSED, sentence)
-    return [path for path in recipients if not path.needs_utf8]
+            sentence = f"{connection.where} does not take international addresses (no SMTPUTF8)"
+            is_left_out = takeable and not path.local.isascii()  # see `Letter.fitted`
+            sentence += (
+                "; to the others this one is not shown in To and Cc." if is_left_out else "."
+            )
+            outcome.refuse_unasked(path.address, codes.RECIPIENT_UNSUPPORTED, sentence)
+    return takeable
 
 
 def _refusal(connection: Connection, letter: Letter, sender: Path) -> tuple[Code, str] | None:
@@ -53,14 +59,14 @@ def _refusal(connection: Connection, letter: Letter, sender: Path) -> tuple[Code
         )
     if "SMTPUTF8" in offered:
         return None
-    if letter.has_eight_bit_header:
-        return (
-            codes.MESSAGE_REFUSED,
-            f"The message has 8-bit headers, which {where} does not take (no SMTPUTF8).",
-        )
     if sender.needs_utf8:
         return (
             codes.SENDER_REFUSED,
             f"{where} does not take the sender's international address (no SMTPUTF8).",
+        )
+    if letter.has_eight_bit_header:
+        return (
+            codes.MESSAGE_REFUSED,
+            f"The message has 8-bit headers, which {where} does not take (no SMTPUTF8).",
         )
     return None

@@ -28,6 +28,8 @@ class Outcome:
     deferred: list[RecipientProblem] = field(default_factory=list)
     overflow: list[Path] = field(default_factory=list)
     reply: str = ""
+    unasked: list[str] = field(default_factory=list)
+    """Refused before the server was asked."""
 
     def add(self, later: Outcome) -> None:
         """Take in what a later transaction achieved."""
@@ -36,10 +38,16 @@ class Outcome:
         self.deferred += later.deferred
         self.overflow = later.overflow
         self.reply = later.reply or self.reply
+        self.unasked += later.unasked
 
     def refuse(self, address: str, code: Code, words: str) -> None:
         """Note that a recipient will never get it."""
         self.refused.append(RecipientProblem(address, str(code), words))
+
+    def refuse_unasked(self, address: str, code: Code, sentence: str) -> None:
+        """Note that the server need not be asked for a recipient, and why."""
+        self.unasked.append(address)
+        self.refuse(address, code, sentence)
 
     def defer(self, address: str, code: Code, words: str) -> None:
         """Note that a recipient may get it later."""
@@ -87,8 +95,12 @@ class Outcome:
             return Rejected(codes.RECIPIENT_REFUSED, "The message names no recipient.")
         first = self.refused[0]
         more = f" (and {len(self.refused) - 1} more)" if len(self.refused) > 1 else ""
-        sentence = f"{where} cannot deliver to {shown(first.address)}{more}: {first.reply}"
-        return Rejected(codes.RECIPIENT_REFUSED, sentence, recipients=recipients)
+        refused = "Not sent to" if first.address in self.unasked else f"{where} cannot deliver to"
+        sentence = f"{refused} {shown(first.address)}{more}: {first.reply}"
+        unsupported = codes.RECIPIENT_UNSUPPORTED
+        is_that = all(problem.code == unsupported.name for problem in self.refused)
+        code = unsupported if is_that else codes.RECIPIENT_REFUSED
+        return Rejected(code, sentence, recipients=recipients)
 
 
 def shown(address: str) -> str:

@@ -79,6 +79,7 @@ class SmtpSender(Sender):
     def _transact(self, letter: Letter, sender: Path, recipients: Sequence[Path]) -> Outcome:
         self._get_ready()
         outcome = Outcome()
+        letter = letter.fitted(self._connection.offered)
         takeable = servable(self._connection, letter, sender, recipients, outcome)
         if takeable:
             try:
@@ -123,7 +124,7 @@ def _usable(addresses: Sequence[str], total: Outcome) -> list[Path]:
             if not address:
                 raise ValueError("is empty")
         except ValueError as error:
-            total.refuse(address, codes.RECIPIENT_REFUSED, f"Not sent: the address {error}.")
+            total.refuse_unasked(address, codes.RECIPIENT_REFUSED, f"The address {error}.")
         else:
             paths.append(path)
     return paths
