@@ -9,13 +9,16 @@ import click
 
 from postroom.cli.output import (
     json_option,
-    print_json,
     print_one,
     print_rows,
     progress_bar,
+    say,
     say_trouble,
 )
 from postroom.cli.session import open_store
+from postroom.clock import iso
+
+_PREVIEW_COLUMNS = ("received_at", "from", "subject", "size", "outcome", "reason", "topic")
 
 
 @click.command(epilog="Example: postroom mailbox poll info@example.org")
@@ -96,15 +99,18 @@ def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
 )
 @json_option
 def preview(address: str, limit: int, as_json: bool) -> None:
-    """Show what would be retrieved; stores nothing, changes nothing."""
+    """Show what the next retrieval would do with the newest messages it has not seen; stores
+    nothing, changes nothing."""
     with open_store():
         from postroom import plugins
         from postroom.admin.preview import preview as look
         from postroom.mailboxes import mailboxes
 
-        rows = look(mailboxes.find(address), plugins.load(), limit=limit)
-        if as_json:
-            for row in rows:
-                print_json(row)
-        else:
-            print_rows(rows, as_json=False, columns=["received_at", "from", "subject", "size"])
+        mailbox = mailboxes.find(address)
+        rows = look(mailbox, plugins.load(), limit=limit)
+    print_rows(rows, as_json=as_json, columns=_PREVIEW_COLUMNS)
+    if not as_json and any(row["before_start"] for row in rows):
+        say(
+            f"What the server received before the start, {iso(mailbox.start_at)}, is left alone. "
+            f"To take it too: postroom mailbox set {mailbox.address} --start all"
+        )
