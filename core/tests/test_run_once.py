@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from postroom import plugins
 from postroom.admin import quarantine
 from postroom.api import (
+    Capability,
     Checkpoint,
+    Fetched,
     Listed,
     Oversized,
     TransientError,
     TransportError,
     Unavailable,
+    Unsettled,
     codes,
 )
+from postroom.leases import health
 from postroom.mailboxes import mailboxes, sides
+from postroom.runner import runner as runner_module
 from postroom.runner.runner import Outcome, Runner
 from postroom.store.database import now
-from postroom.store.models import Mailbox, Receipt, Trouble
+from postroom.store.models import Mailbox, Receipt, Side, Trouble
 from postroom_test_servers.pigeon import FakePlugins, Homing
 
 TOO_LARGE = 1 << 40
@@ -174,3 +181,71 @@ def test_message_of_no_listed_size_is_asked_for_where_the_limit_was_raised_above
 
     assert [run_once().exit_code for _ in range(3)] == [3 if times == 2 else 0, 0, 0]
     assert pigeon.asked_for == times
+
+
+# ---------------------------------------------------------------- what the server refuses
+
+
+class StubbornPigeon(HeavyPigeon):
+    """One whose messages stay: it has news at each visit, for so many visits."""
+
+    capabilities = Capability.DELETE
+    visits = 4
+
+    def __init__(self) -> None:
+        self.fetched, self.asked_to_settle = 0, 0
+        self.had_all = threading.Event()
+
+    def fetch(self, cursor: str | None, *, limits: Any, wanted: Any) -> Iterator[Any]:
+        for ref in wanted([Listed("1", None, 9)]):
+            yield Fetched(ref, b"Subject: a\r\n\r\nb\r\n")
+        self.fetched += 1
+        if self.fetched < self.visits:
+            Side.update(next_try_at=self.fetched).execute()  # as a watcher does
+        yield Checkpoint("")
+
+    def settle(self, refs: Sequence[str], disposition: Any) -> Iterator[Unsettled]:
+        self.asked_to_settle += 1
+        error = TransientError(codes.DISPOSITION_REFUSED, "It stays.")
+        yield from (Unsettled(ref, error) for ref in refs)
+
+    def close(self) -> None:
+        if self.fetched >= self.visits:
+            self.had_all.set()
+
+
+@pytest.fixture
+def stubborn(store: str) -> Iterator[StubbornPigeon]:
+    transport = StubbornPigeon()
+    plugins.use(FakePlugins([transport]))
+    mailbox = mailboxes.add("info@example.org", start="all", disposition="delete")
+    sides.save(mailbox, "in", "homing", {"host": "loft"})
+    yield transport
+    plugins.use(None)
+
+
+def test_runner_retrieves_on_and_leaves_what_was_refused_for_later(
+    stubborn: StubbornPigeon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(health, "TRANSIENT_PAUSES", (timedelta(hours=1), timedelta(hours=1)))
+    runner = Runner(plugins.load())
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    try:
+        assert stubborn.had_all.wait(60)
+    finally:
+        runner.stop()
+        thread.join(60)
+
+    assert (stubborn.fetched, stubborn.asked_to_settle) == (4, 1)
+
+
+def test_run_once_asks_each_time_for_what_was_refused(stubborn: StubbornPigeon) -> None:
+    outcomes = [run_once(), run_once()]
+
+    assert [one.exit_code for one in outcomes] == [75, 75]
+    assert stubborn.asked_to_settle == 2
+    assert outcomes[1].remarks == [
+        f"info@example.org (in): It stays. {codes.DISPOSITION_REFUSED.next_step}"
+    ]

@@ -101,5 +101,5 @@ def _problem(mailbox: Mailbox, side: Side, state: str) -> dict[str, Any]:
         "code": trouble.code if trouble else None,
         "sentence": trouble.sentence if trouble else None,
         "next_step": trouble.next_step if trouble else None,
-        "since": side.down_since,
+        "since": health.lasts_since(trouble, side) if trouble else side.down_since,
     }

@@ -97,6 +97,13 @@ DISPOSITION_UNSUPPORTED = Code(
     "The transport cannot do what the mailbox's disposition asks for.",
     'Choose another disposition, "leave" always works.',
 )
+DISPOSITION_REFUSED = Code(
+    "DISPOSITION-REFUSED",
+    "The server refuses to mark, move or delete messages; they are stored, and stay there as they "
+    "are.",
+    "Read the server's reason: mend rights, quota or the target folder, or choose another "
+    "disposition.",
+)
 SERVER_UNFIT = Code(
     "SERVER-UNFIT",
     "The server lacks a capability that is needed to retrieve without loss.",

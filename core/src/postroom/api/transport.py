@@ -276,7 +276,9 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """The disposition could not be applied to this message; it is tried again next time."""
+    """The disposition could not be applied to this message; it is tried again later. The error is
+    told as the mailbox's, once for all of its messages; where it has `retry_after`, the visit ends
+    with it."""
 
     ref: str
     error: TransportError

@@ -111,6 +111,7 @@ class Retrieval:
     :param progress: told of each page of the listing and after each batch
     :param understanding: how batches are understood: in place, or beside, on other cores
     :param entrance: another way into the mailbox than its incoming side
+    :param only_due: leave for later what the server refused a short time ago to settle
     """
 
     def __init__(
@@ -122,7 +123,9 @@ class Retrieval:
         progress: Progress = no_progress,
         understanding: Understanding = IN_PLACE,
         entrance: Entrance | None = None,
+        only_due: bool = False,
     ) -> None:
+        self._only_due = only_due
         self._understanding = understanding
         self._entrance = entrance
         self._lease = lease
@@ -402,7 +405,7 @@ class Retrieval:
             self._is_to_be_secured = False
 
     def _settle(self, receiver: Receiver) -> None:
-        settlement = Settlement(self.mailbox, self._lease, self._stop)
+        settlement = Settlement(self.mailbox, self._lease, self._stop, only_due=self._only_due)
         try:
             settlement.run(receiver)
         finally:

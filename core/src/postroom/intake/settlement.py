@@ -1,16 +1,23 @@
 """Applies the disposition on the server to what is safely stored: the last step of intake.
 
-It follows the commit; what the server did not confirm stays to be settled at the next visit.
+It follows the commit; what the server did not confirm stays to be settled at the next visit. What
+it refuses is one trouble of the mailbox, however many messages there are, and is tried again later:
+retrieving goes on.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from threading import Event as Flag
 from time import monotonic
 
+from peewee import ModelSelect
+
+from postroom.api.errors import TransientError, TransportError
 from postroom.api.transport import Disposition, Receiver, Settled, Unsettled
 from postroom.intake.records import ReceiptRow, insert_receipts
+from postroom.leases import health
 from postroom.leases.leases import Lease
 from postroom.mailboxes import dispositions
 from postroom.mailboxes.ledger import ref_key
@@ -26,38 +33,65 @@ CONFIRM_SECONDS = 2.0
 
 
 class Settlement:
-    """Settles what is due in one mailbox, under the lease of the visit."""
+    """Settles what is due in one mailbox, under the lease of the visit.
 
-    def __init__(self, mailbox: Mailbox, lease: Lease, stop: Flag) -> None:
+    :param only_due: leave for later what the server refused a short time ago
+    """
+
+    def __init__(
+        self, mailbox: Mailbox, lease: Lease, stop: Flag, *, only_due: bool = False
+    ) -> None:
         self._lease = lease
         self._stop = stop
         self.mailbox = mailbox
         self.settled = 0
         self.unsettled = 0
+        self._only_due = only_due
+        self._refused: list[int] = []
+        """Receipts of what the server refused in this visit."""
+        self._reasons: dict[str, TransportError] = {}
+        """Code → the first error with it."""
+        self._times: Counter[str] = Counter()
 
     def run(self, receiver: Receiver) -> None:
-        """Apply the disposition to what is stored, and note what the server confirmed."""
+        """Apply the disposition to what is stored, and note what the server confirmed.
+
+        :raises TransportError: the server or the settings are the trouble
+        """
+        self._settle_all(receiver)
+        for reason in self._reasons.values():
+            if isinstance(reason, TransientError) and reason.retry_after is not None:
+                raise reason  # it wants to be left alone altogether
+        if self._refused:
+            self._put_off()
+        elif health.is_refused(self._lease.side_id) and not self._waiting().exists():
+            self._note_that_it_works()
+
+    def _settle_all(self, receiver: Receiver) -> None:
         disposition = dispositions.of_columns(
             self.mailbox.disposition, self.mailbox.disposition_folder
         )
         last_id = 0
         while not self._stop.is_set():
-            due = rows(
-                Receipt.select(Receipt.id, Receipt.ref)
-                .where(
-                    (Receipt.mailbox == self.mailbox.id)
-                    & Receipt.settle
-                    & Receipt.gone_at.is_null()
-                    & (Receipt.id > last_id)
-                )
-                .order_by(Receipt.id)
-                .limit(SETTLE_COUNT)
-            )
+            query = self._unsettled().where(Receipt.id > last_id)
+            if self._only_due:
+                is_due = Receipt.next_try_at.is_null() | (Receipt.next_try_at <= now())
+                query = query.where(is_due)
+            due = rows(query.order_by(Receipt.id).limit(SETTLE_COUNT))
             if not due:
                 return
             last_id = due[-1][0]
             self._lease.check()
             self._settle_some(receiver, {ref: row_id for row_id, ref in due}, disposition)
+
+    def _unsettled(self) -> ModelSelect[Receipt]:
+        return Receipt.select(Receipt.id, Receipt.ref).where(
+            (Receipt.mailbox == self.mailbox.id) & Receipt.settle & Receipt.gone_at.is_null()
+        )
+
+    def _waiting(self) -> ModelSelect[Receipt]:
+        """Return what the server refused, in this visit or before."""
+        return self._unsettled().where(Receipt.next_try_at.is_null(False))
 
     def _settle_some(
         self, receiver: Receiver, due: dict[str, int], disposition: Disposition
@@ -69,7 +103,7 @@ class Settlement:
                 if isinstance(result, Settled):
                     settled.append(result)
                 else:
-                    self._note_unsettled(result)
+                    self._note_refused(result, due)
                 if monotonic() - since >= CONFIRM_SECONDS:
                     self._confirm(settled, due, disposition)
                     since = monotonic()
@@ -87,13 +121,41 @@ class Settlement:
         self.settled += len(settled)
         settled.clear()
 
-    def _note_unsettled(self, result: Unsettled) -> None:
+    def _note_refused(self, result: Unsettled, due: dict[str, int]) -> None:
         self.unsettled += 1
-        logger.warning(
+        if result.ref in due:
+            self._refused.append(due[result.ref])
+        code = result.error.code.name
+        self._reasons.setdefault(code, result.error)
+        self._times[code] += 1
+        logger.debug(
             "%s: a message stays as it is on the server for now: %s",
             self.mailbox.address,
             result.error.sentence,
             extra={"mailbox": self.mailbox.address, "ref": result.ref},
+        )
+
+    def _put_off(self) -> None:
+        """Record the reason that is given most often, and when to try again."""
+        [(code, _)] = self._times.most_common(1)
+        reason = self._reasons[code]
+        with transaction():
+            self._lease.hold()
+            due_at, is_new = health.record_refusal(self._lease.side_id, reason)
+            for i in range(0, len(self._refused), 500):
+                Receipt.update(next_try_at=due_at).where(
+                    Receipt.id.in_(self._refused[i : i + 500])
+                ).execute()
+        if is_new:
+            told = (reason.code, reason.sentence, reason.next_step)
+            health.log_trouble(self.mailbox.address, "in", *told)
+
+    def _note_that_it_works(self) -> None:
+        with transaction():
+            self._lease.hold()
+            health.record_settled(self._lease.side_id)
+        logger.warning(
+            "%s (in): messages are marked, moved or deleted again.", self.mailbox.address
         )
 
     def _write_settled(
@@ -106,9 +168,9 @@ class Settlement:
         leaving = [due[one.ref] for one in settled if one.ref not in here]
         for ids, gone_at in ((staying, None), (leaving, instant)):
             for i in range(0, len(ids), 500):
-                Receipt.update(settle=False, settled_at=instant, gone_at=gone_at).where(
-                    Receipt.id.in_(ids[i : i + 500])
-                ).execute()
+                Receipt.update(
+                    settle=False, settled_at=instant, gone_at=gone_at, next_try_at=None
+                ).where(Receipt.id.in_(ids[i : i + 500])).execute()
         for one in settled:
             if one.new_ref not in (None, one.ref):
                 self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)

@@ -13,6 +13,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from peewee import Expression
+
 from postroom.api import codes
 from postroom.api.codes import Code
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
@@ -28,6 +30,9 @@ AUTH_PAUSES = (timedelta(minutes=5), timedelta(hours=6))
 TRANSIENT_PAUSES = (timedelta(seconds=15), timedelta(minutes=15))
 CORE_PAUSES = (timedelta(seconds=15), timedelta(minutes=2))
 """Our own disk or key: once that is put right, mail is to come soon."""
+SETTLING = "settling"
+"""Kind of the trouble with what is to be done with messages on the server. It is apart from all
+others of a side: mail is retrieved all the same."""
 ATTENTION_AFTER = timedelta(minutes=15)
 """A passing trouble that lasts longer needs a person too."""
 
@@ -58,11 +63,10 @@ def note_failure(
             next_try_at=due,
             paused_by_server=paused,
         ).where(Side.id == side.id).execute()
-        is_new = _record(side, kind, code, sentence, next_step, instant, due)
+        is_new = _record(side.id, kind, code, sentence, next_step, instant, due)
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     if is_new and not is_told:
-        words = in_one_line(sentence, next_step)
-        logger.warning("%s (%s): %s [%s]", mailbox.address, side.direction, words, code)
+        log_trouble(mailbox.address, side.direction, code, sentence, next_step)
     if fresh.down_since is not None:
         return None
     details = {"direction": side.direction, "code": code.name, "sentence": sentence}
@@ -93,12 +97,39 @@ def note_success(side: Side, next_try_at: datetime | None = None) -> Event | Non
         ).where(Side.id == side.id).execute()
         if fresh.down_since is None:
             return None
-        Trouble.update(cleared_at=instant, next_try_at=None).where(
-            (Trouble.side == side.id) & Trouble.cleared_at.is_null()
-        ).execute()
+        _clear(_open(side.id, settling=False), instant)
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     logger.warning("%s (%s) works again.", mailbox.address, side.direction)
     return Event("mailbox-up", instant, mailbox.address, {"direction": side.direction})
+
+
+def record_refusal(side_id: int, error: TransportError) -> tuple[datetime, bool]:
+    """Record, in the caller's transaction, that the server refuses what is to be done with
+    messages.
+
+    :returns: when to try again, and whether it is new, so that `log_trouble` is to follow
+    """
+    instant = now()
+    same = Trouble.get_or_none(_open(side_id, settling=True) & (Trouble.code == error.code.name))
+    due = instant + _doubling(TRANSIENT_PAUSES, 1 if same is None else same.count + 1) * _jitter()
+    told = (SETTLING, error.code, error.sentence, error.next_step)
+    return due, _record(side_id, *told, instant, due)
+
+
+def is_refused(side_id: int) -> bool:
+    """Say whether the server was refusing what is to be done with messages."""
+    return bool(Trouble.select().where(_open(side_id, settling=True)).exists())
+
+
+def record_settled(side_id: int) -> None:
+    """Record, in the caller's transaction, that the server refuses it no longer."""
+    _clear(_open(side_id, settling=True), now())
+
+
+def log_trouble(address: str, direction: str, code: Code, sentence: str, next_step: str) -> None:
+    """Tell of a new trouble, once."""
+    words = in_one_line(sentence, next_step)
+    logger.warning("%s (%s): %s [%s]", address, direction, words, code)
 
 
 def end_pauses(side_ids: Collection[int]) -> int:
@@ -125,6 +156,13 @@ def needs_attention(kind: str, first_seen_at: datetime, instant: datetime) -> bo
     return kind in ("settings", "auth", "bug", "core") or instant - first_seen_at >= ATTENTION_AFTER
 
 
+def lasts_since(trouble: Trouble, side: Side) -> datetime:
+    """Return since when there is trouble: another one may have come before it."""
+    down_since = None if trouble.kind == SETTLING else side.down_since
+    since: datetime = down_since or trouble.first_seen_at
+    return since
+
+
 def state_of(side: Side | None, *, enabled: bool = True) -> str:
     """Return `ok`, `failing`, `attention`, `never` or `disabled`."""
     if side is None:
@@ -133,9 +171,7 @@ def state_of(side: Side | None, *, enabled: bool = True) -> str:
         return "disabled"
     instant = now()
     open_troubles = Trouble.select().where((Trouble.side == side.id) & Trouble.cleared_at.is_null())
-    states = [
-        needs_attention(t.kind, side.down_since or t.first_seen_at, instant) for t in open_troubles
-    ]
+    states = [needs_attention(t.kind, lasts_since(t, side), instant) for t in open_troubles]
     if states:
         return "attention" if any(states) else "failing"
     return "ok" if side.last_success_at else "never"
@@ -190,8 +226,11 @@ def _next_try(
         return instant + _doubling(CORE_PAUSES, failures), False
     if isinstance(error, TransientError) and error.retry_after is not None:
         return instant + timedelta(seconds=max(error.retry_after, 0)), True
-    jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
-    return instant + _doubling(TRANSIENT_PAUSES, failures) * jitter, False
+    return instant + _doubling(TRANSIENT_PAUSES, failures) * _jitter(), False
+
+
+def _jitter() -> float:
+    return random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, guards nothing
 
 
 def _doubling(bounds: tuple[timedelta, timedelta], failures: int) -> timedelta:
@@ -199,8 +238,18 @@ def _doubling(bounds: tuple[timedelta, timedelta], failures: int) -> timedelta:
     return min(last, first * (1 << min(failures - 1, 16)))
 
 
+def _open(side_id: int, *, settling: bool) -> Expression:
+    """Return the condition of what is wrong with a side now: with settling, or with the rest."""
+    kind = Trouble.kind == SETTLING if settling else Trouble.kind != SETTLING
+    return (Trouble.side == side_id) & Trouble.cleared_at.is_null() & kind
+
+
+def _clear(which: Expression, instant: datetime) -> None:
+    Trouble.update(cleared_at=instant, next_try_at=None).where(which).execute()
+
+
 def _record(
-    side: Side,
+    side_id: int,
     kind: str,
     code: Code,
     sentence: str,
@@ -209,12 +258,10 @@ def _record(
     due: datetime,
 ) -> bool:
     """Write it down; say whether it is not what the side suffered from already."""
-    open_ones = (Trouble.side == side.id) & Trouble.cleared_at.is_null()
+    open_ones = _open(side_id, settling=kind == SETTLING)
     same = Trouble.get_or_none(open_ones & (Trouble.code == code.name))
     # What the side suffers from now replaces what it suffered from before.
-    Trouble.update(cleared_at=instant, next_try_at=None).where(
-        open_ones & (Trouble.code != code.name)
-    ).execute()
+    _clear(open_ones & (Trouble.code != code.name), instant)
     values = {
         "kind": kind,
         "sentence": sentence,
@@ -223,7 +270,7 @@ def _record(
         "next_try_at": due,
     }
     if same is None:
-        Trouble.create(side=side.id, code=code.name, first_seen_at=instant, **values)
+        Trouble.create(side=side_id, code=code.name, first_seen_at=instant, **values)
     else:
         Trouble.update(count=Trouble.count + 1, **values).where(Trouble.id == same.id).execute()
     return same is None

@@ -136,6 +136,13 @@ def close_all(mailbox_id: int) -> None:
     ).execute()
 
 
+def settle_anew(mailbox_id: int) -> None:
+    """Make due what the server refused to mark, move or delete: settings were changed."""
+    Receipt.update(next_try_at=None).where(
+        (Receipt.mailbox == mailbox_id) & Receipt.settle & Receipt.next_try_at.is_null(False)
+    ).execute()
+
+
 def knows_content(mailbox_id: int) -> bool:
     """Say whether the content of any message was ever seen, so that it could be recognised."""
     known = (Receipt.mailbox == mailbox_id) & Receipt.fingerprint.is_null(False)

@@ -12,7 +12,7 @@ from postroom.errors import InputError, NotFoundError
 from postroom.leases import health
 from postroom.mail.domains import address_key
 from postroom.mailboxes import dispositions, sides
-from postroom.mailboxes.ledger import needs_person
+from postroom.mailboxes.ledger import needs_person, settle_anew
 from postroom.mailboxes.mailbox_values import DEFAULTS, checked, resolve_start, written_disposition
 from postroom.plugins import load as load_plugins
 from postroom.store.database import now, transaction
@@ -114,6 +114,8 @@ def _update(old: Mailbox, columns: dict[str, Any], changed: list[str]) -> None:
     Mailbox.update(columns).where(Mailbox.id == old.id).execute()
     if _FORGETS_CURSOR & {*changed}:
         sides.forget_cursor(old)
+    if {"disposition", "disposition_folder"} & {*changed}:
+        settle_anew(old.id)
 
 
 def _check_with_incoming(old: Mailbox, columns: Mapping[str, Any]) -> None:

@@ -127,6 +127,7 @@ def _columns(
 
 def _begin_anew(mailbox: Mailbox, changed: set[str]) -> None:
     """Forget what was known of the incoming side and is no longer so."""
+    ledger.settle_anew(mailbox.id)
     if changed & {"added", "transport", *_WHERE_TO_FETCH}:
         forget_cursor(mailbox)
     if changed & {"added", "transport", *_WHICH_ACCOUNT}:

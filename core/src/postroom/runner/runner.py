@@ -104,6 +104,8 @@ class Runner:
         """So long it rested last."""
         self._unreleased: list[Lease] = []
         """Leases of visits that are over and could not give them back."""
+        self._only_due = True
+        """Heed our own back-off, as `run` does."""
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
@@ -216,6 +218,7 @@ class Runner:
 
         :raises StoreError, KeyUnusableError: it could not work at all
         """
+        self._only_due = False
         with connection(), database_errors():
             try:
                 self._warn_of_ends()
@@ -309,7 +312,7 @@ class Runner:
                 continue
             if trouble.first_seen_at < begun:
                 outcome.remarks.append(_remark(trouble))
-            since = trouble.side.down_since or trouble.first_seen_at
+            since = health.lasts_since(trouble, trouble.side)
             if health.needs_attention(trouble.kind, since, instant):
                 outcome.needs_person = True
             else:
@@ -370,6 +373,7 @@ class Runner:
             stop=self._stop,
             progress=self._progress,
             understanding=self._understanding,
+            only_due=self._only_due,
         )
         if isinstance(result, Tally):
             self.outcome.tallies.setdefault(address, Tally()).add(result)

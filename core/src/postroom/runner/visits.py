@@ -48,9 +48,11 @@ def visit_incoming(
     stop: Flag | None = None,
     progress: Progress = no_progress,
     understanding: Understanding = IN_PLACE,
+    only_due: bool = False,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
+    :param only_due: see `Retrieval`
     :returns: what was done, or the error that ended it, which was recorded; also a full disk or
         an unusable key
     :raises StoreError: the database is the trouble: nothing is recorded
@@ -58,7 +60,12 @@ def visit_incoming(
 
     def work() -> Tally:
         return Retrieval(
-            lease, plugins, stop=stop, progress=progress, understanding=understanding
+            lease,
+            plugins,
+            stop=stop,
+            progress=progress,
+            understanding=understanding,
+            only_due=only_due,
         ).run()
 
     def next_visit(tally: Tally) -> datetime:

@@ -190,7 +190,7 @@ class Trouble(Table):
     side = ForeignKeyField(Side, backref="troubles", on_delete="CASCADE")
     code = TextField()
     kind = TextField()
-    """`settings`, `auth`, `transient`, `bug` or `core`: what the core does next."""
+    """`settings`, `auth`, `transient`, `bug`, `core` or `settling`: what the core does next."""
     sentence = TextField()
     next_step = TextField()
     first_seen_at = InstantField()
@@ -421,6 +421,8 @@ class Receipt(Table):
     gone_at = InstantField(null=True)
     tries = IntegerField(default=0)
     next_try_at = InstantField(null=True)
+    """When its bytes are asked for again; while it is to be settled, when that is tried again: the
+    server refused it."""
 
 
 class Outbox(Table):

@@ -92,6 +92,13 @@ def explain_refusal(refused: Refused | SaidGoodbye, where: str, doing: str) -> T
     return TransientError(code, sentence)
 
 
+def explain_unsettled(refused: Refused, where: str, doing: str) -> TransportError:
+    """Return the contract's error for a disposition that was refused."""
+    sentence = f"{where} refused to {doing}: {refused.text or 'no reason given'}"
+    known = explain_code(refused, sentence)
+    return known or TransientError(codes.DISPOSITION_REFUSED, sentence)
+
+
 def explain_code(refused: Refused | SaidGoodbye, sentence: str) -> TransportError | None:
     """Return the error where the response code or well-known words say which it is."""
     if match := _BACKOFF.search(refused.text):

@@ -26,7 +26,7 @@ from postroom.api import (
     codes,
 )
 
-from postroom_pop_imap.errors import Refused, explain_code
+from postroom_pop_imap.errors import Refused, explain_unsettled
 from postroom_pop_imap.imap_folders import (
     Folder,
     find_folder,
@@ -113,12 +113,11 @@ class Settlement:
         uids: Sequence[int],
     ) -> Iterator[Outcome]:
         """Settle with one command, and where that is refused message by message."""
-        doing = f"settle messages of the folder {folder.name}"
         try:
             new_refs = work(uids)
         except Refused as refused:
-            error = wire.explain(refused, doing)
-            if len(uids) > 1 and not explain_code(refused, error.sentence):
+            error = explain_unsettled(refused, wire.line.where, self._doing(folder))
+            if len(uids) > 1 and error.code is codes.DISPOSITION_REFUSED:
                 for uid in uids:
                     yield from self._settle_chunk(wire, folder, work, [uid])
             else:
@@ -126,6 +125,11 @@ class Settlement:
             return
         for uid in uids:
             yield Settled(make_ref(folder.name, folder.validity, uid), new_refs.get(uid))
+
+    def _doing(self, folder: Folder) -> str:
+        verb = {"seen": "mark"}.get(self._disposition.action, self._disposition.action)
+        target = f" to {self._disposition.folder}" if self._disposition.folder else ""
+        return f"{verb} messages of the folder {folder.name}{target}"
 
     def _after_refusal(
         self, wire: Wire, folder: Folder, uids: Sequence[int], error: TransportError

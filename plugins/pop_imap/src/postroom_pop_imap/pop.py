@@ -26,7 +26,7 @@ from postroom.api import (
 from postroom.api.transport import Delivery, Wanted
 
 from postroom_pop_imap.check import session_steps
-from postroom_pop_imap.errors import Refused
+from postroom_pop_imap.errors import Refused, explain_unsettled
 from postroom_pop_imap.line import Line
 from postroom_pop_imap.pop_connect import PopClient, open_client
 from postroom_pop_imap.pop_fetch import MaildropFetch
@@ -80,7 +80,7 @@ class PopReceiver(Receiver):
             try:
                 client.ask(b"QUIT")
             except Refused as answer:  # some may be removed, nobody knows which: look next time
-                error = client.explain(answer, "delete messages")
+                error = explain_unsettled(answer, client.line.where, "delete messages")
                 refused |= {entry.ref: error for entry in chosen}
         finally:
             self._line.close()
@@ -99,7 +99,8 @@ class PopReceiver(Receiver):
                 try:
                     client.read_reply()
                 except Refused as answer:
-                    refused[entry.ref] = client.explain(answer, "delete a message")
+                    error = explain_unsettled(answer, client.line.where, "delete a message")
+                    refused[entry.ref] = error
         return refused
 
     def list_refs(self) -> Iterator[Listed]:
@@ -194,4 +195,4 @@ def _deletable(entries: Sequence[Entry], refs: set[str]) -> tuple[list[Entry], s
 def _ambiguous(client: PopClient) -> TransportError:
     sentence = f"{client.line.where} gives several messages the same unique id (UIDL), or none."
     step = "Delete them by hand, and have the server give each message an id of its own."
-    return TransientError(codes.PROTOCOL, sentence, next_step=step)
+    return TransientError(codes.DISPOSITION_REFUSED, sentence, next_step=step)
