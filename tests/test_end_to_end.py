@@ -551,6 +551,27 @@ def test_an_answer_goes_out_and_the_customer_reply_joins(
     assert question["status"] != "resolved"
 
 
+def test_a_customer_whose_address_is_quoted_is_answered(
+    desk: Desk, account: Account, smtp_server: SmtpServer
+) -> None:
+    quoted = '"quoted local"@x.example'
+    desk.apply(
+        SEGMENT,
+        box(start="all", acknowledge=True),
+        incoming("imap", account.server.imap, account.name, security="none"),
+        outgoing(smtp_server.port),
+    )
+    account.append(mail("q", sender=f"Ann Reed <{quoted}>"))
+    desk.do("run", "--once")
+    desk.do("question", "answer", "1", "--text", "Friday.")
+
+    desk.do("run", "--once")
+
+    [answer] = [one for one in smtp_server.received if one.sender]
+    assert answer.recipients == (quoted,)
+    assert f"To: Ann Reed <{quoted}>\r\n".encode() in answer.raw
+
+
 def test_a_bounce_of_an_answer_joins_and_opens_the_question_again(
     desk: Desk, account: Account, smtp_server: SmtpServer
 ) -> None:

@@ -72,6 +72,7 @@ ADDRESSES = {
     "<<ann@x.example>>": [("", "ann@x.example")],
     "ann@[192.0.2.1]": [("", "ann@[192.0.2.1]")],
     '"ann reed"@x.example': [("", '"ann reed"@x.example')],
+    'Ann <"ann \\"a\\" reed"@x.example>': [("Ann", '"ann \\"a\\" reed"@x.example')],
     "Ann <ann@x.example.>": [("Ann", "ann@x.example")],
     "(((( Ann <ann@x.example>": [("Ann", "ann@x.example")],
     "ann at customer.example (Ann Reed)": [("Ann Reed", "ann@customer.example")],

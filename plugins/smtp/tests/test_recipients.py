@@ -82,6 +82,16 @@ def test_message_without_recipients_is_rejected(smtp_server, open_sender, letter
         "a@",
         "",
         "a@" + "x" * 300,
+        '"a\r\nDATA"@example.org',
+        '"a\\\n"@example.org',
+        '"a\0"@example.org',
+        '"a\u2028"@example.org',
+        '"a> b@example.org',
+        '"a\\" b"@example.org"@example.org',
+        '"a" > b"@example.org',
+        '"a b\\"@example.org',
+        '"a"@"b c".example.org',
+        'x"a b"@example.org',
     ],
     ids=ascii,
 )
@@ -95,6 +105,63 @@ def test_address_that_could_end_the_command_never_reaches_the_wire(
     assert [c for c in smtp_server.commands if c.startswith("RCPT")] == [
         "RCPT TO:<good@example.org>"
     ]
+
+
+QUOTED = [
+    '"quoted local"@x.example',
+    '"john..doe"@x.example',
+    '"a@b"@x.example',
+    '"a>b <c"@x.example',
+    '"a\\"b\\\\ c"@x.example',
+    '"> RCPT TO:<b@x.example"@x.example',
+]
+"""Legal by RFC 5321 section 4.1.2."""
+
+
+@pytest.mark.parametrize("address", QUOTED)
+def test_quoted_local_part_is_sent_as_it_is(start_scripted, open_sender, letter, address):
+    from postroom_test_servers.scripted import Expect, ReadUntil, Say
+
+    server = start_scripted(
+        [
+            Say("220 x"),
+            Expect("EHLO"),
+            Say("250 x"),
+            Expect(f"MAIL FROM:<{address}>\r\n"),
+            Say("250 x"),
+            Expect(f"RCPT TO:<{address}>\r\n"),
+            Say("250 x"),
+            Expect("DATA"),
+            Say("354 x"),
+            ReadUntil(b"\r\n.\r\n"),
+            Say("250 x"),
+            Expect("QUIT"),
+        ]
+    )
+    sender = open_sender(server)
+
+    result = sender.send(letter(address, sender=address), None)
+    sender.close()
+
+    assert result.accepted == (address,)
+    server.finish()
+
+
+def test_real_server_takes_a_quoted_local_part(smtp_server, open_sender, letter):
+    open_sender(smtp_server).send(letter('"quoted local"@x.example', "a@example.org"), None)
+
+    [message] = smtp_server.received
+    assert message.recipients == ('"quoted local"@x.example', "a@example.org")
+
+
+def test_what_we_cannot_send_to_is_not_put_down_to_the_server(smtp_server, open_sender, letter):
+    with pytest.raises(Rejected) as caught:
+        open_sender(smtp_server).send(letter("a b@x.example"), None)
+
+    assert caught.value.sentence == (
+        "Not sent to a b@x.example: The address holds a space, an angle bracket or a control "
+        "character."
+    )
 
 
 def test_hostile_addresses_alone_open_no_connection(smtp_server, open_sender, letter):

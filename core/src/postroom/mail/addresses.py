@@ -31,7 +31,7 @@ _PIECE = re.compile(
 """An encoded word, a quoted string, a domain literal, a quoted pair, an atom, white space; or one
 character that stands for itself."""
 _VALID = re.compile(
-    r'(?:"[^"]{1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)'
+    r'(?:"(?:[^"\\]|\\.){1,128}"|[^\s"<>(),;:@\[\]\\]+)@(?:\[[^\s\[\]]+\]|[^\s"<>(),;:@\[\]\\]+)'
 )
 _SPOKEN = re.compile(
     r"\s*([A-Za-z0-9._+-]{1,64}) at ([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 MAX_PATH: Final = 254
 """Bytes, RFC 5321 section 4.5.3.1.3 less the angle brackets."""
 _FORBIDDEN = {"Cc", "Cs", "Zl", "Zp", "Zs"}
+_QUOTED = re.compile(r'"(?:[^"\\]|\\[ -~])*"')
+"""A local part that may hold anything printable, RFC 5321 section 4.1.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +39,20 @@ def path_of(address: str) -> Path:
     """
     if not address:
         return Path("", "")
-    if any(c in "<>" or unicodedata.category(c) in _FORBIDDEN for c in address):
-        raise ValueError("holds a space, an angle bracket or a control character")
     local, at, domain = address.rpartition("@")
+    quoted = " <>" if _QUOTED.fullmatch(local) else ""
+    if any(_ends_a_path(c) and c not in quoted for c in local) or any(map(_ends_a_path, domain)):
+        raise ValueError("holds a space, an angle bracket or a control character")
     if not (local and at and domain):
         raise ValueError("is not of the form name@domain")
     wire = f"{local}@{_ascii_domain(domain)}"
     if len(wire.encode()) > MAX_PATH:
         raise ValueError("is too long")
     return Path(address, wire)
+
+
+def _ends_a_path(character: str) -> bool:
+    return character in "<>" or unicodedata.category(character) in _FORBIDDEN
 
 
 def _ascii_domain(domain: str) -> str:
