@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="TransportSettings")
 WORDS: Final = {"in": "incoming", "out": "outgoing"}
 """The sides of a mailbox, for people."""
+CORRECT: Final = "Correct what is named; nothing was changed."
+"""The next step after settings that are not right."""
 MASK: Final = "********"
 """What is shown of a secret."""
 
@@ -109,7 +111,7 @@ def fit(model: type[S], values: Mapping[str, Any], what: str) -> S:
         raise InputError(
             f"{what} are not right.",
             problems,
-            next_step="Correct what is named; nothing was changed.",
+            next_step=CORRECT,
         ) from error  # hide_input_in_errors: no value is in it
 
 
@@ -196,8 +198,10 @@ def stored_values(row: Side | Credential) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------- plain words
 
+MISSING: Final = "is missing"
+"""The sentence for a setting that has to be given."""
 _PLAIN: Final = {
-    "missing": "is missing",
+    "missing": MISSING,
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",

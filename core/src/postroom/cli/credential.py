@@ -111,11 +111,9 @@ def _put(name: str, kind: CredentialKind, values: Mapping[str, Any], end: object
     try:
         return credentials.put(name, kind.name, values, expires_at=end)
     except InputError as error:
-        absent = [field for field in secret_fields(kind.settings()) if field not in values]
-        flags = [f"--{field.replace('_', '-')}" for field in absent]
-        if flags:
-            ways = ", ".join(f"{flag}-env NAME or {flag}-file PATH" for flag in flags)
-            error.next_step = f"Correct what is named; secrets are given by {ways}."
+        from postroom.cli.setting_options import tell_how_secrets_are_given
+
+        tell_how_secrets_are_given(error, kind.settings(), values)
         raise
 
 

@@ -14,9 +14,11 @@ from postroom.cli.output import say
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import (
     given_secret,
+    is_wanted,
     plain_value,
     prompt_secret,
     setting_options,
+    tell_how_secrets_are_given,
 )
 from postroom.errors import InputError
 from postroom.mailboxes import mailboxes, sides
@@ -99,18 +101,11 @@ def _callback(name: str, direction: str) -> Callable[..., None]:
             try:
                 changed = sides.put(mailbox, direction, name, values, own)[1]
             except InputError as error:
-                error.next_step = _hint(name, direction, values) or error.next_step
+                tell_how_secrets_are_given(error, _model(name, direction), values)
                 raise
         say(f"{mailbox.address}, {WORDS[direction]} {name}: {described(changed)}")
 
     return run
-
-
-def _hint(name: str, direction: str, values: Mapping[str, Any]) -> str:
-    """Say how the secrets that are not set are given."""
-    absent = [f for f in secret_fields(_model(name, direction)) if f not in values]
-    flags = [f"--{field.replace('_', '-')}" for field in absent]
-    return " ".join(f"Give {flag}-env NAME or {flag}-file PATH." for flag in flags)
 
 
 def _model(name: str, direction: str) -> type[TransportSettings]:
@@ -145,7 +140,8 @@ def take_options(
     own: dict[str, Any],
 ) -> None:
     """Write what was given over what is."""
-    secret = secret_fields(_model(name, direction))
+    model = _model(name, direction)
+    secret = secret_fields(model)
     for key, value in options.items():
         if value in (None, ()):
             continue
@@ -154,11 +150,11 @@ def take_options(
         elif key.removesuffix("_env") not in secret and key.removesuffix("_file") not in secret:
             values[key] = plain_value(key, value)
     for field in secret:
-        given = given_secret(_model(name, direction), field, options)
+        given = given_secret(model, field, options)
         if given is not None:
             values[field] = given
         elif field not in values and not values.get("credential"):
-            prompt_secret(field, values)
+            prompt_secret(field, values, is_wanted=is_wanted(field, model, values))
 
 
 def _own_options() -> list[click.Parameter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -11,10 +12,11 @@ import click
 from pydantic.fields import FieldInfo
 
 from postroom.admin.secret_sources import from_environment, from_file
+from postroom.api.errors import Problem
 from postroom.api.settings import TransportSettings
 from postroom.cli.arguments import is_interactive
 from postroom.errors import InputError
-from postroom.plugin_settings import is_file, is_secret
+from postroom.plugin_settings import MISSING, fit, is_file, is_secret, secret_fields
 
 
 def plain_value(key: str, value: Any) -> Any:
@@ -46,14 +48,51 @@ def given_secret(
     return None
 
 
-def prompt_secret(field: str, values: dict[str, Any]) -> None:
-    """Ask for a secret where somebody can answer; nobody is asked twice for what is set."""
+def prompt_secret(field: str, values: dict[str, Any], *, is_wanted: bool = False) -> None:
+    """Ask for a secret where somebody can answer; nobody is asked twice for what is set.
+
+    :param is_wanted: there is no doing without it
+    """
     if not is_interactive():
         return
-    label = f"{field.replace('_', ' ').capitalize()} (empty: none)"
+    label = field.replace("_", " ").capitalize()
+    if is_wanted:
+        values[field] = click.prompt(label, hide_input=True, err=True)
+        return
+    label += " (empty: none)"
     answer = click.prompt(label, hide_input=True, default="", show_default=False, err=True)
     if answer:
         values[field] = answer
+
+
+def is_wanted(field: str, model: type[TransportSettings], values: Mapping[str, Any]) -> bool:
+    """Say whether settings without a secret are refused for the lack of it."""
+    try:
+        fit(model, values, "")
+    except InputError as error:
+        return any(_names(problem, field) for problem in error.problems)
+    return False
+
+
+def tell_how_secrets_are_given(
+    error: InputError, model: type[TransportSettings], values: Mapping[str, Any]
+) -> None:
+    """Put it into the next step of an error that may be about a secret which was not given: it
+    names one, or more is missing, and then secrets were not looked at yet."""
+    absent = [field for field in secret_fields(model) if field not in values]
+    misses = any(problem.sentence == MISSING for problem in error.problems)
+    flags = [
+        f"--{field.replace('_', '-')}"
+        for field in absent
+        if misses or any(_names(problem, field) for problem in error.problems)
+    ]
+    if flags:
+        ways = ", ".join(f"{flag}-env NAME or {flag}-file PATH" for flag in flags)
+        error.next_step = f"Correct what is named; secrets are given by {ways}."
+
+
+def _names(problem: Problem, field: str) -> bool:
+    return re.search(rf"\b{field}\b", f"{problem.field} {problem.sentence}") is not None
 
 
 # ---------------------------------------------------------------------------- model to options

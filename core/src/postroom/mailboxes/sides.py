@@ -13,6 +13,7 @@ from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError
 from postroom.mailboxes import dispositions, ledger
 from postroom.plugin_settings import (
+    CORRECT,
     MASK,
     WORDS,
     stored_columns,
@@ -158,7 +159,8 @@ def prepare(
             sentence = error.sentence
             problems.append(Problem("credential", sentence[0].lower() + sentence[1:]))
     if problems:
-        raise InputError(f"The {WORDS[direction]} settings are not right.", problems)
+        what = f"The {WORDS[direction]} settings are not right."
+        raise InputError(what, problems, next_step=CORRECT)
     return transport, settings, checked
 
 
