@@ -269,6 +269,7 @@ def test_target_that_cannot_be_made_is_told(start_imap, open_imap):
         list(open_imap(port=server.port).settle(["INBOX;7;1"], MOVE))
 
     assert caught.value.code is codes.FOLDER_MISSING
+    assert caught.value.next_step.startswith("Make the folder on the server by hand")
 
 
 def test_folder_is_made_inside_the_accounts_namespace(authority, open_imap):

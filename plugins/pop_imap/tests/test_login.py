@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 from postroom.api import AuthError, SettingsError, TransientError, TransportError, codes
+from postroom_pop_imap.errors import quote_reply
 from postroom_pop_imap.settings import ImapSettings, PopSettings
 from postroom_test_servers.dovecot import Dovecot, running_dovecot
 from postroom_test_servers.responder import CUT, TLS
@@ -150,6 +151,38 @@ def test_refused_starttls_is_never_plain(start_imap, open_imap, changes):
     assert isinstance(error, SettingsError)
     assert error.code is codes.STARTTLS_REFUSED
     assert not any(b"LOGIN" in heard or b"hunter2" in heard for heard in server.heard)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"TAG NO not now\r\n", "not now"),
+        (b'TAG NO [UNAVAILABLE] it\'s "off"\r\n', 'it\'s "off"'),
+        (b"TAG BAD what?\r\n", "what?"),
+        (b"TAG BAD \r\n", "no reason given"),
+    ],
+)
+def test_refused_starttls_is_told_in_the_servers_words(start_imap, open_imap, answer, said):
+    offered = b"* CAPABILITY IMAP4rev1 STARTTLS\r\nTAG OK done\r\n"
+    server = start_imap({"STARTTLS": answer, "CAPABILITY": offered})
+
+    error = failure(open_imap(port=server.port, security="starttls"))
+
+    assert error.sentence.endswith(f" refused STARTTLS: {said}")
+
+
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        ("p", "Temporary problem of pop, you said *** or <***>"),
+        ("prob", "Temporary problem of pop, you said *** or <***>"),
+        ("problem", "Temporary *** of pop, you said *** or <***>"),
+    ],
+)
+def test_short_password_is_hidden_where_it_stands_alone(password, told):
+    reply = f"Temporary problem of pop, you said {password} or <{password}>"
+
+    assert quote_reply(reply.encode(), password) == told
 
 
 def test_refused_stls_is_never_plain(start_pop, open_pop):

@@ -13,6 +13,8 @@ from postroom.api.codes import Code
 from postroom.api.sasl import TokenLogin, without_secrets
 
 _LONGEST_QUOTE = 200
+_SHORT = 6
+"""Below that it may be a part of any word, and is hidden only where it stands alone."""
 _LONG = 40
 """Above that it is a token, of which a part would be too much to repeat."""
 
@@ -38,11 +40,18 @@ def quote_reply(reply: bytes, *secrets: str) -> str:
     text = reply.decode("utf-8", "replace")
     for secret in secrets:
         if secret:
-            text = text.replace(secret, "***")
+            text = _masked(text, secret)
             if len(secret) > _LONG:
                 text = without_secrets(text, secret)
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(printable.split())[:_LONGEST_QUOTE]
+
+
+def _masked(text: str, secret: str) -> str:
+    pattern = re.escape(secret)
+    if len(secret) < _SHORT:
+        pattern = rf"(?<!\w){pattern}(?!\w)"
+    return re.sub(pattern, "***", text)
 
 
 # RFC 5530; AUTH, SYS/*, IN-USE, LOGIN-DELAY: RFC 2449 section 8.1 and RFC 3206

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import imaplib
 import io
@@ -176,8 +177,8 @@ def _start_tls(client: _Client, settings: ImapSettings, context: Context, line: 
     except imaplib.IMAP4.abort as error:
         raise _gone(error, line.where, settings.secret()) from None
     except imaplib.IMAP4.error as error:
-        said = quote_reply(str(error).encode(), settings.secret())
-        sentence = f"{line.where} refused STARTTLS: {said}"
+        _, said = split_code(quote_reply(_answer_in(error), settings.secret()))
+        sentence = f"{line.where} refused STARTTLS: {said or 'no reason given'}"
         raise SettingsError(codes.STARTTLS_REFUSED, sentence) from None
     except _InjectedError:
         sentence = f"Somebody spoke in clear between {line.where} and us during STARTTLS."
@@ -259,11 +260,22 @@ def _refusals(where: str, *secrets: str) -> Iterator[None]:
         text = str(error)
         if text == "None":  # imaplib takes the + of POP3's +OK for a request to go on
             raise _no_imap(where, "it greeted with a +") from None
+        code, said = split_code(quote_reply(_answer_in(error), *secrets))
         match = _FAILED.search(text)
-        reply = (match["reply"] if match else text).encode()
-        code, said = split_code(quote_reply(reply, *secrets))
         status = "BAD" if "BAD" in text[: match.start() if match else None] else "NO"
         raise Refused(status, code, said) from None
+
+
+def _answer_in(error: imaplib.IMAP4.error) -> bytes:
+    """Return a server's answer out of imaplib's error, where it often stands as Python writes
+    bytes."""
+    text = str(error)
+    if (match := _FAILED.search(text)) is None:
+        return text.encode()
+    with contextlib.suppress(ValueError, SyntaxError):
+        if isinstance(answer := ast.literal_eval(match[0]), bytes):
+            return answer
+    return match["reply"].encode()
 
 
 def _gone(error: imaplib.IMAP4.error, where: str, *secrets: str) -> TransportError:

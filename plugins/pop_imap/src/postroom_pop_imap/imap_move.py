@@ -30,6 +30,9 @@ from postroom_pop_imap.imap_names import (
 from postroom_pop_imap.imap_wire import Wire, code_argument
 
 KEYWORD: Final = "$PostroomMoving"
+_MAKE_IT: Final = (
+    "Make the folder on the server by hand, or name one that exists in the mailbox's disposition."
+)
 _PERSONAL = re.compile(rb"NAMESPACE \(\(", re.I)
 _PREFIX = re.compile(rb'\("([^"\\]*)" (?:NIL|"(?:[^"\\]|\\.)*")', re.I)
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(<[!#-\[\]-~]{1,900}>)\s*$", re.I | re.M)
@@ -208,7 +211,9 @@ class Mover:
                 error = self._wire.explain(refused, doing)
                 if explain_code(refused, error.sentence) and isinstance(error, TransientError):
                     raise error from refused
-                raise SettingsError(codes.FOLDER_MISSING, error.sentence) from refused
+                raise SettingsError(
+                    codes.FOLDER_MISSING, error.sentence, next_step=_MAKE_IT
+                ) from refused
         with contextlib.suppress(Refused):  # many mail programs show subscribed folders only
             self._wire.ask(b"SUBSCRIBE " + encode_folder(name), doing)
 
