@@ -65,6 +65,44 @@ ATTRIBUTIONS = {
     "vietnamese-gmail": "Vào Th 3, 3 thg 3, 2026 vào lúc 09:15 Desk <help@desk.example> đã viết:",
     "indonesian-gmail": "Pada tanggal Sel, 3 Mar 2026 pukul 09.15 Desk <h@desk.example> menulis:",
     "hebrew-gmail": "‫בתאריך יום ג׳, 3 במרץ 2026 ב-9:15 מאת ‪Desk‬‏ <‪help@desk.example‬‏>:‬",
+    "english-company-wrapped": (
+        "On Tue, Mar 3, 2026 at 9:15 AM Max Mustermann Support (Firma GmbH & Co.\n"
+        "KG) <max@desk.example> wrote:"
+    ),
+    "english-list": "annlee via Desk Help wrote:",
+    "english-particles": "Jan van der Berg wrote:",
+    "english-girls-name": "Mia Lee wrote:",
+    "german-name-first-wrapped": (
+        "Customer Support Team <customer-support@desk.example> schrieb am Di., 3. März\n"
+        "2026, 09:15:"
+    ),
+    "german-shortened": "Aa Bb <abc@abc.example> schrieb am Di., 3.\nMärz 2026, 09:15:",
+    "catalan-gmail": "Missatge de Desk <help@desk.example> del dia dt., 3 de març 2026 a les 9:15:",
+    "czech-wrapped": (
+        "po 2. 3. 2026 v 9:15 odesílatel Customer Support Team\n"
+        "<customer-support+a1b2c3@mail.desk.example> napsal:"
+    ),
+    "slovak-wrapped": (
+        "po 2. 3. 2026 o 9:15 Anne-Marie de la Fontaine <anne-marie@desk.example>\nnapísal(a):"
+    ),
+    "hungarian-wrapped": (
+        "Jan Novák <jan.novak@mail.desk-company.example> ezt írta (időpont: 2026.\n"
+        "márc. 3., K, 9:15):"
+    ),
+    "turkish-wrapped": (
+        "Jan Novák <jan.novak@mail.desk-company.example>, 3 Mar 2026 Sal, 09:15\n"
+        "tarihinde şunu yazdı:"
+    ),
+    "hebrew-wrapped": (
+        "‫בתאריך יום ג׳, 3 במרץ 2026 ב-9:15 מאת ‪Customer Support Team‬‏\n"
+        "<‪customer-support@mail.desk.example‬‏>:‬"
+    ),
+    "chinese-wrapped": (
+        "Customer Support Team\n<customer-support+a1b2c3@mail.desk-company.example>\n"
+        "于2026年3月3日周二 09:15写道："
+    ),
+    "chinese-apple": "在 2026年3月3日，上午9:15，Desk <help@desk.example> 写道：",
+    "afrikaans-gmail": "Desk <help@desk.example> het op Di., 3 Mrt. 2026 om 09:15 geskryf:",
     "arabic-gmail": "في الثلاثاء، 3 مارس 2026 في 9:15 ص تمت كتابة ما يلي بواسطة D <h@d.example>:",
 }
 
@@ -213,6 +251,41 @@ def test_answer_that_reads_like_the_line_of_a_mobile_is_kept(answer: str) -> Non
     assert strip_quotes(f"{above}\n{answer}") == answer
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Your colleague Sam wrote:",
+        "The shop wrote:",
+        "On 3 March 2026 the driver wrote:",
+        "At 09:15 the server wrote:",
+        "Order 2026-17 is still missing. Sam wrote:",
+        "It arrived on 3 March 2026. Sam wrote:",
+        "My address is ann@customer.example since 2024:",
+        "Order 2026-17 for ann@customer.example:",
+        "Rechnung vom 3.3.2026 an ann@customer.example:",
+        "Der Händler schrieb:",
+        "Gestern schrieb der Fahrer:",
+        "Am 3.3.2026 schrieb der Fahrer:",
+        "Votre vendeur a écrit :",
+        "El pedido no llega, la tienda escribió:",
+        "Il pacco è rotto, il negozio ha scritto:",
+        "Op 3 maart 2026 schreef de bezorger:",
+        "Den 3 mars 2026 skrev butiken:",
+        "Zamówienie z 3.3.2026 nie dotarło, a sklep napisał:",
+        "Zboží objednané 3.3.2026 stále nedorazilo, ale obchod napsal:",
+        "Az eladó ezt írta:",
+        "Заказ номер 2026-15 до сих пор не пришёл, хотя магазин написал:",
+        "Вчера пришло письмо от info@desk.example с датой 3.3.2026 и вот что там было:",
+        "Παραγγελία της 3.3.2026 δεν ήρθε, αλλά το κατάστημα shop@desk.example έγραψε:",
+        "我在2026年3月3日收到info@desk.example的邮件,里面写道:",
+        "2026年3月3日，客服写道：",
+        "店铺写道：",
+    ],
+)
+def test_line_that_tells_what_somebody_wrote_is_kept(line: str) -> None:
+    assert line in strip_quotes(f"Nothing came.\n\n{line}\n\n> It comes on Friday.\n> Sam\n")
+
+
 def test_answer_below_the_quote_is_kept_without_it() -> None:
     text = "On Tue, Mar 3, 2026, Desk wrote:\n> When can you come?\n\nFriday suits me.\n"
 
@@ -260,11 +333,24 @@ BLOCK = "From: Desk\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: x"
         ("2026-03-03 it broke", "On Tue, 3 Mar 2026 09:15:00 +0100\nDesk <h@desk.example> wrote:"),
         ("Today I tried it", "Desk wrote:"),
         ("1. Friday", "W dniu 3.03.2026 o 10:15, Desk pisze:"),
+        ("Ann <ann@customer.example>", "Zitat von Desk <h@desk.example>:"),
         ("Martin", "On Tue, 3 Mar 2026 at 9:15, Desk <h@desk.example> wrote:"),
         ("Am 3.3.2026 ging es kaputt und liess sich dann nicht reparieren", "Desk schrieb:"),
         ("Date: Friday\nPlace: here", f"\n{BLOCK}"),
         ("From: London\nTo: Paris", f"\n{BLOCK}"),
         ("From: London\nTo: Paris", BLOCK),
+        (
+            "ANN REED, CUSTOMER 4711, HAMBURG, ORDER OF 3 MARCH 2026, PLEASE CALL BACK",
+            "On Tue, 3 Mar 2026 at 9:15, Desk <h@desk.example> wrote:",
+        ),
+        (
+            "Best regards, Ann Reed, Example Company, Tel. +44 1632 960001, ann@customer.example",
+            "Desk kirjoitti 3.3.2026 klo 9:15:",
+        ),
+        (
+            "Die Lampe kam mit Herrn Müller aus Hamburg am 3. März 2026 um 10:15 Uhr in Bonn an",
+            "Desk <h@desk.example>\nschrieb am Di., 3. März 2026, 09:15:",
+        ),
     ],
 )
 @pytest.mark.parametrize("after", ["", "\nThe red one.\n"])

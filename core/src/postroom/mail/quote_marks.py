@@ -19,9 +19,20 @@ WROTE = _table("""
     napsal|napsala|píše|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
     написао|написала|написал|написал(а)|писал|писал(а)|пишет|пише|написав|написав(ла)|написа
     scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت
-    escribiu|quoting|zitat|citando|napisao/la|написао/ла
+    escribiu|quoting|zitat|citando|napisao/la|написао/ла|geskryf|idatzi|missatge
 """)
 """The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
+
+BESIDE_WROTE = _table("""
+    a|ha|has|har|het|je|via|von|van|av|de|el|ezt|following|folgendes|volgende|suivant|user|usuario
+    utilisateur|uživatel|odesílatel|пользователь|користувач|χρήστης|oseba|lietotājs|şunu|tarihinde
+    uhr|um|am|la|klo|kl|kell|kello|је|ás|vào|lúc|thg|đã|der|den|zu|di|da|dos|della|ter|bin|of|and
+    تمت|كتابة|ما|يلي|بواسطة
+""")
+"""What stands beside it, and within names, in lower case."""
+
+NOT_NAMES = frozenset("der die das ein eine herr frau mr mrs ms monsieur madame".split())
+"""How people begin who tell what somebody wrote, even where the next word has a capital."""
 
 WROTE_UNSPACED = (
     "写道",
@@ -37,16 +48,19 @@ WROTE_UNSPACED = (
 
 PERSONAL = frozenset(
     "i you we me us ich du ihr wir mir uns vous nous m'a yo usted io lei mi ik jij mij jag ni jeg"
-    " eu você я ты вы мы мне".split()
+    " eu você я ты вы мы мне"
+    " your our mein meine meinem meiner unser unsere unserem unserer ihre ihrem ihrer"
+    " votre notre vos nos vostro nostro nuestro nuestra vuestro nosso nossa mijn uw onze"
+    " vår vårt vores deres мой моя ваш ваша ваше наш наша вам нам".split()
 )
 """Words of sentences that mail programs do not write, in lower case."""
 
 OPENER = re.compile(
-    r"""(?ix) [\s*_"'«„“\[(-]* (?:
+    r"""(?ix) [\s*_"'«„“\[(\u200e-\u202b-]* (?:
       on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
       | în | pe | la
-      | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | στις | на | в | kell?o
-      | in\sdata | no\sdia | wiadomość\snapisana\sprzez
+      | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | בתאריך | في | στις | на | в | kell?o
+      | in\sdata | no\sdia | missatge\sde | wiadomość\snapisana\sprzez
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
           |пн|вт|ср|чт|пт|сб|вс|нд)[a-zà-öø-ÿа-я]*(?:[.,]{1,2}|(?=\s\d))
@@ -69,9 +83,13 @@ LATE_OPENER = re.compile(
 write the capital only where theirs begins."""
 
 DATE = re.compile(
-    r"(?:19|20)\d\d|\d{1,2}[:.]\d\d|\d{1,2}[./-]\d{1,2}[./-]\d\d|\d{1,2}\s?[年月日년월일]"
+    r"(?:19|20)\d\d|[١٢۱۲]\d{3}|\d{1,2}[:.]\d\d|\d{1,2}[./-] ?\d{1,2}[./-] ?\d\d"
+    r"|\d{1,2}\s?[年月日년월일]"
 )
 """Something of a date or time."""
+
+TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?|\b(?:kl\.?|klo|kello|pukul) \d{1,2}\.\d\d")
+"""A time of day."""
 
 INVISIBLE = (
     " \t\r\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"

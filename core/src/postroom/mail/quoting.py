@@ -19,6 +19,7 @@ from collections.abc import Container, Sequence
 from postroom.mail.quote_marks import (
     ADDRESS,
     ANSWERS_BELOW,
+    BESIDE_WROTE,
     DATE,
     DATE_LABELS,
     EVEN_WITH_YOU,
@@ -32,6 +33,7 @@ from postroom.mail.quote_marks import (
     LATE_OPENER,
     MOBILE,
     MOBILE_REST,
+    NOT_NAMES,
     OPENER,
     ORIGINAL_MESSAGE,
     PERSONAL,
@@ -40,6 +42,7 @@ from postroom.mail.quote_marks import (
     RULES,
     SENT_LABELS,
     SUBJECT_LABELS,
+    TIME,
     WROTE,
     WROTE_UNSPACED,
 )
@@ -53,6 +56,8 @@ _MOST_BLANK = 8
 """Lines below an attribution among which its quote begins."""
 _SET_APART = ("\t", "  ", "|", " |")
 _SHORTEST_WRAPPED = 40
+_LEAST_WIDTH = 60
+"""Characters that programs put into a line before they break it."""
 _MAX_SIGNATURE_LINES = 20
 _LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
@@ -62,6 +67,7 @@ _BLANK_OR_RULE = re.compile(r"[\s_=*-]*$")
 _SIGNATURE = re.compile(r"@|://|www\.|(?:\d[ ()./-]?){6}|unsubscri|mailing[ -]?list", re.IGNORECASE)
 """What a signature or the foot of a mailing list has, and a paragraph seldom."""
 _POSTSCRIPT = re.compile(r"\s*(?:p\.?\s?s\b|n\.?\s?b\.|post ?scriptum)", re.IGNORECASE)
+_SENTENCES = re.compile(r"(?:[a-zà-öø-ÿα-ωа-я]{4}\.|20\d\d\.|[?!]) +[A-ZÀ-ÞΑ-ΩА-Я]|[。我你您私]")
 _SENTENCE_END = re.compile(r"(?<=.{10})[^\W\d_]{2}[.!?] +(?=[A-ZÀ-ÞА-Я])")
 _TITLED_RULE = re.compile(r"\s*[_=*-]{4,}[^_=*-].{0,60}?[_=*-]{4,}\s*$")
 
@@ -289,30 +295,62 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     first, joined = _unwrap(lines, index)
     has_verb = _has_verb(joined)
     has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
-    if followed_by_quote:
-        return first if (has_verb or has_origin) and not _is_prose(joined) else None
-    ends_in_address = line[:-1].endswith(">")
-    is_certain = has_origin and (has_verb or ends_in_address)
     is_typical = "<" in joined or OPENER.match(joined) is not None
+    if followed_by_quote:
+        is_dated = OPENER.match(joined) or _is_stamped(joined)
+        ends_in_address = "@" in joined.split()[-1]
+        names_sender = has_origin and is_dated and ("<" in joined or ends_in_address)
+        return first if (has_verb or names_sender) and not _is_prose(joined) else None
+    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">")
+    is_certain = has_origin and (has_verb or ends_in_address)
     is_sentence = _is_personal(joined.rstrip(" :：").split())
     return first if is_certain and is_typical and not is_sentence else None
 
 
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
-    words = [word for word in line.rstrip(" :：").split() if word.isalpha()]
+    words = [word for word in line.rstrip(" :：").replace(",", " ").split() if word.isalpha()]
     if EVEN_WITH_YOU.match(line) is None and _is_personal(words):
         return True
-    if OPENER.match(line) is None and LATE_OPENER.search(line):
+    opens = OPENER.match(line) is not None and DATE.search(line) is not None
+    if not opens and LATE_OPENER.search(line):
         return True  # words of the writer's stand before what the program wrote
-    if ". " in line or "! " in line or "? " in line:
-        for end in _SENTENCE_END.finditer(line):
-            if OPENER.match(line, end.end()):
-                return True
-    ordinary = sum(word.islower() and word.isascii() and len(word) > 1 for word in words)
-    if OPENER.match(line):
-        return ordinary > 7
-    return ordinary > (3 if DATE.search(line) or ADDRESS.search(line) else 2)
+    if ("，" in line and "<" not in line) or _has_two_sentences(line):
+        return True
+    ordinary = sum(
+        word == word.lower() and len(word) > 1 and word not in WROTE and word not in BESIDE_WROTE
+        for word in words[0 if opens else 1 :]
+    )
+    return ordinary > _most_ordinary(line, opens=opens)
+
+
+def _most_ordinary(line: str, *, opens: bool) -> int:
+    """Return how many words in lower case an attribution may have, as parts of names and months:
+    the more, the more it has of what people seldom write. With -1 it is none."""
+    is_stamped = _is_stamped(line)
+    if is_stamped and opens:
+        return 7
+    if ADDRESS.search(line):
+        return 4 if is_stamped and "<" in line else 2
+    words = line.lower().rstrip(" :：").split()
+    if words[0].rstrip(".") in NOT_NAMES:
+        return -1
+    if is_stamped or not {words[0], words[-1]}.isdisjoint(WROTE.union(WROTE_UNSPACED)):
+        return 1 if DATE.search(line) else 0
+    return -1  # "Yesterday wrote the driver:"
+
+
+def _is_stamped(line: str) -> bool:
+    """Has the line a date and a time of day? People seldom write both."""
+    return TIME.search(line) is not None and DATE.search(TIME.sub("", line)) is not None
+
+
+def _has_two_sentences(line: str) -> bool:
+    if _SENTENCES.search(line):
+        return True
+    if ". " not in line and "! " not in line and "? " not in line:
+        return False
+    return any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line))
 
 
 def _is_personal(words: Sequence[str]) -> bool:
@@ -323,7 +361,8 @@ def _is_personal(words: Sequence[str]) -> bool:
 
 
 def _begins_with_verb(line: str) -> bool:
-    return not WROTE.isdisjoint(line[:40].lower().split()[:1])
+    """Does who wrote stand in the line above: "schrieb am 3.3.2026:", unlike "Zitat von <h@…>"?"""
+    return "@" not in line and not WROTE.isdisjoint(line[:40].lower().split()[:1])
 
 
 def _has_verb(line: str) -> bool:
@@ -355,7 +394,39 @@ def _unwrap(lines: Sequence[str], index: int) -> tuple[int, str]:
         ):
             best = first, joined
             is_whole = True  # only "On Tue," may stand above it
-    return best
+    return _unwrap_full(lines, index) or best
+
+
+def _unwrap_full(lines: Sequence[str], index: int) -> tuple[int, str] | None:
+    """Join a line with those above it, broken where they had to be, until they tell when and who:
+    that is an attribution, in whatever language."""
+    first, joined = index, lines[index].strip()
+    while not (_is_stamped(joined) and ADDRESS.search(joined)):
+        first -= 1
+        if first < max(index - 3, 0) or not _is_broken(lines[first].strip(), into=joined):
+            return None
+        joined = f"{lines[first].strip()} {joined}"
+    above = lines[first - 1].strip() if first > 0 else ""
+    is_name = joined[0] == "<" and _is_full(above, joined)
+    if is_name or (OPENER.match(above) and _is_wrapped(above, into=joined, is_whole=True)):
+        first -= 1
+        joined = f"{above} {joined}"
+    return None if first == index or _is_prose(joined) else (first, joined)
+
+
+def _is_broken(above: str, *, into: str) -> bool:
+    """Had the next word no place in the line, or had it before a name was made shorter?"""
+    if len(above) > MAX_MARK or above[:1] == ">":
+        return False
+    if "<" in above and _has_verb(above):  # "Desk <help@desk.example> schrieb am"
+        return True
+    return _is_full(above, into) and ("> " in f"{above} " or not _is_stamped(into))
+
+
+def _is_full(above: str, into: str) -> bool:
+    if not above or above[0] == ">" or len(above) + len(into) > MAX_MARK:
+        return False
+    return len(above) + 1 + len(into.split(maxsplit=1)[0]) > _LEAST_WIDTH
 
 
 def _is_wrapped(above: str, *, into: str, is_whole: bool) -> bool:
