@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from postroom.store.models import Side
 from postroom_test_servers.desk import Desk
@@ -72,3 +74,20 @@ def test_a_password_that_need_not_be_may_be_left_out(
     assert asked.exit_code == 0
     assert "Password (empty: none): " in asked.stderr
     assert Side.get().sealed is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["filter", "add", "f", "--field", "subject", "--assignee", "eve", "--pattern"],
+            "Error: An argument is not text in UTF-8.",
+        ),
+        (["mailbox", "incoming", INFO, "maildir", "--path"], "path: must be text in UTF-8"),
+    ],
+)
+def test_an_argument_that_is_no_text_is_told(ready: Desk, arguments: list[str], says: str) -> None:
+    done = ready.process(*arguments, os.fsdecode(b"/Gr\xfc\xdfe"))
+
+    assert done.returncode == 1
+    assert says in done.stderr

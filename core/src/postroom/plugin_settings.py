@@ -210,6 +210,7 @@ _PLAIN: Final = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "string_type": "must be text",
+    "string_unicode": "must be text in UTF-8",
     "list_type": "must be a list",
     "literal_error": "must be {expected}",
     "greater_than": "must be more than {gt}",

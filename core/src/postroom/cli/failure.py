@@ -55,6 +55,11 @@ def explain(error: Exception) -> Failure | Exception:
         return explain(explain_database(error))
     if isinstance(error, OSError) and (error.filename or error.strerror):
         return _explain_system(error)
+    if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, sys.argv)):
+        return Failure(
+            "An argument is not text in UTF-8.",
+            next_step="Give it in UTF-8, as the terminal does with LANG=C.UTF-8.",
+        )
     if os.environ.get("POSTROOM_DEBUG"):
         return error
     return _explain_bug(error)
@@ -71,6 +76,15 @@ def _database_errors() -> tuple[type[Exception], ...]:
     import peewee
 
     return (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
+
+
+def _is_text(argument: str) -> bool:
+    """Say whether an argument is text: of other bytes Python makes lone surrogates (PEP 383)."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _explain_system(error: OSError) -> Failure:
