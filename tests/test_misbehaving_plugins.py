@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,6 +67,12 @@ def stored(desk: Desk, name: str) -> int:
     return sum(question["mailbox"] == f"{name}@example.org" for question in desk.questions())
 
 
+def summed_up(printed: str) -> dict[str, int]:
+    """Return how many messages of each mailbox were stored, as `run --once` says in the end."""
+    lines = re.findall(r"^(\S+)@example\.org: (\d+) stored", printed, re.MULTILINE)
+    return {name: int(count) for name, count in lines}
+
+
 @pytest.mark.usefixtures("naughty")
 def test_a_transport_that_raises_or_leaves_harms_its_own_mailbox_only(
     desk: Desk, tmp_path: Path
@@ -82,6 +89,9 @@ def test_a_transport_that_raises_or_leaves_harms_its_own_mailbox_only(
         **dict.fromkeys(("fetch-raise", "fetch-exit"), 3),
         **{name: 5 for name in names if name.startswith(("settle", "close"))},
     }
+    assert summed_up(run.stdout) == {
+        name: count for name in ("good", *names) if (count := stored(desk, name))
+    }
     for name in names:
         assert_blamed(desk, run.stderr, name, "PLUGIN-BUG")
         assert "postroom_naughty.py, line" in str(errors(desk, name)["sentence"])
@@ -97,6 +107,9 @@ def test_a_transport_that_hangs_harms_its_own_mailbox_only(desk: Desk, tmp_path:
     assert run.returncode == 3, run.stderr
     assert [stored(desk, name) for name in ("good", "settle-hang", "close-hang")] == [2, 5, 5]
     assert [stored(desk, name) for name in ("fetch-hang", "fetch-spin")] == [3, 3]
+    assert summed_up(run.stdout) == {
+        name: count for name in ("good", *names) if (count := stored(desk, name))
+    }
     for name in names:
         assert_blamed(desk, run.stderr, name, "PLUGIN-HANGS")
 

@@ -22,6 +22,8 @@ from postroom.api import (
     Unsettled,
     codes,
 )
+from postroom.errors import LeaseLostError
+from postroom.intake.unstored import Unstored
 from postroom.leases import health
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner import runner as runner_module
@@ -249,3 +251,18 @@ def test_run_once_asks_each_time_for_what_was_refused(stubborn: StubbornPigeon) 
     assert outcomes[1].remarks == [
         f"info@example.org (in): It stays. {codes.DISPOSITION_REFUSED.next_step}"
     ]
+
+
+def test_what_was_not_committed_is_not_summed_up(
+    stubborn: StubbornPigeon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_lease(*_: object) -> None:
+        raise LeaseLostError("Another runner took over.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Unstored, "write", lose_the_lease)  # what it follows was counted already
+        lost = run_once()
+    found = run_once()
+
+    assert lost.tallies == {}
+    assert found.tallies["info@example.org"].stored == 1

@@ -111,6 +111,7 @@ class Retrieval:
     :param progress: told of each page of the listing and after each batch
     :param understanding: how batches are understood: in place, or beside, on other cores
     :param entrance: another way into the mailbox than its incoming side
+    :param tally: where to count, for those who want to know also if the visit ends in an error
     :param only_due: leave for later what the server refused a short time ago to settle
     """
 
@@ -123,6 +124,7 @@ class Retrieval:
         progress: Progress = no_progress,
         understanding: Understanding = IN_PLACE,
         entrance: Entrance | None = None,
+        tally: Tally | None = None,
         only_due: bool = False,
     ) -> None:
         self._only_due = only_due
@@ -140,7 +142,7 @@ class Retrieval:
         self._is_to_be_secured = False
         self._batch = Batch(min(FIRST_COUNT, BATCH_COUNT))
         self._begun: deque[Batch] = deque()
-        self.tally = Tally()
+        self.tally = Tally() if tally is None else tally
         self._unstored = Unstored(self.mailbox, self._listing, self.tally)
         self.filing = Filing(
             self.mailbox,
@@ -370,7 +372,7 @@ class Retrieval:
         self, prepared: list[Prepared], batch: Batch, unfetched: list[Unfetched]
     ) -> list[Prepared]:
         self._is_to_be_secured = True
-        with later_on_disk(), transaction():
+        with self.tally.with_commit(), later_on_disk(), transaction():
             self._lease.hold()
             self.filing.lock_segment()
             stored = self.filing.write_all(prepared)
@@ -410,7 +412,7 @@ class Retrieval:
             settlement.run(receiver)
         finally:
             self.tally.settled += settlement.settled
-            self.tally.unsettled += settlement.unsettled
+            self.tally.unsettled = settlement.unsettled
 
 
 def _counted(raw: bytes | Spool) -> int:

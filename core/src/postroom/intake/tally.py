@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 Progress = Callable[[int, int], None]
 """Told, each time since the last, how many messages were dealt with and how many more are to be.
@@ -12,6 +13,9 @@ The second grows with the server's listing, which comes in pages."""
 
 def no_progress(done: int, more: int) -> None:
     """Tell nobody."""
+
+
+_COUNTED = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled")
 
 
 @dataclass(slots=True)
@@ -32,8 +36,23 @@ class Tally:
         """Add one receipt of that outcome."""
         setattr(self, outcome, getattr(self, outcome) + 1)
 
+    @contextmanager
+    def with_commit(self) -> Iterator[None]:
+        """Count in the block, which is a transaction, only if it is committed."""
+        before = replace(self)
+        try:
+            yield
+        except BaseException:
+            for name in _COUNTED:
+                setattr(self, name, getattr(before, name))
+            raise
+
+    def did_something(self) -> bool:
+        """Say whether anything was counted."""
+        return any(getattr(self, name) for name in _COUNTED)
+
     def add(self, other: Tally) -> None:
         """Add what a later visit did."""
-        for name in ("stored", "duplicate", "ignored", "quarantined", "refused", "settled"):
+        for name in _COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.unsettled, self.complete = other.unsettled, other.complete

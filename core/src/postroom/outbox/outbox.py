@@ -57,6 +57,7 @@ class Dispatch:
 
     :param stop: when set, the message in flight is finished and the visit ends
     :param untried_since: see `is_due`
+    :param on_sent: called for each message that was sent
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Dispatch:
         *,
         stop: Flag | None = None,
         untried_since: datetime | None = None,
+        on_sent: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_sent = on_sent
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
@@ -354,7 +357,9 @@ class Dispatch:
             sentence=error.sentence if error else None,
             next_step=error.next_step if error else None,
         )
-        self.sent += state == "sent"
+        if state == "sent":
+            self.sent += 1
+            self._on_sent()
         details = {"outbox": row.id, "message": row.message_id, "sentence": row.sentence}
         name: Any = state
         self._plugins.tell(Event(name, instant, self.mailbox.address, details))

@@ -106,6 +106,9 @@ class Runner:
         """Leases of visits that are over and could not give them back."""
         self._only_due = True
         """Heed our own back-off, as `run` does."""
+        self._under_way: dict[int, tuple[str, Tally]] = {}
+        """Each visit's mailbox, and what it did so far; by the id of its lease."""
+        self._counting = threading.Lock()
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
@@ -226,6 +229,8 @@ class Runner:
                 begun = self._once_since = now()
                 self._take_all("in", self._enabled_sides)
                 self._take_all("out", self._sides_with_mail)
+                for visit in list(self._under_way):  # their plugins hang
+                    self._count(visit)
                 self._judge(begun)
             finally:
                 self._end()
@@ -339,8 +344,8 @@ class Runner:
                         self._keeper,
                         stop=self._stop,
                         untried_since=self._once_since,
+                        on_sent=self._count_sent,
                     )
-                    self.outcome.sent += result if isinstance(result, int) else 0
         except StoreError as error:
             self._core_error = self._unrecorded = error
         except BaseException:
@@ -364,22 +369,36 @@ class Runner:
         except StoreError as error:
             self._unrecorded = error
 
+    def _count_sent(self) -> None:
+        with self._counting:
+            self.outcome.sent += 1
+
     def _visit_incoming(self, lease: Lease) -> object:
-        address = Mailbox.get_by_id(lease.mailbox_id).address
-        result = visit_incoming(
-            lease,
-            self._plugins,
-            self._keeper,
-            stop=self._stop,
-            progress=self._progress,
-            understanding=self._understanding,
-            only_due=self._only_due,
-        )
-        if isinstance(result, Tally):
-            self.outcome.tallies.setdefault(address, Tally()).add(result)
-            if not result.complete:
-                self._gave_way.add(lease.side_id)
+        address, tally = Mailbox.get_by_id(lease.mailbox_id).address, Tally()
+        self._under_way[id(lease)] = address, tally
+        result: Tally | BaseException | None = None
+        try:
+            result = visit_incoming(
+                lease,
+                self._plugins,
+                self._keeper,
+                stop=self._stop,
+                progress=self._progress,
+                understanding=self._understanding,
+                tally=tally,
+                only_due=self._only_due,
+            )
+        finally:
+            self._count(id(lease), even_nothing=isinstance(result, Tally))
+        if isinstance(result, Tally) and not result.complete:
+            self._gave_way.add(lease.side_id)
         return result
+
+    def _count(self, visit: int, *, even_nothing: bool = False) -> None:
+        """Take what a visit did into the outcome, once, also if it ended in an error or hangs."""
+        address, tally = self._under_way.pop(visit, ("", Tally()))
+        if address and (even_nothing or tally.did_something()):
+            self.outcome.tallies.setdefault(address, Tally()).add(tally)
 
     def _end(self) -> None:
         self._crew.end()

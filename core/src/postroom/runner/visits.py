@@ -48,11 +48,12 @@ def visit_incoming(
     stop: Flag | None = None,
     progress: Progress = no_progress,
     understanding: Understanding = IN_PLACE,
+    tally: Tally | None = None,
     only_due: bool = False,
 ) -> Tally | BaseException:
     """Retrieve under the lease, note how it went, release the lease.
 
-    :param only_due: see `Retrieval`
+    :param tally, only_due: see `Retrieval`
     :returns: what was done, or the error that ended it, which was recorded; also a full disk or
         an unusable key
     :raises StoreError: the database is the trouble: nothing is recorded
@@ -65,6 +66,7 @@ def visit_incoming(
             stop=stop,
             progress=progress,
             understanding=understanding,
+            tally=tally,
             only_due=only_due,
         ).run()
 
@@ -84,14 +86,16 @@ def visit_outgoing(
     *,
     stop: Flag | None = None,
     untried_since: datetime | None = None,
+    on_sent: Callable[[], None] = lambda: None,
 ) -> int | BaseException:
     """Send under the lease, note how it went, release the lease; else as `visit_incoming`.
 
-    :param untried_since: see `outbox.is_due`
+    :param untried_since, on_sent: see `Dispatch`
     """
 
     def work() -> int:
-        return Dispatch(lease, plugins, stop=stop, untried_since=untried_since).run()
+        dispatch = Dispatch(lease, plugins, stop=stop, untried_since=untried_since, on_sent=on_sent)
+        return dispatch.run()
 
     return _visit(lease, plugins, keeper, stop, work, lambda _: now())
 
