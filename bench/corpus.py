@@ -44,9 +44,16 @@ def small(number: int) -> bytes:
     return head + b"MIME-Version: 1.0\r\n" + _text_part(text, "plain", encoding)
 
 
-def large(size: int) -> bytes:
-    """Return a mail with an attachment of so many bytes, encoded."""
-    return _with_file(1, random.Random(1), size)
+def large(size: int) -> dict[str, bytes]:
+    """Return mails of so many bytes: with an attachment, of text, of HTML."""
+    rng = random.Random(1)
+    line = _prose(rng, 20_000, foreign=True) + "\n"
+    page = f'<p style="margin:0">{line}</p>\n'
+    return {
+        "attachment": _with_file(1, rng, size),
+        "text": _head(2, rng) + _text_part(line * (size // len(line.encode())), "plain", "8bit"),
+        "HTML": _head(3, rng) + _text_part(page * (size // len(page.encode())), "html", "8bit"),
+    }
 
 
 def _mixed(number: int) -> bytes:

@@ -175,20 +175,27 @@ class Bench:
         return count / best.seconds
 
     def large_message(self, count: int = 500) -> None:
-        """Measure how much more memory a retrieval needs while one message of 50 MB passes."""
+        """Measure how much more memory a retrieval needs while one message of 50 MB passes; of
+        what it may be made of, the worst counts."""
         mails = list(corpus.make("small", count))
-        peaks = []
-        for extra in ([], [corpus.large(50 * _MB)]):
-            account = self._account([*mails[: count // 2], *extra, *mails[count // 2 :]])
-            installation = self._installation(account)
-            peaks.append(installation.retrieve().peak)
-            _expect(installation.stored(), count + len(extra))
+        before = self._peak_with(mails)
+        peaks = {name: self._peak_with(mails, one) for name, one in corpus.large(50 * _MB).items()}
+        worst = max(peaks, key=lambda name: peaks[name])
         self._report.target(
-            "a message of 50 MB among small ones: memory",
+            f"a message of 50 MB among small ones ({', '.join(peaks)}): memory",
             "at most +60 MB, under 200 MB",
-            f"+{(peaks[1] - peaks[0]) / _MB:.0f} MB, {peaks[1] / _MB:.0f} MB",
-            is_met=peaks[1] - peaks[0] <= 60 * _MB and peaks[1] < 200 * _MB,
+            f"+{(peaks[worst] - before) / _MB:.0f} MB, {peaks[worst] / _MB:.0f} MB ({worst})",
+            is_met=peaks[worst] - before <= 60 * _MB and peaks[worst] < 200 * _MB,
         )
+
+    def _peak_with(self, mails: list[bytes], *extra: bytes) -> int:
+        """Return the peak of a retrieval with something in the middle of the mail."""
+        middle = len(mails) // 2
+        account = self._account([*mails[:middle], *extra, *mails[middle:]])
+        installation = self._installation(account)
+        peak = installation.retrieve().peak
+        _expect(installation.stored(), len(mails) + len(extra))
+        return peak
 
     def growth(self, most: int = 200_000) -> None:
         """Measure the rate at 2,000 stored messages and at 200,000, in one database."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import html as markup
 import re
 from dataclasses import dataclass, field
 
-from postroom.mail.charsets import decode
-from postroom.mail.cms import signed_content
-from postroom.mail.embedded import Embedded, extract
+from postroom.mail import content as contents
+from postroom.mail.charsets import cut, decode
+from postroom.mail.cms import is_signed, signed_content
+from postroom.mail.content import Content, Runs, beginning, is_held, whole
+from postroom.mail.embedded import DATA, Embedded, extract, is_any_in, without_data
 from postroom.mail.fields import read_fields
 from postroom.mail.filenames import safe_name
 from postroom.mail.flowed import unflow
@@ -19,10 +20,15 @@ from postroom.mail.parameters import content_type
 from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import readable, storable
 from postroom.mail.tnef import TnefFile, read_tnef
-from postroom.mail.transfer import decode_body
+from postroom.mail.transfer import Decoding, decode_body, decode_in_pieces
 
-LONGEST_TEXT = 10_000_000
-"""Characters of text that are kept; the original has all of them."""
+LONGEST_TEXT = 2 << 20
+"""Bytes of text that are read, and as many of HTML; the original has all of them."""
+_TOO_LONG = "The text is very long: only its beginning is kept here, all of it in the original."
+_NO_PICTURES = "The page is very long: pictures inside it are left out here, not in the original."
+_HELD_IN_ALL = 4 << 20
+"""Bytes of attachments that are kept of a message on disk."""
+_LONGEST_FALLBACK = 1_000_000
 
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
 _SIGNED = ("application/pkcs7-mime", "application/x-pkcs7-mime")
@@ -65,9 +71,13 @@ class Body:
 class Reader:
     """Walks the parts once, in order."""
 
-    def __init__(self, root: Part, problems: list[str]) -> None:
+    def __init__(self, root: Part, problems: list[str], runs: Runs) -> None:
         self.root = root
         self.problems = problems
+        self.runs = runs
+        self.room = {True: LONGEST_TEXT, False: LONGEST_TEXT}
+        """Bytes that may still be read, of HTML and of plain text."""
+        self.held = 0
         self.attachments: list[Attachment] = []
         self.related: list[int] = []  # attachments that the HTML may show by their Content-ID
         self.fallback: list[str] = []  # to be read where there is no text at all
@@ -81,9 +91,15 @@ class Reader:
             text = "\n\n".join(self.fallback) if not html else text
         if html and self.related:
             self._mark_shown(html)
+        if max(len(text), len(html or "")) > LONGEST_TEXT:
+            self._tell(_TOO_LONG)
         return Body(
             text[:LONGEST_TEXT], html and html[:LONGEST_TEXT], self.attachments, self.problems
         )
+
+    def _tell(self, problem: str) -> None:
+        if problem and problem not in self.problems:
+            self.problems.append(problem)
 
     def _pieces(self, part: Part) -> list[_Piece]:
         if part.children:
@@ -100,8 +116,8 @@ class Reader:
         name = _name(part)
         is_all = part is self.root and not name and _is_body_type(part)
         if (wants.value == "attachment" and not is_all) or not _is_text(part):
-            self._attach(part, name)
-            return self._signed(part) if kind in _SIGNED else []
+            content = self._attach(part, name)
+            return self._signed(part, content.data) if kind in _SIGNED else []
         if name and (self.text_parts or not _is_body_type(part)):
             self._attach(part, name)
             return []
@@ -114,9 +130,9 @@ class Reader:
             self.text_parts = 1  # of several named texts the first is the body (RFC 8621 4.1.4)
         return self._text(part)
 
-    def _signed(self, part: Part) -> list[_Piece]:
+    def _signed(self, part: Part, data: bytes) -> list[_Piece]:
         """Read the mail that is inside its own S/MIME signature; the file is kept as well."""
-        content = signed_content(self.attachments[-1].content)
+        content = signed_content(data)
         if not content or self.signed >= _MOST_SIGNED:
             return []
         self.signed += 1
@@ -129,20 +145,26 @@ class Reader:
 
     def _empty_multipart(self, part: Part) -> list[_Piece]:
         """Show what a multipart without parts holds: nothing may be lost."""
-        body = part.raw_body
-        if not body.strip(b"- \t\r\n"):
+        if part.is_blank:
             return []
-        if b"\x00" in body[:1000] or len(body) > 1_000_000:
-            self._add(body, safe_name("", "", self._number), "application/octet-stream", None)
+        first = part.source[part.start : min(part.end, part.start + 1_000)]
+        if b"\x00" in first or part.end - part.start > _LONGEST_FALLBACK:
+            name = safe_name("", "", self._number)
+            self._add(contents.as_it_is(part), name, "application/octet-stream", None)
             return []
-        return [_Piece(plain=readable(decode(body)))]
+        return [_Piece(plain=readable(decode(part.raw_body)))]
 
     def _text(self, part: Part) -> list[_Piece]:
-        content = self._decoded(part)
-        if part.type.value == "text/html":
+        is_page = part.type.value == "text/html"
+        content = self._text_of(part, self.room[is_page], is_page=is_page)
+        if is_page:
+            self.room[is_page] -= len(content)
             label = part.type.get("charset") or _meta_charset(content)
             return [_Piece(html=storable(decode(content, label)))]
         content, files = extract(content)
+        if len(content) > self.room[is_page]:
+            content = self._cut(content, self.room[is_page], part)
+        self.room[is_page] -= len(content)
         text = self._readable(part, content)
         if part.type.get("format").lower() == "flowed":
             text = unflow(text, delete_space=part.type.get("delsp").lower() == "yes")
@@ -150,14 +172,37 @@ class Reader:
             self._embedded(file)
         return [_Piece(plain=text)]
 
+    def _text_of(self, part: Part, room: int, *, is_page: bool) -> bytes:
+        """Return the bytes of a text, as far as there is room; all where there are files in it."""
+        if part.end - part.start <= room:
+            return self._decoded(part)
+        if is_page:
+            return self._page_of(part, room)
+        if is_any_in(self._decoding(part).pieces):
+            return self._decoded(part)
+        text = beginning(self._decoding(part).pieces, room + 1)
+        return self._cut(text, room, part) if len(text) > room else text
+
+    def _page_of(self, part: Part, room: int) -> bytes:
+        """Return the bytes of a page without pictures in it: behind one the text may go on."""
+        page = beginning(without_data(self._decoding(part).pieces), room + 1)
+        if DATA in page:
+            self._tell(_NO_PICTURES)
+        return self._cut(page, room, part) if len(page) > room else page
+
+    def _cut(self, content: bytes, room: int, part: Part) -> bytes:
+        self._tell(_TOO_LONG)
+        return cut(content, room, part.type.get("charset"))
+
     def _embedded(self, file: Embedded) -> None:
         kind = "application/octet-stream"
-        self._add(file.content, safe_name(decode(file.name), kind, self._number), kind, None)
+        name = safe_name(decode(file.name), kind, self._number)
+        self._add(whole(file.content), name, kind, None)
 
-    def _attach(self, part: Part, name: str) -> None:
-        content, kind = self._decoded(part), part.type.value
-        if not content and not name and kind.startswith("text/"):
-            return
+    def _attach(self, part: Part, name: str) -> Content:
+        content, kind = self._content(part, name), part.type.value
+        if not content.size and not name and kind.startswith("text/"):
+            return content
         content_id = message_id(part.fields.first("content-id"))
         if content_id and part.within == "multipart/related":
             self.related.append(len(self.attachments))
@@ -168,12 +213,27 @@ class Reader:
             content_id,
             inline=part.disposition.value == "inline",
         )
-        if kind in _TNEF or (name.lower() == "winmail.dat" and "octet" in kind):
-            self._unpack_tnef(content)
+        if _is_tnef(part, name):
+            self._unpack_tnef(content.data)
         elif part.disposition.value != "attachment" and (
             kind in _READABLE or kind.startswith("text/")
         ):
-            self.fallback.append(self._readable(part, content[:1_000_000]))
+            data = content.data or beginning(self._decoding(part).pieces, _LONGEST_FALLBACK)
+            self.fallback.append(self._readable(part, data[:_LONGEST_FALLBACK]))
+        return content
+
+    def _content(self, part: Part, name: str) -> Content:
+        """Return the content of a file; what is not looked into need not be held."""
+        if is_held(part) or _is_tnef(part, name) or self._is_signed(part):
+            return whole(self._decoded(part))
+        content, problem = contents.digested(part, self.runs)
+        self._tell(problem)
+        return content
+
+    def _is_signed(self, part: Part) -> bool:
+        if part.type.value not in _SIGNED:
+            return False
+        return is_signed(beginning(self._decoding(part).pieces, 1_000))
 
     def _readable(self, part: Part, content: bytes) -> str:
         text = readable(decode(content, part.type.get("charset")))[:LONGEST_TEXT]
@@ -198,25 +258,40 @@ class Reader:
 
     def _tnef_file(self, file: TnefFile) -> None:
         kind = file.content_type or "application/octet-stream"
-        self._add(file.content, safe_name(file.name, kind, self._number), kind, file.content_id)
+        name = safe_name(file.name, kind, self._number)
+        self._add(whole(file.content), name, kind, file.content_id)
 
     @property
     def _number(self) -> int:
         return len(self.attachments) + 1
 
     def _add(
-        self, content: bytes, name: str, kind: str, content_id: str | None, *, inline: bool = False
+        self,
+        content: Content,
+        name: str,
+        kind: str,
+        content_id: str | None,
+        *,
+        inline: bool = False,
     ) -> None:
-        digest = hashlib.sha256(content).hexdigest()
+        data = content.data
+        if not isinstance(self.root.source, bytes):
+            self.held += len(data)
+            data = data if self.held <= _HELD_IN_ALL else b""
         self.attachments.append(
-            Attachment(name, kind[:200], len(content), digest, content_id, inline, content)
+            Attachment(name, kind[:200], content.size, content.sha256, content_id, inline, data)
         )
 
     def _decoded(self, part: Part) -> bytes:
         decoded = decode_body(part.raw_body, part.encoding)
-        if decoded.problem and decoded.problem not in self.problems:
-            self.problems.append(decoded.problem)
+        if decoded.problem:
+            self._tell(decoded.problem)
         return decoded.content
+
+    def _decoding(self, part: Part) -> Decoding:
+        decoding = decode_in_pieces(part.source, part.start, part.end, part.encoding)
+        self._tell(decoding.problem)
+        return decoding
 
     def _mark_shown(self, html: str) -> None:
         shown = set(_CID.findall(html))
@@ -238,6 +313,11 @@ def _meta_charset(page: bytes) -> str:
 
 def _name(part: Part) -> str:
     return part.disposition.text("filename") or part.type.text("name")
+
+
+def _is_tnef(part: Part, name: str) -> bool:
+    kind = part.type.value
+    return kind in _TNEF or (name.lower() == "winmail.dat" and "octet" in kind)
 
 
 def _is_text(part: Part) -> bool:

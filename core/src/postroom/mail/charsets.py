@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 from functools import lru_cache
 
 from postroom.mail.guesses import guess
@@ -23,6 +24,9 @@ _LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
 def _words(table: str) -> frozenset[str]:
     return frozenset(table.split())
 
+
+_LONGEST_LINE = 10_000
+"""A text is cut in the middle of a longer one."""
 
 _PYTHON_ONLY = _words(
     "idna punycode undefined unicode-escape raw-unicode-escape mbcs oem charmap palmos"
@@ -147,6 +151,24 @@ def decode(data: bytes, label: str | None = None) -> str:
     if data.startswith(b"\xef\xbb\xbf"):
         return _unlabelled(data)
     return _declared(data, codec)
+
+
+def cut(data: bytes, size: int, label: str) -> bytes:
+    """Return at most so many bytes of a text, cut where a line, a word or a character ends."""
+    if len(data) <= size:
+        return data
+    codec = codec_for(label) or "utf-8"
+    if b"\x00" in data[:400] or codec.startswith(("utf_16", "utf-16", "utf_32", "utf-32")):
+        return data[: size & -4]
+    near = max(0, size - _LONGEST_LINE)
+    for space in (b"\n", b" "):
+        if end := data.rfind(space, near, size) + 1:
+            return data[:end]
+    for less in range(4):
+        with suppress(LookupError, ValueError):
+            data[: size - less].decode(codec)
+            return data[: size - less]
+    return data[:size]
 
 
 def decode_header(data: bytes, hint: str | None = None) -> str:

@@ -1,17 +1,22 @@
-"""Files that stand inside a text: uuencode and yEnc, from before MIME."""
+"""Files that stand inside a text: uuencode and yEnc, from before MIME, and the data of a page."""
 
 from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 _UU = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} +([^\r\n]{1,255}?)[ \t]*\r?\n", re.MULTILINE)
 _UU_END = re.compile(rb"^end[ \t]*\r?$\n?", re.MULTILINE)
 _YENC = re.compile(rb"^=ybegin [^\r\n]*?name=([^\r\n]{1,255})\r?\n", re.MULTILINE)
 _YENC_END = re.compile(rb"^=yend[^\r\n]*\r?$\n?", re.MULTILINE)
+_BEGIN = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} |=ybegin )", re.MULTILINE)
+_LONGEST_BEGIN = 30
 _MOST = 100
+DATA = b";base64,"
+"""What comes before the data in a URL that is a file (RFC 2397)."""
+_CODED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,31 @@ def extract(body: bytes) -> tuple[bytes, list[Embedded]]:
     if b"=ybegin " in body:
         body = _take(body, _YENC, _YENC_END, _yenc_content, files)
     return body, files
+
+
+def is_any_in(pieces: Iterable[bytes]) -> bool:
+    """Tell whether a file may begin in a text that comes in pieces."""
+    left = b""
+    for piece in pieces:
+        left += piece
+        if b"begin" in left and _BEGIN.search(left):
+            return True
+        left = left[-_LONGEST_BEGIN:]
+    return False
+
+
+def without_data(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the page that comes in pieces, with nothing after each `DATA`."""
+    left, is_in = b"", False
+    for piece in pieces:
+        first, *others = (left + piece).split(DATA)
+        kept = [first.lstrip(_CODED) if is_in else first, *(one.lstrip(_CODED) for one in others)]
+        is_in = not kept[-1] and (is_in or bool(others))
+        page = DATA.join(kept)
+        end = len(page) if is_in else max(0, len(page) - len(DATA) + 1)  # it may begin there
+        yield page[:end]
+        left = page[end:]
+    yield left
 
 
 def decode_uu(body: bytes) -> bytes | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
+from postroom.mail.search import Source, search
+
 MOST = 1_000
 LONGEST = 65_536
+LONGEST_BLOCK = 4 << 20
+"""Bytes of a header that are looked at."""
 LONGEST_OTHER = 8_192
 ALL_OTHERS = 262_144
 
-_END = re.compile(rb"\n\r*\n")
+_END = re.compile(rb"\n\r{0,9}\n")
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
 _LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
 _USUAL_FIELD = re.compile(r"^([!-9;-~]{1,200}+):(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
@@ -69,19 +73,31 @@ class Fields(list[tuple[str, str]]):
         return by_name
 
 
-def read_fields(raw: bytes, start: int, end: int) -> tuple[Fields, int]:
+def read_fields(source: Source, start: int, end: int) -> tuple[Fields, int]:
     """Return the fields from `start` on, and where the body begins.
 
     A line that is no field ends the header, unless a field follows it: then it is skipped. What
     looks like the delimiter of a part always ends it.
     """
+    first = source[start : min(end, start + 2)]
+    if first[:1] == b"\n" or first == b"\r\n":
+        return Fields(), start + (1 if first[:1] == b"\n" else 2)
+    found = search(_END, source, start, end, reach=11)
+    stop, body = (found[0] + 1, found[1]) if found else (end, end)
+    if stop - start <= LONGEST_BLOCK:
+        return _read_block(source[start:stop], start, body)
+    block = source[start : start + LONGEST_BLOCK]
+    block = block[: block.rfind(b"\n") + 1] or block
+    stop = start + len(block)
+    fields, body = _read_block(block, start, body if found else stop)
+    fields.left_out = fields.left_out or body >= stop
+    return fields, body
+
+
+def _read_block(raw: bytes, start: int, body: int) -> tuple[Fields, int]:
+    """Read the lines of a header; `body` is where the body begins if all of them belong to it."""
     fields = Fields()
-    for blank in (b"\n", b"\r\n"):
-        if raw.startswith(blank, start, end):
-            return fields, start + len(blank)
-    found = _END.search(raw, start, end)
-    stop, body = (found.start() + 1, found.end()) if found else (end, end)
-    block = raw[start:stop].decode("latin-1")
+    block = raw.decode("latin-1")
     if len(block) < LONGEST and fields.take_all(block):
         return fields, body
     add = fields.append if len(block) < LONGEST else _Bounds(fields).add

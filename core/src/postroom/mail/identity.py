@@ -97,12 +97,15 @@ def fingerprint(raw: Source, begun: Begun | None = None) -> str:
     """Return the key of the message's content; equal for the same mail delivered twice.
 
     :param begun: what is known already of parts in base64; changes nothing but the time it takes
+    :raises OSError: it is a file that cannot be read
     """
     try:
         raw = _with_line_ends(raw)
         head, body = _split(raw, 0, len(raw))
         text, files = _content(raw, head, body, begun or {})
-    except Exception:  # never raises: then the bytes themselves are the content
+    except OSError:
+        raise
+    except Exception:  # the message's fault never raises: then the bytes themselves are the content
         return _VERSION + _digest_after_head(raw)
     items = (*_head_key(head), text, *sorted(files))
     told = b"".join([b"%d:" % len(item) + item for item in items])
@@ -110,11 +113,16 @@ def fingerprint(raw: Source, begun: Begun | None = None) -> str:
 
 
 def weak_key(raw: Source) -> str:
-    """Return the key of the header alone, for a server that rebuilt the message's MIME."""
+    """Return the key of the header alone, for a server that rebuilt the message's MIME.
+
+    :raises OSError: it is a file that cannot be read
+    """
     try:
         raw = _with_line_ends(raw)
         key = _head_key(_split(raw, 0, len(raw))[0])
-    except Exception:  # never raises
+    except OSError:
+        raise
+    except Exception:  # the message's fault never raises
         key = (_after_head(raw),)
     return _VERSION + hashlib.sha256(b"weak\n" + b"\n".join(key)).hexdigest()
 
@@ -139,7 +147,7 @@ def _digest_after_head(raw: Source) -> str:
 
 def _pieces_after_head(raw: Source) -> Iterator[bytes]:
     found = search(_END_OF_HEAD, raw, 0, len(raw), reach=3)
-    return _with_new_lines(pieces(raw, found.end if found else 0, len(raw)))
+    return _with_new_lines(pieces(raw, found[1] if found else 0, len(raw)))
 
 
 def _with_new_lines(some: Iterable[bytes]) -> Iterator[bytes]:

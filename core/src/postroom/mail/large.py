@@ -1,37 +1,24 @@
 """Reads a message whatever its size.
 
-A large message is read from its file, never held whole. What makes it large is nearly always a file
-in base 64: the reader gets a copy of the message in which most of each such run is replaced by one
-line that occurs nowhere else, a *mark*. Where the marks come back, in attachments, size and digest
-are those of the bytes that belong there. Where a mark comes back anywhere else, or not once, the
-message is read whole instead: the result is the same for every message, only the memory differs.
+A large message is read from its file, never held whole: its parts are found in the file, of a text
+no more is read than is kept, and of files in it size and digest are made in pieces. What it says
+comes to the same as if it was read whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-from binascii import b2a_base64
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import replace
 
 from postroom.mail import identity, parsing
-from postroom.mail.cms import is_signed
-from postroom.mail.message import Attachment, ParsedMessage
+from postroom.mail.message import ParsedMessage
 from postroom.mail.ondisk import FileBytes, OnDisk
-from postroom.mail.runs import Piece, find_runs
-from postroom.mail.transfer import decode_base64
+from postroom.mail.runs import PIECE, Piece, Run, find_runs
 
-CUT_ABOVE = 1 << 20
-"""A run of base 64 longer than this is cut; a message that is not even so long is read whole."""
-_KEPT = 131_072
-"""Bytes that stay at the beginning of a run: more than anyone looks at the beginning of a part."""
-_PIECE = 1 << 20
-_LOOKED_INTO = (
-    *("text/", "message/delivery-status", "message/partial", "application/pgp"),
-    *("application/ms-tnef", "application/vnd.ms-tnef"),
-)
+WHOLE = 1 << 20
+"""A message that is no longer is read whole."""
 
 
 def opened(raw: bytes | OnDisk | Pages) -> bytes | Pages:
@@ -47,11 +34,9 @@ def as_pages(raw: OnDisk | Pages) -> Pages:
 def parse(raw: bytes | OnDisk | Pages) -> ParsedMessage:
     """Return what the message says; of one on disk, large attachments have no content."""
     source = opened(raw)
-    if isinstance(source, bytes) or len(source) <= CUT_ABOVE:
+    if isinstance(source, bytes) or len(source) <= WHOLE:
         return parsing.parse(source[:])
-    cuts = list(_cuts(source))
-    parsed = _parsed_abridged(source, cuts) if cuts else None
-    return parsed or parsing.parse(source[:])
+    return parsing.parse_on_disk(source, {run.start: run for run in source.runs})
 
 
 def fingerprint(raw: bytes | OnDisk | Pages) -> str:
@@ -60,26 +45,7 @@ def fingerprint(raw: bytes | OnDisk | Pages) -> str:
     if isinstance(source, bytes):
         return identity.fingerprint(source)
     begun = {run.start: (run.end - len(run.line_end), run.content) for run in source.runs}
-    return identity.fingerprint(source if len(source) > CUT_ABOVE else source[:], begun)
-
-
-@dataclass(slots=True)
-class _Run:
-    """Lines of base 64 that are all as long, with a digest made while they were recognised."""
-
-    start: int
-    line_bytes: int
-    line_end: bytes
-    end: int = 0
-    size: int = 0
-    content: hashlib._Hash = field(default_factory=hashlib.sha256)
-    """Of the `size` bytes that the lines say."""
-
-    def add(self, piece: Piece) -> None:
-        """Take in the piece that follows."""
-        self.end = piece.end
-        self.size += len(piece.decoded)
-        self.content.update(piece.decoded)
+    return identity.fingerprint(source if len(source) > WHOLE else source[:], begun)
 
 
 class Pages(FileBytes):
@@ -92,12 +58,11 @@ class Pages(FileBytes):
         super().__init__(file)
         self._digest = hashlib.sha256()
         self._digested = 0
-        self._found: list[_Run] = []
+        self._found: list[Run] = []
         self._is_all_found = False
 
-    def __getitem__(self, key: slice, /) -> bytes:
-        read = super().__getitem__(key)
-        start = key.indices(len(self))[0]
+    def _load(self, start: int, stop: int) -> bytes:
+        read = super()._load(start, stop)
         if start <= self._digested < start + len(read):
             self._digest.update(memoryview(read)[self._digested - start :])
             self._digested = start + len(read)
@@ -106,8 +71,8 @@ class Pages(FileBytes):
     @property
     def sha256(self) -> str:
         """Hex digest of all bytes; reads those at the end that were not read yet."""
-        for _ in self.pieces(self._digested, len(self)):
-            pass  # it is enough that they are read
+        while self._digested < len(self):
+            self._load(self._digested, min(len(self), self._digested + PIECE))
         return self._digest.hexdigest()
 
     def find_runs(self) -> Iterator[Piece]:
@@ -119,13 +84,13 @@ class Pages(FileBytes):
         found.clear()
         for piece in find_runs(self):
             if not found or found[-1].end != piece.start:
-                found.append(_Run(piece.start, piece.line_bytes, piece.line_end))
+                found.append(Run(piece.start, piece.line_end))
             found[-1].add(piece)
             yield piece
         self._is_all_found = True
 
     @property
-    def runs(self) -> list[_Run]:
+    def runs(self) -> list[Run]:
         """All of them, in order."""
         if not self._is_all_found:
             for _ in self.find_runs():
@@ -141,106 +106,10 @@ class Pages(FileBytes):
             start = run.end  # there is none in it
         return super().find(sub, start, end)
 
-    def _run_behind(self, place: int) -> _Run | None:
+    def _run_behind(self, place: int) -> Run | None:
         """Return the first run, of those that are known by now, that ends behind a place."""
         number = bisect_right(self._found, place, key=lambda run: run.end)
         return self._found[number] if number < len(self._found) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """The lines of a run that the copy lacks; `token` (48 bytes) stands for what they say."""
-
-    run: _Run
-    start: int
-    token: bytes
-
-    @property
-    def mark(self) -> bytes:
-        """The line that stands in their place."""
-        return b2a_base64(self.token, newline=False) + self.run.line_end
-
-    def lines(self, pages: Pages) -> Iterator[bytes]:
-        """Yield the bytes that were cut out."""
-        line_bytes = self.run.line_bytes
-        return pages.pieces(self.start, self.run.end, _PIECE // line_bytes * line_bytes)
-
-    def decoded(self, pages: Pages) -> Iterator[bytes]:
-        """Yield what they say."""
-        return map(decode_base64, self.lines(pages))
-
-    def is_all_before(self, content: bytes, pages: Pages) -> bool:
-        """Tell whether the content is what the run says before the cut."""
-        return content == decode_base64(pages[self.run.start : self.start])
-
-
-def _cuts(pages: Pages) -> Iterator[_Cut]:
-    """Yield what can be cut: of each long run, what is well behind its beginning."""
-    for run in pages.runs:
-        start = run.start + -(-_KEPT // run.line_bytes) * run.line_bytes
-        if run.end - start > CUT_ABOVE:
-            token = hashlib.sha384(f"{pages.sha256} {start}".encode()).digest()
-            yield _Cut(run, start, token)
-
-
-def _parsed_abridged(pages: Pages, cuts: Sequence[_Cut]) -> ParsedMessage | None:
-    """Return what the message says, read from a copy without the cuts; None if that is not sure."""
-    edges = [0, *(edge for cut in cuts for edge in (cut.start, cut.run.end)), len(pages)]
-    kept = [pages[start:end] for start, end in list(pairwise(edges))[::2]]
-    marks = [cut.mark for cut in cuts] + [b""]
-    parsed = parsing.parse(
-        b"".join(part for pair in zip(kept, marks, strict=True) for part in pair)
-    )
-    left = list(cuts)
-    attachments = [_restored(attachment, left, pages) for attachment in parsed.attachments]
-    if left or None in attachments:
-        return None
-    return replace(parsed, attachments=tuple(filter(None, attachments)))
-
-
-def _restored(attachment: Attachment, left: list[_Cut], pages: Pages) -> Attachment | None:
-    """Return the attachment as it is without cuts, and take those in it out of `left`; None if
-    more than its size depends on what was cut."""
-    count = len(left)
-    digest, size = _digested(attachment.content, left, pages)
-    if len(left) == count:
-        return attachment
-    if _is_looked_into(attachment):
-        return None
-    return replace(attachment, size=size, sha256=digest.hexdigest(), content=b"")
-
-
-def _is_looked_into(attachment: Attachment) -> bool:
-    """Tell whether it may be read for text, or for files or a signed mail in it; see `bodies`."""
-    if attachment.content_type.startswith(_LOOKED_INTO):
-        return True
-    return attachment.filename.lower() == "winmail.dat" or is_signed(attachment.content)
-
-
-def _digested(content: bytes, left: list[_Cut], pages: Pages) -> tuple[hashlib._Hash, int]:
-    """Return digest and size of the content with what was cut out in its place: decoded, or as
-    lines where the part was not in base 64 itself (a forwarded message, say)."""
-    digest, size, done = hashlib.sha256(), 0, 0
-    while left:
-        cut = left[0]
-        mark, missing = cut.token, cut.decoded
-        place = content.find(mark, done)
-        is_known = place >= 0 and not done and cut.is_all_before(content[:place], pages)
-        if place < 0:
-            mark, missing = cut.mark, cut.lines
-            place = content.find(mark, done)
-        if place < 0:
-            break
-        del left[0]
-        if is_known:
-            digest, size = cut.run.content.copy(), cut.run.size
-        else:
-            for piece in (content[done:place], *missing(pages)):
-                digest.update(piece)
-                size += len(piece)
-        done = place + len(mark)
-    digest.update(content[done:])
-    return digest, size + len(content) - done
 
 
 def unreadable() -> ParsedMessage:

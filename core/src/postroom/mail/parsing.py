@@ -11,6 +11,7 @@ from postroom.mail.addresses import MOST as MOST_ADDRESSES
 from postroom.mail.addresses import parse_addresses
 from postroom.mail.bodies import Body, Reader
 from postroom.mail.charsets import decode
+from postroom.mail.content import Runs
 from postroom.mail.dates import parse_date, received_date
 from postroom.mail.fields import Fields, read_fields
 from postroom.mail.ids import message_id, message_ids
@@ -18,6 +19,7 @@ from postroom.mail.message import Address, ParsedMessage, make_message
 from postroom.mail.parameters import content_type
 from postroom.mail.quoting import strip_quotes
 from postroom.mail.recognisable import Recognisable
+from postroom.mail.search import Source, is_nothing_but
 from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import one_line, readable
 from postroom.mail.transfer import decode_body
@@ -27,6 +29,8 @@ LONGEST_SUBJECT = 2_000
 _LONGEST_VALUE = 8_192
 _REPORT_BYTES = 65_536
 
+_NEAR = 65_536
+_SPACE = b" \t\n\r\f\v"
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}")
 _FIELD_NEXT = re.compile(rb">?From |[!-9;-~]{1,200}[ \t]*:")
 _ENVELOPE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
@@ -47,22 +51,35 @@ def parse_all(raws: Sequence[bytes], headers: Collection[str] | None = None) -> 
     :param headers: names in lower case; of `headers` these are needed, others may be left out
     """
     asked = None if headers is None else automatic.HEADERS.union(headers)
-    readings = [_Reading(bytes(raw), asked) for raw in raws]
+    return _results([_Reading(bytes(raw), asked) for raw in raws])
+
+
+def parse_on_disk(raw: Source, runs: Runs) -> ParsedMessage:
+    """Return what `parse` does, of a message that is a file; its large attachments have no content.
+
+    :param runs: the runs of base 64 in it
+    :raises OSError: the file cannot be read
+    """
+    return _results([_Reading(raw, None, runs)])[0]
+
+
+def _results(readings: list[_Reading]) -> list[ParsedMessage]:
     for step in _STEPS:
         for reading in readings:
             reading.take(step)
     return [reading.result() for reading in readings]
 
 
-def _begin(raw: bytes) -> tuple[bytes, int]:
+def _begin(raw: Source) -> tuple[Source, int]:
     """Return the message with line ends that can be read, and where its header begins."""
-    if b"\n" not in raw and b"\r" in raw:
-        raw = raw.replace(b"\r", b"\n")  # old Macintosh
-    start = 3 if raw.startswith(b"\xef\xbb\xbf") else 0
-    blank = _BLANK_LINES.match(raw, start)
-    if blank and _FIELD_NEXT.match(raw, blank.end()):
+    if raw.find(b"\n", 0, len(raw)) < 0 and raw.find(b"\r", 0, len(raw)) >= 0:
+        raw = raw[:].replace(b"\r", b"\n")  # old Macintosh
+    first = raw[:_NEAR]
+    start = 3 if first.startswith(b"\xef\xbb\xbf") else 0
+    blank = _BLANK_LINES.match(first, start)
+    if blank and _FIELD_NEXT.match(first, blank.end()):
         start = blank.end()
-    envelope = _ENVELOPE.match(raw, start)
+    envelope = _ENVELOPE.match(first, start)
     return raw, envelope.end() if envelope else start
 
 
@@ -71,7 +88,7 @@ class _Reading:
 
     __slots__ = (
         *("asked", "body", "error", "facts", "fields", "found", "hint", "problems", "raw"),
-        *("reply", "root"),
+        *("reply", "root", "runs"),
     )
 
     fields: Fields
@@ -83,8 +100,11 @@ class _Reading:
     found: automatic.Recognition
     reply: str
 
-    def __init__(self, raw: bytes, asked: Collection[str] | None) -> None:
+    def __init__(
+        self, raw: Source, asked: Collection[str] | None, runs: Runs | None = None
+    ) -> None:
         self.raw = raw
+        self.runs = runs or {}
         self.asked = asked
         self.problems: list[str] = []
         self.error: Exception | None = None
@@ -94,6 +114,10 @@ class _Reading:
         if self.error is None:
             try:
                 step(self)
+            except OSError as error:
+                if not isinstance(self.raw, bytes):  # its file cannot be read: no fault of its own
+                    raise
+                self.error = error
             except Exception as error:  # the last line of defence: mail must never stop a mailbox
                 self.error = error
 
@@ -112,7 +136,7 @@ class _Reading:
         self.fields, body_at = read_fields(source, start, len(source))
         if self.fields.left_out:
             self.problems.append("The header has too many lines; some are left out here.")
-        if not self.raw or self.raw.isspace():
+        if is_nothing_but(_SPACE, self.raw, 0, len(self.raw)):
             self.problems.append("The message is empty.")
         kind = content_type(self.fields.first("content-type"))
         self.hint = kind.get("charset") or None
@@ -123,7 +147,7 @@ class _Reading:
 
     def read_body(self) -> None:
         """Read the parts."""
-        self.body = Reader(self.root, self.problems).read()
+        self.body = Reader(self.root, self.problems, self.runs).read()
 
     def read_head(self) -> None:
         """Read what of the header tells who wrote it, and why."""
@@ -278,7 +302,9 @@ def _report_parts(root: Part) -> tuple[tuple[str, bytes], ...]:
     return tuple(
         (
             part.type.value,
-            decode_body(part.source[part.start : part.end][:_REPORT_BYTES], part.encoding).content,
+            decode_body(
+                part.source[part.start : min(part.end, part.start + _REPORT_BYTES)], part.encoding
+            ).content,
         )
         for part in _beside(root, 2)
         if part.type.value.startswith("message/") or part.type.value == "text/rfc822-headers"
@@ -295,7 +321,7 @@ def _beside(part: Part, levels: int) -> list[Part]:
     return found[:20]
 
 
-def _unreadable(raw: bytes, error: Exception) -> ParsedMessage:
+def _unreadable(raw: Source, error: Exception) -> ParsedMessage:
     """Return the bytes as text with the reason: the original is kept and can be parsed again."""
     return ParsedMessage(
         from_=None,

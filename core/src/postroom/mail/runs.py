@@ -6,9 +6,10 @@ nothing but its letters. Such a run can be put back from what it says, byte for 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from postroom.mail.search import Source, find_line
 from postroom.mail.transfer import decode_base64
@@ -30,6 +31,24 @@ class Piece:
     line_bytes: int
     line_end: bytes
     decoded: bytes
+
+
+@dataclass(slots=True)
+class Run:
+    """Lines of base64 that are all as long, with a digest made while they were recognised."""
+
+    start: int
+    line_end: bytes
+    end: int = 0
+    size: int = 0
+    content: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """Of the `size` bytes that the lines say."""
+
+    def add(self, piece: Piece) -> None:
+        """Take in the piece that follows."""
+        self.end = piece.end
+        self.size += len(piece.decoded)
+        self.content.update(piece.decoded)
 
 
 def find_runs(source: Source) -> Iterator[Piece]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 _STRIDE = 16_384
 _FIRST_PIECE = 4_096
@@ -39,24 +39,16 @@ def find_line(source: Source, mark: bytes, start: int, end: int) -> int:
         start += _STRIDE
 
 
-class Found(NamedTuple):
-    """A match, and where in the source it begins and ends."""
-
-    start: int
-    end: int
-    match: re.Match[bytes]
-
-
 def search(
     pattern: re.Pattern[bytes], source: Source, start: int, end: int, *, reach: int
-) -> Found | None:
-    """Return what `pattern.search(source, start, end)` finds.
+) -> tuple[int, int, re.Match[bytes]] | None:
+    """Return where begins and ends what `pattern.search(source, start, end)` finds, and that.
 
     :param reach: no match is longer, what it looks ahead included
     """
     if isinstance(source, bytes):
         match = pattern.search(source, start, end)
-        return Found(match.start(), match.end(), match) if match else None
+        return (match.start(), match.end(), match) if match else None
     size = _FIRST_PIECE
     while start < end:
         before = min(start, 1)  # the start of a piece is not that of the source
@@ -64,7 +56,7 @@ def search(
         match = pattern.search(piece, before)
         if match and match.start() < before + size:
             first = start - before + match.start()
-            return Found(first, first + len(match[0]), match)
+            return first, first + len(match[0]), match
         start += size
         size = min(size * 8, _PIECE)
     return None
@@ -74,3 +66,10 @@ def pieces(source: Source, start: int, end: int) -> Iterator[bytes]:
     """Yield the bytes of a range, 1 MiB at once."""
     for at in range(start, end, _PIECE):
         yield source[at : min(end, at + _PIECE)]
+
+
+def is_nothing_but(these: bytes, source: Source, start: int, end: int) -> bool:
+    """Tell whether a range holds no other bytes."""
+    if source[start : min(end, start + 1)].strip(these):  # most often
+        return False
+    return not any(piece.strip(these) for piece in pieces(source, start, end))

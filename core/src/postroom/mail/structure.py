@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from postroom.mail.fields import Fields, read_fields
 from postroom.mail.parameters import Parameterised, content_type, disposition
-from postroom.mail.search import find_line
+from postroom.mail.search import Source, find_line, is_nothing_but, search
 from postroom.mail.transfer import decode_body
 
 MOST_PARTS = 1_000
@@ -23,14 +23,15 @@ MOST_GUESSES = 20
 LONGEST_HEADER = 65_536
 
 _TOO_DEEP = f"The parts are nested too deeply: over {DEEPEST} levels."
-_GUESS = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,199}|-[^\r\n]{1,199})\r*\n(?=[Cc]ontent-)")
+_GUESS = re.compile(rb"(?:^|\n)--([^\s-][^\r\n]{0,199}|-[^\r\n]{1,199})\r{0,9}\n(?=[Cc]ontent-)")
+_GUESS_REACH = 230
 
 
 @dataclass(slots=True)
 class Part:
     """A part: its fields and where in `source` its body is. A container has children."""
 
-    source: bytes
+    source: Source
     start: int
     end: int
     fields: Fields
@@ -44,6 +45,11 @@ class Part:
     @property
     def raw_body(self) -> bytes:
         return self.source[self.start : self.end]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it holds nothing but what may be left of delimiters."""
+        return is_nothing_but(b"- \t\r\n", self.source, self.start, self.end)
 
     @property
     def is_multipart(self) -> bool:
@@ -111,11 +117,12 @@ class Splitter:
                 part.source, part.start, part.end = body, 1, len(body)
                 if boundary and _occurs(part, boundary):
                     return boundary
-        found = _GUESS.search(part.source, max(part.start - 1, 0), part.end)
-        if found is None and not part.raw_body.strip(b"- \t\r\n"):
+        start = max(part.start - 1, 0)
+        found = search(_GUESS, part.source, start, part.end, reach=_GUESS_REACH)
+        if found is None and part.is_blank:
             return b""
         self.problems.append("The message is damaged: its parts are not marked as declared.")
-        return found[1].rstrip() if found else b""
+        return found[2][1].rstrip() if found else b""
 
     def _scan(self, root: Part, boundary: bytes) -> None:
         """Cut the body at its delimiters; `levels` are the multiparts that are open."""
@@ -225,7 +232,7 @@ def _match(levels: list[_Level], token: bytes) -> tuple[int, bool] | None:
     return late
 
 
-def _delimiter(source: bytes, start: int, stop: int, levels: list[_Level]) -> int | None:
+def _delimiter(source: Source, start: int, stop: int, levels: list[_Level]) -> int | None:
     """Return where a delimiter line begins within a header block, if one does."""
     found = source.find(b"\n--", start, stop)
     while found >= 0:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from postroom.mail.embedded import decode_uu
+from postroom.mail.search import Source, find_line, pieces
 
 decode_base64: Callable[[bytes], bytes]
 encode_base64: Callable[[bytes], bytes]
@@ -24,6 +25,14 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _LARGE = 4096
 _MOST_PIECES = 100_000
+SAMPLE = 4_000
+"""So many bytes tell base 64 from what was labelled wrongly."""
+AS_IT_IS = ("", "7bit", "8bit", "binary")
+BASE64 = ("base64", "b64", "x-base64")
+_QUOTED_PRINTABLE = ("quoted-printable", "qp", "quotedprintable")
+_UU = ("x-uuencode", "uuencode", "x-uue", "uue")
+_NO_BASE64 = "A part says it is base64 and is not."
+_FOREIGN_SKIPPED = "A part's base64 has foreign characters in it; they were skipped."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +43,20 @@ class Decoded:
 
 def decode_body(body: bytes, encoding: str) -> Decoded:
     """Return the bytes that `encoding` (lower case) stands for; unknown ones stay as they are."""
-    if encoding in ("", "7bit", "8bit", "binary"):
+    if encoding in AS_IT_IS:
         return Decoded(body)
-    if encoding in ("base64", "b64", "x-base64"):
+    if encoding in BASE64:
         return _base64(body)
-    if encoding in ("quoted-printable", "qp", "quotedprintable"):
+    if encoding in _QUOTED_PRINTABLE:
         return Decoded(binascii.a2b_qp(body.replace(b"\r\r\n", b"\r\n")))
-    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
+    if encoding in _UU:
         found = decode_uu(body)
         return Decoded(body if found is None else found)
-    return Decoded(body, f"The transfer encoding {encoding[:40]!r} is not known.")
+    return Decoded(body, _unknown(encoding))
+
+
+def _unknown(encoding: str) -> str:
+    return f"The transfer encoding {encoding[:40]!r} is not known."
 
 
 def _base64(body: bytes) -> Decoded:
@@ -58,9 +71,9 @@ def _base64(body: bytes) -> Decoded:
     whole, body = body, body.partition(b"\n--")[0]  # a delimiter that lost its end
     dirty = _NOT_BASE64.search(body) is not None
     if (dirty or b" " in body) and not looks_like_base64(body):
-        return Decoded(whole, "A part says it is base64 and is not.")
-    problem = "A part's base64 has foreign characters in it; they were skipped." if dirty else ""
-    return Decoded(_lenient_base64(body), problem)
+        return Decoded(whole, _NO_BASE64)
+    content = b"".join(_lenient_base64([body], is_glued=body.count(b"=") <= _MOST_PIECES))
+    return Decoded(content, _FOREIGN_SKIPPED if dirty else "")
 
 
 def _line_ends(lines: bytes) -> int:
@@ -87,7 +100,7 @@ def _regular_line_ends(body: bytes) -> int:
 
 def looks_like_base64(body: bytes) -> bool:
     """Tell encoded data with some dirt in it from text that was labelled wrongly."""
-    sample = body[:4000]
+    sample = body[:SAMPLE]
     words = sample.split()
     longest = max((len(word.translate(None, b"=!#-")) for word in words), default=20)
     several_a_line = len(words) > 2 * (sample.count(b"\n") + 1)
@@ -95,18 +108,28 @@ def looks_like_base64(body: bytes) -> bool:
     return longest >= 20 or (not several_a_line and foreign * 20 < len(sample))
 
 
-def _lenient_base64(body: bytes) -> bytes:
-    """Decode whatever can be: foreign characters skipped, padding within or missing."""
-    if body.count(b"=") > _MOST_PIECES:
-        body = body.translate(None, b"=")
-    chunks = []
-    # several encoded pieces glued together: each ends with its own padding
-    for piece in re.findall(rb"[^=]+=*", body):
-        letters = piece.translate(None, b"=").translate(None, _FOREIGN)
-        if len(letters) % 4 == 1:
-            letters = letters[:-1]
-        chunks.append(binascii.a2b_base64(letters + b"=" * (-len(letters) % 4)))
-    return b"".join(chunks)
+def _lenient_base64(pieces: Iterable[bytes], *, is_glued: bool) -> Iterator[bytes]:
+    """Decode whatever can be: foreign characters skipped, padding within or missing.
+
+    :param is_glued: each padding ends what was encoded by itself
+    """
+    left = b""
+    for piece in pieces:
+        *ended, last = piece.split(b"=") if is_glued else [piece]
+        for letters in ended:
+            yield _padded(left + letters.translate(None, _FOREIGN))
+            left = b""
+        left += last.translate(None, _FOREIGN)
+        whole = len(left) & -4
+        yield decode_base64(left[:whole])
+        left = left[whole:]
+    yield _padded(left)
+
+
+def _padded(letters: bytes) -> bytes:
+    if len(letters) % 4 == 1:
+        letters = letters[:-1]
+    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
 
 
 _FOREIGN = bytes(sorted(set(range(256)) - set(_ALPHABET)))
@@ -141,3 +164,53 @@ def _end_of_whole(quoted: bytes) -> int:
     letter = not quoted.endswith(b"=")
     equals = len(quoted) - letter - len(quoted[: len(quoted) - letter].rstrip(b"="))
     return len(quoted) - letter - equals + (equals - 1) // 2 * 2
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What a body says, in pieces."""
+
+    pieces: Iterator[bytes]
+    problem: str = ""
+
+
+def decode_in_pieces(
+    source: Source, start: int, end: int, encoding: str, *, done: int | None = None
+) -> Decoding:
+    """Return what `decode_body` does of a body that is not held.
+
+    :param done: base 64 up to here is left out; `SAMPLE` bytes or more, in regular lines
+    """
+    if encoding in BASE64:
+        return _base64_in_pieces(source, start, end, start if done is None else done)
+    if encoding in _QUOTED_PRINTABLE:
+        return Decoding(unquoted(_with_one_return(pieces(source, start, end))))
+    if encoding in _UU:
+        return Decoding(iter([decode_body(source[start:end], encoding).content]))
+    return Decoding(pieces(source, start, end), "" if encoding in AS_IT_IS else _unknown(encoding))
+
+
+def _base64_in_pieces(source: Source, start: int, end: int, done: int) -> Decoding:
+    stop = find_line(source, b"\n--", done, end)
+    stop = end if stop < 0 else stop
+    dirty, spaced, equals = False, False, 0
+    for piece in pieces(source, done, stop):
+        rest = piece.translate(None, _ALPHABET)
+        dirty = dirty or _NOT_BASE64.search(rest) is not None
+        spaced = spaced or b" " in rest
+        equals += rest.count(b"=")
+    if (dirty or spaced) and not looks_like_base64(source[start : min(stop, start + SAMPLE)]):
+        return Decoding(pieces(source, start, end), _NO_BASE64)
+    said = _lenient_base64(pieces(source, done, stop), is_glued=equals <= _MOST_PIECES)
+    return Decoding(said, _FOREIGN_SKIPPED if dirty else "")
+
+
+def _with_one_return(some: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what `replace(b"\\r\\r\\n", b"\\r\\n")` makes of all pieces together."""
+    left = b""
+    for piece in some:
+        left += piece
+        end = len(left) - min(2, len(left) - len(left.rstrip(b"\r")))
+        yield left[:end].replace(b"\r\r\n", b"\r\n")
+        left = left[end:]
+    yield left
