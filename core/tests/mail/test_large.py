@@ -464,6 +464,7 @@ HUGE = {
     "many texts": lambda: HEAD + mixed(*[TEXT + LONG[:1_000_000]] * 12),
     "page": lambda: HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + PAGE,
     "header": lambda: HEAD + b"X-Long: " + b"x" * 12_000_000 + b"\r\n\r\nHere are the plans.",
+    "blank lines first": lambda: b"\r\n" * 6_000_000 + HEAD + b"\r\nHere are the plans.",
     "header of many lines": lambda: (
         HEAD + b"X-Many: x\r\n" * 1_200_000 + b"\r\nHere are the plans."
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from postroom.mail import content as contents
 from postroom.mail.charsets import cut, decode
 from postroom.mail.cms import is_signed, signed_content
-from postroom.mail.content import Content, Runs, beginning, is_held, whole
+from postroom.mail.content import Content, Runs, beginning, is_held, joined, whole
 from postroom.mail.embedded import DATA, Embedded, extract, is_any_in, without_data
 from postroom.mail.fields import read_fields
 from postroom.mail.filenames import safe_name
@@ -283,6 +283,8 @@ class Reader:
         )
 
     def _decoded(self, part: Part) -> bytes:
+        if not is_held(part):
+            return joined(self._decoding(part).pieces)
         decoded = decode_body(part.raw_body, part.encoding)
         if decoded.problem:
             self._tell(decoded.problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,3 +75,10 @@ def beginning(pieces: Iterable[bytes], size: int) -> bytes:
         if not size:
             break
     return b"".join(found)
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """Return all of the bytes that come in pieces."""
+    all_of_it = io.BytesIO()  # a join would hold them twice
+    all_of_it.writelines(pieces)
+    return all_of_it.getvalue()

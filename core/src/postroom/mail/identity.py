@@ -175,7 +175,8 @@ def _split(raw: Source, start: int, end: int) -> tuple[_Fields, int]:
     A line that is neither a field nor a fold begins the body: someone forgot the empty line.
     """
     while raw[start : start + 1] in (b"\r", b"\n") and start < end:
-        start += 1
+        some = raw[start : min(end, start + _SHORT_HEAD)]
+        start += len(some) - len(some.lstrip(b"\r\n"))
     limit = min(end, start + _LONGEST_HEAD)
     block, body = _head_block(raw, start, limit)
     head: dict[bytes, list[bytes]] = {}
