@@ -119,6 +119,8 @@ SLOW = {
     "dashes": MIXED + b"--b\r\n\r\n" + b"\n--" * 700_000,
     "parts without a blank line": MIXED + b"--b\r\n" * 900 + b"X: a\r\n" * 400_000,
     "uuencode begun": HEAD + b"\r\n" + b"begin 644 a\n" * 100_000,
+    "uuencode begun, and an end": HEAD + b"\r\n" + b"begin 644 a\n" * 100_000 + b"end\n",
+    "uuencode damaged": HEAD + b"\r\n" + b"begin 644 \xff\n~~~~~\n" * 60_000 + b"end\n",
     "uuencode prose": HEAD + b"\r\n" + b"begin 644 a\nxx yy\nend\n" * 50_000,
     "yEnc begun": HEAD + b"\r\n" + b"=ybegin name=a\n" * 100_000,
     "base64 padding": HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n" + b"QQ==" * 500_000,

@@ -133,6 +133,36 @@ def test_files_within_the_text_become_attachments() -> None:
     ]
 
 
+def files_in(text: bytes) -> tuple[str, dict[str, bytes]]:
+    message = parse(HEAD + b"\r\n" + text)
+    assert message.from_ is not None
+    return message.text, {one.filename: one.content for one in message.attachments}
+
+
+def test_base64_in_a_text_ends_with_its_own_line() -> None:
+    block = b"begin-base64 644 a.txt\nQUJD\n====\n"
+
+    text, files = files_in(block + b"Please help me.\nbegin 644 b.txt\n#0V%T\n`\nend\n")
+
+    assert (text.strip(), files) == ("Please help me.", {"a.txt": b"ABC", "b.txt": b"Cat"})
+
+
+def test_base64_in_a_text_that_is_none_stays() -> None:
+    text, files = files_in(b"Hello\nbegin-base64 644 a.txt\nQ\nend\n")
+
+    assert (text, files) == ("Hello\nbegin-base64 644 a.txt\nQ\nend\n", {})
+
+
+def test_what_stands_before_a_file_in_a_text_stays_although_it_begins_alike() -> None:
+    text, files = files_in(
+        b"begin 644 a\n" + b"#0V%T\n" * 10 + b"Please help.\nbegin 644 b\n#0V%T\n`\nend\n"
+    )
+
+    assert text.startswith("begin 644 a\n")
+    assert text.endswith("Please help.\n")
+    assert files == {"b": b"Cat"}
+
+
 def test_prose_that_begins_like_uuencode_stays() -> None:
     text = b"begin 100 things now\r\nand then some\r\nend\r\n"
 

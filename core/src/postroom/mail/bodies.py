@@ -185,6 +185,9 @@ class Reader:
 
     def _page_of(self, part: Part, room: int) -> bytes:
         """Return the bytes of a page without pictures in it: behind one the text may go on."""
+        page = beginning(self._decoding(part).pieces, room + 1)
+        if len(page) <= room:
+            return page
         page = beginning(without_data(self._decoding(part).pieces), room + 1)
         if DATA in page:
             self._tell(_NO_PICTURES)
@@ -215,12 +218,16 @@ class Reader:
         )
         if _is_tnef(part, name):
             self._unpack_tnef(content.data)
-        elif part.disposition.value != "attachment" and (
-            kind in _READABLE or kind.startswith("text/")
-        ):
+        elif self._may_be_text(part) and sum(map(len, self.fallback)) < LONGEST_TEXT:
             data = content.data or beginning(self._decoding(part).pieces, _LONGEST_FALLBACK)
             self.fallback.append(self._readable(part, data[:_LONGEST_FALLBACK]))
         return content
+
+    @staticmethod
+    def _may_be_text(part: Part) -> bool:
+        kind = part.type.value
+        is_text = kind in _READABLE or kind.startswith("text/")
+        return part.disposition.value != "attachment" and is_text
 
     def _content(self, part: Part, name: str) -> Content:
         """Return the content of a file; what is not looked into need not be held."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 _UU = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} +([^\r\n]{1,255}?)[ \t]*\r?\n", re.MULTILINE)
-_UU_END = re.compile(rb"^end[ \t]*\r?$\n?", re.MULTILINE)
+_UU_END = re.compile(rb"^(?:end|====)[ \t]*\r?$\n?", re.MULTILINE)
 _YENC = re.compile(rb"^=ybegin [^\r\n]*?name=([^\r\n]{1,255})\r?\n", re.MULTILINE)
 _YENC_END = re.compile(rb"^=yend[^\r\n]*\r?$\n?", re.MULTILINE)
 _BEGIN = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} |=ybegin )", re.MULTILINE)
@@ -83,10 +83,18 @@ def _take(
     """Move every block between `start` and `stop` from the body to `files`."""
     kept: list[bytes] = []
     done = 0
+    end: re.Match[bytes] | None = None
     while len(files) < _MOST and (begin := start.search(body, done)):
-        end = stop.search(body, begin.end())
+        if end is None or end.start() < begin.end():
+            end = stop.search(body, begin.end())
         if end is None:
             break  # an open block stays text: it may be prose, and nothing may be lost
+        if inner := start.search(body, begin.end(), end.start()):
+            kept.append(
+                body[done : inner.start()]
+            )  # no block has another in it: the first is prose
+            done = inner.start()
+            continue
         content = read(begin, body[begin.end() : end.start()])
         if content is None:
             kept.append(body[done : begin.end()])
@@ -101,7 +109,10 @@ def _take(
 def _uu_content(begin: re.Match[bytes], block: bytes) -> bytes | None:
     """Decode the lines of a block, or return None where it is prose that begins alike."""
     if begin.group().startswith(b"begin-base64"):
-        return binascii.a2b_base64(block.translate(None, b"=\r\n") + b"===")
+        try:
+            return binascii.a2b_base64(block.translate(None, b"=\r\n") + b"===")
+        except binascii.Error:
+            return None
     out: list[bytes] = []
     bad = 0
     for line in block.splitlines():

@@ -14,7 +14,7 @@ LONGEST_OTHER = 8_192
 ALL_OTHERS = 262_144
 
 _END = re.compile(rb"\n\r{0,9}\n")
-_FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)\n?")
+_FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
 _LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
 _USUAL_FIELD = re.compile(r"^([!-9;-~]{1,200}+):(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
 
