@@ -150,14 +150,18 @@ def test_rebuilt_parts_do_not_count() -> None:
     assert fingerprint(wrapped) == expected
 
 
+def with_part(kind: bytes, encoding: bytes, content: bytes) -> bytes:
+    return (
+        HEAD
+        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\n"
+        + b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: "
+        + encoding + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
+    )  # fmt: skip
+
+
 def test_a_text_file_is_the_same_in_any_transfer_encoding() -> None:
     def with_file(encoding: bytes, content: bytes) -> bytes:
-        return (
-            HEAD
-            + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\n"
-            + b"Content-Type: text/csv; name=a.csv\r\nContent-Transfer-Encoding: "
-            + encoding + b"\r\n\r\n" + content + b"\r\n--b--\r\n"
-        )  # fmt: skip
+        return with_part(b"text/csv; name=a.csv", encoding, content)
 
     content = b"a;b=c\r\n1;2\r\n"
 
@@ -172,12 +176,7 @@ def test_a_text_file_is_the_same_in_any_transfer_encoding() -> None:
 
 
 def with_base64(lines: bytes, encoding: bytes = b"base64") -> bytes:
-    return (
-        HEAD
-        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\n"
-        + b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: "
-        + encoding + b"\r\n\r\n" + lines + b"\r\n--b--\r\n"
-    )  # fmt: skip
+    return with_part(b"application/pdf", encoding, lines)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 1_200_000, 1_200_001, 3_000_002])

@@ -19,7 +19,7 @@ from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mail.domains import address_key
 from postroom.mailboxes import filters, mailboxes, segments, sides
 from postroom.mailboxes.mailbox_values import DEFAULTS
-from postroom.plugin_settings import WORDS, mistyped, model_of
+from postroom.plugin_settings import MISSING, WORDS, mistyped, model_of
 from postroom.plugins import load as load_plugins
 from postroom.store.database import transaction
 
@@ -323,7 +323,7 @@ def _word(key: str, value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    raise InputError("", [Problem(key, "is missing" if value is None else "must be text")])
+    raise InputError("", [Problem(key, MISSING if value is None else "must be text")])
 
 
 def _identity(kind: str, entry: Mapping[str, Any], index: int) -> object:

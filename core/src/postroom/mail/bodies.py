@@ -218,16 +218,10 @@ class Reader:
         )
         if _is_tnef(part, name):
             self._unpack_tnef(content.data)
-        elif self._may_be_text(part) and sum(map(len, self.fallback)) < LONGEST_TEXT:
+        elif _may_be_text(part) and sum(map(len, self.fallback)) < LONGEST_TEXT:
             data = content.data or beginning(self._decoding(part).pieces, _LONGEST_FALLBACK)
             self.fallback.append(self._readable(part, data[:_LONGEST_FALLBACK]))
         return content
-
-    @staticmethod
-    def _may_be_text(part: Part) -> bool:
-        kind = part.type.value
-        is_text = kind in _READABLE or kind.startswith("text/")
-        return part.disposition.value != "attachment" and is_text
 
     def _content(self, part: Part, name: str) -> Content:
         """Return the content of a file; what is not looked into need not be held."""
@@ -293,8 +287,7 @@ class Reader:
         if not is_held(part):
             return joined(self._decoding(part).pieces)
         decoded = decode_body(part.raw_body, part.encoding)
-        if decoded.problem:
-            self._tell(decoded.problem)
+        self._tell(decoded.problem)
         return decoded.content
 
     def _decoding(self, part: Part) -> Decoding:
@@ -327,6 +320,12 @@ def _name(part: Part) -> str:
 def _is_tnef(part: Part, name: str) -> bool:
     kind = part.type.value
     return kind in _TNEF or (name.lower() == "winmail.dat" and "octet" in kind)
+
+
+def _may_be_text(part: Part) -> bool:
+    kind = part.type.value
+    is_text = kind in _READABLE or kind.startswith("text/")
+    return part.disposition.value != "attachment" and is_text
 
 
 def _is_text(part: Part) -> bool:

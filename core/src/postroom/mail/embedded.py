@@ -90,9 +90,8 @@ def _take(
         if end is None:
             break  # an open block stays text: it may be prose, and nothing may be lost
         if inner := start.search(body, begin.end(), end.start()):
-            kept.append(
-                body[done : inner.start()]
-            )  # no block has another in it: the first is prose
+            # no block has another in it: what began first is prose
+            kept.append(body[done : inner.start()])
             done = inner.start()
             continue
         content = read(begin, body[begin.end() : end.start()])

@@ -419,7 +419,7 @@ def _decoded(raw: Source, start: int, end: int, encoding: bytes) -> bytes:
 
 
 def _base64(body: bytes) -> bytes:
-    body = body.translate(None, b" \t\r\n").rstrip(b"=")
+    body = _without_space(body).rstrip(b"=")
     try:
         return binascii.a2b_base64(body + b"===")
     except binascii.Error:

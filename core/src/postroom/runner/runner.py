@@ -104,8 +104,6 @@ class Runner:
         """So long it rested last."""
         self._unreleased: list[Lease] = []
         """Leases of visits that are over and could not give them back."""
-        self._only_due = True
-        """Heed our own back-off, as `run` does."""
         self._under_way: dict[int, tuple[str, Tally]] = {}
         """Each visit's mailbox, and what it did so far; by the id of its lease."""
         self._counting = threading.Lock()
@@ -113,7 +111,8 @@ class Runner:
         self._gave_way: set[int] = set()
         """Sides that a command asked for in the middle: `run_once` goes back to them."""
         self._once_since: datetime | None = None
-        """When `run_once` began: what was not tried since then, only its server may put off."""
+        """When `run_once` began, which does not heed our own back-off: what was not tried since
+        then only its server may put off."""
         self._latest: datetime | None = None
         """The time at the last look: a clock that goes back is noticed."""
         self.outcome = Outcome()
@@ -221,7 +220,6 @@ class Runner:
 
         :raises StoreError, KeyUnusableError: it could not work at all
         """
-        self._only_due = False
         with connection(), database_errors():
             try:
                 self._warn_of_ends()
@@ -386,7 +384,7 @@ class Runner:
                 progress=self._progress,
                 understanding=self._understanding,
                 tally=tally,
-                only_due=self._only_due,
+                only_due=self._once_since is None,
             )
         finally:
             self._count(id(lease), even_nothing=isinstance(result, Tally))
