@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+import regex  # type: ignore[import-untyped]  # has no stubs
 from postroom.api import FilterRule, MailboxView, Verdict
 from postroom.builtin import filters
 from postroom.mail import ParsedMessage
@@ -101,6 +104,52 @@ def test_all_rules_together_have_a_time_limit(parsed: Parsed) -> None:
     assert time.monotonic() - begun < 5
     assert verdict is not None
     assert verdict.topic is None
+
+
+def test_busy_threads_of_the_process_take_no_time_from_a_rule(parsed: Parsed) -> None:
+    message = parsed(*HEAD, text="a" * 15 + "!")  # some milliseconds of search
+    rule = FilterRule("slow", "body", "(a|aa)+$|!", topic="Found")
+
+    with busy_threads(4):
+        verdicts = [classify(message, rule) for _ in range(10)]
+
+    assert verdicts == [Verdict(topic="Found", because="slow")] * 10
+
+
+@contextmanager
+def busy_threads(count: int) -> Iterator[None]:
+    """Keep the processor busy in other threads."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            sum(range(1_000))
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_compiling_takes_no_time_from_a_rule(
+    parsed: Parsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(pattern: str) -> object:
+        begun = time.process_time()
+        while time.process_time() - begun < 2 * filters.BUDGET_SECONDS:
+            pass
+        return regex.compile(pattern)
+
+    monkeypatch.setattr(filters, "_compile", slowly)
+
+    verdict = classify(parsed(*HEAD), FilterRule("money", "subject", "Invoice", topic="Billing"))
+
+    assert verdict == Verdict(topic="Billing", because="money")
 
 
 def test_rule_that_is_no_pattern_is_skipped(parsed: Parsed) -> None:

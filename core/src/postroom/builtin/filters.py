@@ -2,9 +2,10 @@
 the message ignored with a reason.
 
 Patterns are an administrator's, the text they run on is a stranger's: together they may take for
-ever. So all of a message's rules share `BUDGET_SECONDS` of the processor (a busy machine must not
-change what a rule says), one alone gets at most half of what is left, and only the first `LONGEST`
-characters of a value are looked at. A rule that takes longer, or that is no pattern, is skipped:
+ever. So all of a message's rules share `BUDGET_SECONDS`, one alone gets at most half of what is
+left, and only the first `LONGEST` characters of a value are looked at. What counts is the time for
+which this thread searched: neither a busy machine, nor other mailboxes, nor compiling the first
+pattern may change what a rule says. A rule that takes longer, or that is no pattern, is skipped:
 the mail arrives, the log and the verdict's `because` name it.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 0.1
-"""Of processor time, as `regex` measures its own limit."""
+"""Of the processor, for the searches of one message."""
 LONGEST = 65_536
 MOST_VALUES = 100
 
@@ -51,9 +52,9 @@ def postroom_classify(message: ParsedMessage, mailbox: MailboxView) -> Verdict |
 
 @dataclass(slots=True)
 class _Found:
-    """What the rules said so far, and until when they have time, on the processor's clock."""
+    """What the rules said so far, and for how many seconds they may still search."""
 
-    end: float = field(default_factory=lambda: time.process_time() + BUDGET_SECONDS)
+    left: float = BUDGET_SECONDS
     topic: str | None = None
     assignee: str | None = None
     status: str | None = None
@@ -89,18 +90,39 @@ def _matches(rule: FilterRule, message: ParsedMessage, found: _Found) -> bool:
     if isinstance(pattern, str):
         _skip(rule, found, f"is no pattern: {pattern}")
         return False
-    now = time.process_time()
-    end = (now + found.end) / 2
+    allowed = _Allowance(found.left / 2)
     try:
-        for value in _values(rule.field, message):
-            if now >= end:
-                raise TimeoutError
-            if pattern.search(value[:LONGEST], timeout=end - now) is not None:
-                return True
-            now = time.process_time()
+        return any(
+            _search(pattern, value[:LONGEST], allowed) for value in _values(rule.field, message)
+        )
     except TimeoutError:
         _skip(rule, found, "took too long on a message")
-    return False
+        return False
+    finally:
+        found.left -= allowed.used
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """For how many seconds one rule may search."""
+
+    seconds: float
+    used: float = 0.0
+
+
+def _search(pattern: Any, value: str, allowed: _Allowance) -> bool:
+    """Say whether the pattern is found; raise TimeoutError once the allowance is used up."""
+    limit = max(allowed.seconds - allowed.used, 0.001)
+    while True:
+        begun = time.thread_time()
+        try:
+            return bool(pattern.search(value, timeout=limit))
+        except TimeoutError:  # by the clock of the whole process: others may have used it
+            if allowed.used + time.thread_time() - begun >= allowed.seconds:
+                raise
+            limit *= 2
+        finally:
+            allowed.used += time.thread_time() - begun
 
 
 def _skip(rule: FilterRule, found: _Found, why: str) -> None:
