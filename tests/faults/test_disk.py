@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from postroom import plugins
 from postroom.leases import health
-from postroom.runner import runner
+from postroom.runner import outage, runner
 from postroom.store import models
 from postroom.store.models import Trouble
 from postroom_test_servers.desk import Desk, assert_each_once, incoming, mail, toml
@@ -81,7 +81,7 @@ def test_runner_goes_on_by_itself_and_complains_once(
     served = [message.raw for message in account.messages()]
     desk.apply(SIDE, BOX, incoming("imap", account.server.imap, account.name, security="none"))
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(runner, "REST_SECONDS", (0.02, 0.05))
+    monkeypatch.setattr(outage, "REST_SECONDS", (0.02, 0.05))
     monkeypatch.setattr(health, "CORE_PAUSES", (timedelta(milliseconds=20),) * 2)
     limit(20)
     working = runner.Runner(plugins.load(), workers=1)

@@ -338,7 +338,7 @@ def test_a_runner_goes_on_by_itself_and_complains_once(
 ) -> None:
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(runner, "PROBE_SECONDS", 0.02)
-    monkeypatch.setattr(runner, "REST_SECONDS", (0.02, 0.05))
+    monkeypatch.setattr("postroom.runner.outage.REST_SECONDS", (0.02, 0.05))
     caplog.set_level(logging.WARNING)
 
     with CASES["imap-delete"](on_postgres, "postgresql") as (url, check):  # type: ignore[attr-defined]

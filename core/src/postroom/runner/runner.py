@@ -10,32 +10,25 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from peewee import PeeweeException
 
 from postroom.credentials import credential_expiry
-from postroom.errors import (
-    DatabaseAwayError,
-    KeyUnusableError,
-    PostroomError,
-    StoreError,
-    in_one_line,
-)
+from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.pool import Pool, in_workers
-from postroom.leases import health, wrong_clock
+from postroom.leases import wrong_clock
 from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
-from postroom.mailboxes.ledger import needs_person
 from postroom.outbox.outbox import is_due
 from postroom.plugins import Plugins
+from postroom.runner import outage
 from postroom.runner.crew import Crew
-from postroom.runner.outage import Outage
+from postroom.runner.outcome import Outcome
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.runner.watch import Watchers
 from postroom.store.database import connection, database_errors, now, transaction
-from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
+from postroom.store.models import Mailbox, Outbox, Side
 
 logger = logging.getLogger(__name__)
 
@@ -46,27 +39,6 @@ LOOK_SECONDS = 1.0
 """How often the database is asked for what is due."""
 PROBE_SECONDS = 2.0
 """How often a database that does not answer is asked again."""
-ENDED_IN_A_ROW = 3
-"""So often the server may end the connections of visits before that is told."""
-REST_SECONDS = (5.0, 60.0)
-"""So long, doubling, `run` leaves a database alone that takes nothing."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What `run --once` found; `exit_code` is one of those that the manual lists."""
-
-    needs_person: bool = False
-    try_later: bool = False
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    sent: int = 0
-    remarks: list[str] = field(default_factory=list)
-    """What is wrong and was not logged in this run, and what to look at, a line each."""
-
-    @property
-    def exit_code(self) -> int:
-        """Return 3 if something needs a person, else 75 if something waits, else 0."""
-        return 3 if self.needs_person else 75 if self.try_later else 0
 
 
 class Runner:
@@ -95,13 +67,7 @@ class Runner:
         self._crew = Crew(workers, plugins, self._keeper, self._wake)
         self._core_error: PostroomError | None = None
         """Why `run_once` cannot go on."""
-        self._unrecorded: PostroomError | None = None
-        """The database could not even take the record of an error: `run` rests for a while."""
-        self._outage = Outage()
-        self._ended = 0
-        """After so many looks in a row, visits had been ended with their connections."""
-        self._rested = REST_SECONDS[0] / 2
-        """So long it rested last."""
+        self._outage = outage.Outage()
         self._unreleased: list[Lease] = []
         """Leases of visits that are over and could not give them back."""
         self._under_way: dict[int, tuple[str, Tally]] = {}
@@ -139,7 +105,8 @@ class Runner:
 
     def _look(self, watchers: Watchers) -> None:
         self._crew.tend()
-        self._rest()
+        if seconds := self._outage.pause():
+            self._stop.wait(seconds)
         try:
             with connection(), database_errors():
                 self._watch_clock()
@@ -179,18 +146,6 @@ class Runner:
                 self._unreleased.append(lease)
                 raise
 
-    def _rest(self) -> None:
-        """After the database took nothing (its disk is full, say), try again after a while."""
-        error, self._unrecorded = self._unrecorded, None
-        if error is None:
-            return
-        self._ended += 1
-        if isinstance(error, DatabaseAwayError) and self._ended < ENDED_IN_A_ROW:
-            return  # whether the server is away is seen right now; else it only ended connections
-        self._outage.begin(error)
-        self._rested = min(self._rested * 2, REST_SECONDS[1])
-        self._stop.wait(self._rested)
-
     def _wait_for_database(self, error: StoreError) -> None:
         self._outage.begin(error)
         while not self._stop.wait(PROBE_SECONDS):
@@ -199,8 +154,8 @@ class Runner:
                     self._free_unknown()
             except StoreError:
                 continue
-            self._unrecorded = None  # what ended visits meanwhile was the same
-            self._is_back()
+            self._outage.unrecorded = None  # what ended visits meanwhile was the same
+            self._outage.end()
             return
 
     def _free_unknown(self) -> None:
@@ -208,10 +163,6 @@ class Runner:
         Side.update(leased_until=None, lease_owner=None).where(
             (Side.lease_owner == self._owner) & Side.id.not_in(self._crew.sides)
         ).execute()
-
-    def _is_back(self) -> None:
-        self._rested, self._ended = REST_SECONDS[0] / 2, 0
-        self._outage.end()
 
     # ------------------------------------------------------------------ once
 
@@ -229,7 +180,7 @@ class Runner:
                 self._take_all("out", self._sides_with_mail)
                 for visit in list(self._under_way):  # their plugins hang
                     self._count(visit)
-                self._judge(begun)
+                self.outcome.judge(begun)
             finally:
                 self._end()
         return self.outcome
@@ -291,36 +242,6 @@ class Runner:
             self._start(lease, direction)
         return bool(leases)
 
-    def _judge(self, begun: datetime) -> None:
-        instant = now()
-        outcome = self.outcome
-        for result, words in (("quarantined", "new in quarantine"), ("refused", "too large")):
-            is_new = (Receipt.outcome == result) & (Receipt.created_at >= begun)
-            if new := Receipt.select().where(needs_person() & is_new).count():
-                outcome.needs_person = True
-                outcome.remarks.append(f"{new} {words}: see `postroom quarantine list`.")
-        undone = Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).count()
-        if undone:
-            outcome.needs_person = True
-            outcome.remarks.append(f"{undone} failed or unknown: see `postroom outbox list`.")
-        waiting = Outbox.select().where(Outbox.state == "queued").exists()
-        outcome.try_later |= waiting
-        for trouble in (
-            Trouble.select(Trouble, Side, Mailbox)
-            .join(Side)
-            .join(Mailbox)
-            .where(Trouble.cleared_at.is_null())
-        ):
-            if trouble.side.direction == "in" and not trouble.side.mailbox.enabled:
-                continue
-            if trouble.first_seen_at < begun:
-                outcome.remarks.append(_remark(trouble))
-            since = health.lasts_since(trouble, trouble.side)
-            if health.needs_attention(trouble.kind, since, instant):
-                outcome.needs_person = True
-            else:
-                outcome.try_later = True
-
     # ------------------------------------------------------------------ visits
 
     def _start(self, lease: Lease, direction: str) -> None:
@@ -345,7 +266,7 @@ class Runner:
                         on_sent=self._count_sent,
                     )
         except StoreError as error:
-            self._core_error = self._unrecorded = error
+            self._core_error = self._outage.unrecorded = error
         except BaseException:
             logger.exception("A visit failed in a way it should not")
             self._put_off(lease)
@@ -353,7 +274,7 @@ class Runner:
             if isinstance(result, StoreError | KeyUnusableError):
                 self._core_error = result
             elif not isinstance(result, BaseException):
-                self._is_back()
+                self._outage.end()
         finally:
             if not lease.released:
                 self._unreleased.append(lease)
@@ -362,10 +283,10 @@ class Runner:
         """Leave a side alone for a while whose trouble could not be recorded."""
         try:
             with connection(), transaction():
-                due = now() + timedelta(seconds=REST_SECONDS[1])
+                due = now() + timedelta(seconds=outage.REST_SECONDS[1])
                 Side.update(next_try_at=due).where(Side.id == lease.side_id).execute()
         except StoreError as error:
-            self._unrecorded = error
+            self._outage.unrecorded = error
 
     def _count_sent(self) -> None:
         with self._counting:
@@ -402,12 +323,6 @@ class Runner:
         self._crew.end()
         self._keeper.close()
         self._pool.close()
-
-
-def _remark(trouble: Trouble) -> str:
-    side = trouble.side
-    words = in_one_line(trouble.sentence, trouble.next_step)
-    return f"{side.mailbox.address} ({side.direction}): {words}"
 
 
 def _unpaused(sides: Iterable[Side]) -> list[int]:
