@@ -69,3 +69,33 @@ def test_every_order_makes_the_same_conversations(
             assert _groups(token) == expected, order
             shelf.items.clear()
     say(f"{len(tried)} of {len(orders)} orders: the same conversations in each")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")), ids="".join)
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+def test_every_order_makes_the_same_question(
+    store: str, order: tuple[str, ...], at_once: bool
+) -> None:
+    """It is that of whoever asked, also if a colleague's reply comes first."""
+    raws = {
+        name: mail(
+            name,
+            *([f"In-Reply-To: <{named}@customer.example>"] if named else []),
+            sender=f"{name}@customer.example",
+            date=f"Thu, 1 Jan 2026 1{hour}:00:00 +0000",
+        )
+        for hour, (name, named) in enumerate({"a": "", "b": "a", "c": "b"}.items())
+    }
+
+    with shelf_mailbox() as (shelf, runner):
+        for name in order:
+            shelf.put(raws[name])
+            if not at_once:
+                visit(runner)
+        visit(runner)
+
+        [question] = [one for one in Question.select() if one.merged_into is None]
+        kinds = {one.internet_id[0]: one.kind for one in Message.select()}
+
+    assert kinds == {"a": "question", "b": "reply", "c": "reply"}
+    assert (question.subject, question.contact.address) == ("Question a", "a@customer.example")

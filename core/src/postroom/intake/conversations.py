@@ -12,22 +12,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from postroom.api.verdict import Verdict
+from postroom.intake.changes import Changes
+from postroom.intake.participants import Participants
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import execute, insert_rows
+from postroom.store.database import execute
 from postroom.store.models import Mailbox, Message, Question
 
 _PAGE = 500
-_QUESTION_COLUMNS = (
-    "id segment mailbox contact subject status topic assignee created_at updated_at acted "
-    "linked_to conversation"
-).split()
 
 
 @dataclass(slots=True)
@@ -63,16 +61,8 @@ class Placement:
     is_stranger: bool = False
 
 
-@dataclass(slots=True)
-class Changes:
-    """What a batch does to questions; written by the caller."""
-
-    opened: list[Question] = field(default_factory=list)
-    touched: dict[int, Question] = field(default_factory=dict)
-    merged: list[tuple[Question, Question]] = field(default_factory=list)
-    """From, into; both stored before."""
-    demoted: list[int] = field(default_factory=list)
-    """Messages that opened a question and turned out to be replies."""
+_Opener = tuple[datetime | None, Placement | int | None]
+"""The message that opened a question: its date, and where it went or, if it is stored, its id."""
 
 
 class Conversations:
@@ -110,15 +100,13 @@ class Conversations:
         self._by_number: dict[int, Question] = {}
         self._ours: set[str] = set()
         """Keys of messages that we sent."""
-        self._participants: dict[int, set[str]] = {}
-        self._new_participants: dict[int, set[str]] = defaultdict(set)
-        self._new_messages: dict[int, list[ParsedMessage]] = defaultdict(list)
-        """Those of which it is not yet known who took part: it is seldom asked."""
+        self._participants = Participants()
         self._forward: dict[int, Question] = {}
         """Merges of this batch, by the identity of what was merged away."""
-        self._openers: dict[int, tuple[Placement, datetime | None]] = {}
-        """Of questions that this batch opened."""
+        self._openers: dict[int, _Opener] = {}
+        """By the identity of the question; of those that are stored, once it is asked."""
         self.changes = Changes()
+        """What the batch does to questions; for the caller to write."""
 
     # ------------------------------------------------------------------ looking up
 
@@ -213,7 +201,7 @@ class Conversations:
             linked = [self.final(self._by_conversation[message.conversation])]
         if linked:
             question = linked[0] if len(linked) == 1 else self._merge(linked)
-            placement = self._join(message, question, is_root=not answered)
+            placement = self._join(message, question, is_root=bool(answering) and not answered)
         else:
             placement = self._open(message)
         self._remember(message, placement)
@@ -237,7 +225,7 @@ class Conversations:
         question = placement.question
         self._by_fingerprint.setdefault(message.fingerprint, question)
         if not placement.is_stranger:
-            self._new_messages[id(question)].append(message.parsed)
+            self._participants.new_messages[id(question)].append(message.parsed)
         if message.own_key:
             self._by_own_key[message.own_key].append(question)
         for key in message.link_keys:
@@ -262,7 +250,7 @@ class Conversations:
         )
         self.changes.opened.append(question)
         placement = Placement(question, "question", opened=True)
-        self._openers[id(question)] = (placement, parsed.date)
+        self._openers[id(question)] = parsed.date, placement
         return placement
 
     def _join(self, message: Incoming, question: Question, *, is_root: bool) -> Placement:
@@ -271,14 +259,15 @@ class Conversations:
         if parsed.is_automatic or parsed.is_bounce or from_ours:
             placement = Placement(question, "notification")
         else:
-            placement = Placement(
-                question, "reply", is_stranger=self._is_stranger(parsed, question)
-            )
+            is_stranger = self._participants.is_stranger(parsed, question)
+            placement = Placement(question, "reply", is_stranger=is_stranger)
         if parsed.is_bounce or placement.kind == "reply":
             _reopen(question)
-        if is_root and placement.kind == "reply" and self._came_first(parsed, question):
-            placement.kind = "question"
-            question.subject = parsed.subject
+        if is_root and placement.kind == "reply":
+            opener, former = (parsed.date, placement), self._opener(question)
+            if _came_first(opener, former):
+                self._let_open(question, opener, former)
+                question.subject = parsed.subject
         question.updated_at = self._instant
         self._touch(question)
         return placement
@@ -290,64 +279,32 @@ class Conversations:
     def _is_own(self, parsed: ParsedMessage) -> bool:
         return parsed.from_ is not None and address_key(parsed.from_.address) in self._own_addresses
 
-    # ------------------------------------------------------------------ who took part
-
-    def _is_stranger(self, parsed: ParsedMessage, question: Question) -> bool:
-        if parsed.from_ is None:
-            return True
-        sender = address_key(parsed.from_.address)
-        if sender in self._took_part(question):
-            return False
-        return sender not in self._stored_participants(question)
-
-    def _took_part(self, question: Question) -> set[str]:
-        """Return who took part in messages of this batch."""
-        people = self._new_participants[id(question)]
-        for message in self._new_messages.pop(id(question), ()):
-            for one in (message.from_, *message.reply_to, *message.to, *message.cc):
-                if one is not None:
-                    people.add(address_key(one.address))
-        return people
-
-    def _stored_participants(self, question: Question) -> set[str]:
-        if question.id is None:
-            return set()
-        if question.id not in self._participants:
-            people: set[str] = set()
-            rows = Message.select(
-                Message.from_address, Message.reply_to, Message.to, Message.cc, Message.is_stranger
-            ).where((Message.question == question.id) & (Message.kind != "note"))
-            for row in rows:
-                if not row.is_stranger:
-                    pairs = [*row.reply_to, *row.to, *row.cc]
-                    people.update(address_key(pair[0]) for pair in pairs)
-                    if row.from_address:
-                        people.add(address_key(row.from_address))
-            self._participants[question.id] = people
-        return self._participants[question.id]
-
     # ------------------------------------------------------------------ what came first
 
-    def _came_first(self, parsed: ParsedMessage, question: Question) -> bool:
-        """A message that others answer, older than what opened the question, is what opened it:
-        the order of arrival does not change the result."""
-        if parsed.date is None:
-            return False
-        if id(question) in self._openers:
-            placement, date = self._openers[id(question)]
-            if date is None or date <= parsed.date:
-                return False
-            placement.kind = "reply"
-            return True
-        opener = (
-            Message.select(Message.id, Message.date)
-            .where((Message.question == question.id) & (Message.kind == "question"))
-            .first()
-        )
-        if opener is None or opener.date is None or opener.date <= parsed.date:
-            return False
-        self.changes.demoted.append(opener.id)
-        return True
+    def _opener(self, question: Question) -> _Opener:
+        opener = self._openers.get(id(question))
+        if opener is None:
+            stored = (
+                Message.select(Message.date, Message.id)
+                .where((Message.question == question.id) & (Message.kind == "question"))
+                .first()
+            )
+            opener = (None, None) if stored is None else (stored.date, stored.id)
+            self._openers[id(question)] = opener
+        return opener
+
+    def _let_open(self, question: Question, opener: _Opener, former: _Opener) -> None:
+        """Take one of two messages for what opened the question, the other for a reply. Of a
+        question that is new, the first is the one to be acknowledged."""
+        self._openers[id(question)] = opener
+        _, message = opener
+        if isinstance(message, Placement):
+            message.kind, message.opened = "question", question.id is None
+        _, message = former
+        if isinstance(message, Placement):
+            message.kind, message.opened = "reply", False
+        elif message is not None:
+            self.changes.demoted.append(message)
 
     # ------------------------------------------------------------------ merging
 
@@ -370,10 +327,13 @@ class Conversations:
         return (1, next(i for i, q in enumerate(self.changes.opened) if q is question))
 
     def _merge_into(self, first: Question, other: Question) -> None:
+        opener, former = self._opener(first), self._opener(other)
+        if _came_first(former, opener):
+            opener, former = former, opener
+            first.subject, first.contact_id = other.subject, other.contact_id
+        self._let_open(first, opener, former)
         if other.id is None:  # of this very batch: it need never have been
             self.changes.opened = [q for q in self.changes.opened if q is not other]
-            placement, _ = self._openers.pop(id(other))
-            placement.kind, placement.opened = "reply", False
         else:
             self._touch(other)
             self.changes.merged.append((other, first))
@@ -382,9 +342,14 @@ class Conversations:
             _reopen(first)
         first.acted = first.acted or other.acted
         first.assignee = first.assignee or other.assignee
-        self._took_part(first).update(self._took_part(other))
-        if first.id is not None and other.id is not None:
-            self._stored_participants(first).update(self._stored_participants(other))
+        self._participants.merge(first, other)
+
+
+def _came_first(message: _Opener, opener: _Opener) -> bool:
+    """A message that others answer, older than what opened the question, is what opened it: the
+    order of arrival does not change the result."""
+    date, known = message[0], opener[0]
+    return date is not None and known is not None and date < known
 
 
 def _reopen(question: Question) -> None:
@@ -399,34 +364,3 @@ def _is_report(parsed: ParsedMessage) -> bool:
         return parsed.is_bounce
     content_type = parsed.header("content-type") or ""
     return content_type.strip().lower().startswith("multipart/report")
-
-
-# ---------------------------------------------------------------------- writing
-
-
-def write(changes: Changes, instant: datetime) -> None:
-    """Write what a batch does to questions, in its transaction."""
-    insert_rows(
-        Question,
-        _QUESTION_COLUMNS,
-        (tuple(map(q.__data__.get, _QUESTION_COLUMNS)) for q in changes.opened),
-    )
-    if changes.demoted:
-        Message.update(kind="reply").where(Message.id.in_(changes.demoted)).execute()
-    for other, first in changes.merged:
-        Message.update(kind="reply").where(
-            (Message.question == other.id) & (Message.kind == "question")
-        ).execute()
-        Message.update(question=first.id).where(Message.question == other.id).execute()
-        Question.update(merged_into=first.id).where(
-            (Question.id == other.id) | (Question.merged_into == other.id)
-        ).execute()
-    for question in changes.touched.values():
-        Question.update(
-            subject=question.subject,
-            status=question.status,
-            assignee=question.assignee,
-            acted=question.acted,
-            linked_to=question.linked_to,
-            updated_at=instant,
-        ).where(Question.id == question.id).execute()

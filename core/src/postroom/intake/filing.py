@@ -11,7 +11,7 @@ from datetime import datetime
 from peewee import OperationalError
 
 from postroom.errors import LeaseLostError, StoreError
-from postroom.intake.conversations import Conversations, write
+from postroom.intake.conversations import Conversations
 from postroom.intake.listing import Listing
 from postroom.intake.records import (
     Prepared,
@@ -22,7 +22,7 @@ from postroom.intake.records import (
 )
 from postroom.intake.tally import Tally
 from postroom.intake.unstored import Unstored
-from postroom.mailboxes.ledger import live_receipts
+from postroom.mailboxes.ledger import BEFORE_START, live_receipts
 from postroom.questions import contacts
 from postroom.secrets import installation_secret
 from postroom.store import raws
@@ -139,7 +139,7 @@ class Filing:
         for item in prepared:
             fingerprint = item.incoming.fingerprint
             if self.listing.is_before_start(item.received_at):
-                item.outcome, item.reason, item.keep_bytes = "ignored", "before-start", False
+                item.outcome, item.reason, item.keep_bytes = "ignored", BEFORE_START, False
             elif item.incoming.verdict.ignore is not None:
                 item.outcome, item.reason = "ignored", item.incoming.verdict.ignore
             elif fingerprint in twins:
@@ -166,13 +166,21 @@ class Filing:
         if not stored:
             return
         instant = now()
+        conversations = self._conversations(instant)
+        conversations.load([item.incoming for item in stored])
+        for item in stored:
+            item.placement = conversations.place(item.incoming)
+        self._complete(stored, conversations)
+        conversations.changes.write(instant)
+
+    def _conversations(self, instant: datetime) -> Conversations:
         segment_id = self._mailbox.segment_id
         topics = execute("SELECT name_key, id FROM topic WHERE segment_id = %s", [segment_id])
         siblings = execute(
             "SELECT id FROM mailbox WHERE segment_id = %s AND id <> %s",
             [segment_id, self._mailbox.id],
         )
-        conversations = Conversations(
+        return Conversations(
             self._mailbox,
             own_addresses=self._own_addresses,
             tag_secret=installation_secret(),
@@ -180,9 +188,10 @@ class Filing:
             siblings=[sibling for (sibling,) in siblings],
             instant=instant,
         )
-        conversations.load([item.incoming for item in stored])
-        for item in stored:
-            item.placement = conversations.place(item.incoming)
+
+    def _complete(self, stored: list[Prepared], conversations: Conversations) -> None:
+        """Give questions that were opened their numbers and contacts, and messages what became of
+        their questions by the end of the batch."""
         people = contacts.ensure(
             item.incoming.parsed.from_ for item in stored if item.incoming.parsed.from_
         )
@@ -190,12 +199,11 @@ class Filing:
         for question, number in zip(opened, allocate_ids(Question, len(opened)), strict=True):
             question.id = number
         for item in stored:
-            assert item.placement is not None  # noqa: S101 - set above
+            assert item.placement is not None  # noqa: S101 - it was placed
             question = item.placement.question = conversations.final(item.placement.question)
             sender = item.incoming.parsed.from_
             if item.placement.kind == "question" and sender is not None:
                 question.contact_id = people[contacts.contact_key(sender.address)]
-        write(conversations.changes, instant)
 
     def _receipt(self, item: Prepared) -> ReceiptRow:
         return ReceiptRow(
@@ -210,7 +218,7 @@ class Filing:
             fingerprint=item.incoming.fingerprint,
             raw_id=item.raw_id if item.keep_bytes else None,
             message=item.message_id if item.outcome == "stored" else item.twin,
-            settle=not self._leaves and item.reason != "before-start",
+            settle=not self._leaves and item.reason != BEFORE_START,
             is_settled=self._leaves,
         )
 

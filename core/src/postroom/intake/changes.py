@@ -1,0 +1,56 @@
+"""What a batch does to questions: some are opened, some joined, some merged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from postroom.store.database import insert_rows
+from postroom.store.models import Message, Question
+
+_QUESTION_COLUMNS = (
+    "id segment mailbox contact subject status topic assignee created_at updated_at acted "
+    "linked_to conversation"
+).split()
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch does to questions; noted while it is placed, then written."""
+
+    opened: list[Question] = field(default_factory=list)
+    touched: dict[int, Question] = field(default_factory=dict)
+    merged: list[tuple[Question, Question]] = field(default_factory=list)
+    """From, into; both stored before."""
+    demoted: list[int] = field(default_factory=list)
+    """Messages that opened a question and turned out to be replies."""
+
+    def write(self, instant: datetime) -> None:
+        """Write all of it, in the transaction of the batch; what was opened has ids by then."""
+        values = (tuple(map(q.__data__.get, _QUESTION_COLUMNS)) for q in self.opened)
+        insert_rows(Question, _QUESTION_COLUMNS, values)
+        if self.demoted:
+            Message.update(kind="reply").where(Message.id.in_(self.demoted)).execute()
+        for other, first in self.merged:
+            _write_merged(other, first)
+        for question in self.touched.values():
+            _write_touched(question, instant)
+
+
+def _write_merged(other: Question, first: Question) -> None:
+    Message.update(question=first.id).where(Message.question == other.id).execute()
+    Question.update(merged_into=first.id).where(
+        (Question.id == other.id) | (Question.merged_into == other.id)
+    ).execute()
+
+
+def _write_touched(question: Question, instant: datetime) -> None:
+    Question.update(
+        subject=question.subject,
+        contact=question.contact_id,
+        status=question.status,
+        assignee=question.assignee,
+        acted=question.acted,
+        linked_to=question.linked_to,
+        updated_at=instant,
+    ).where(Question.id == question.id).execute()
