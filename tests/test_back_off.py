@@ -19,7 +19,8 @@ from postroom.api import (
 from postroom.api.transport import Outgoing
 from postroom.cli import cli
 from postroom.intake.understanding.understood import IN_PLACE
-from postroom.leases.leases import claim, new_owner
+from postroom.leases.leases import claim
+from postroom.leases.owners import new_owner
 from postroom.outbox import answers
 from postroom.outbox.outbox import is_due
 from postroom.questions import questions

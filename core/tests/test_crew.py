@@ -14,7 +14,8 @@ from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, cod
 from postroom.api.transport import Wanted
 from postroom.errors import LeaseLostError
 from postroom.leases import health
-from postroom.leases.leases import Keeper, Lease, claim, new_owner
+from postroom.leases.leases import Keeper, Lease, claim
+from postroom.leases.owners import new_owner
 from postroom.mailboxes import mailboxes, sides
 from postroom.runner import crew
 from postroom.runner.crew import MOST_LEFT_BEHIND, Crew

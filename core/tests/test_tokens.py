@@ -16,7 +16,7 @@ from postroom import clock, plugins
 from postroom.api import AuthError, SettingsError, Token, TransientError, codes
 from postroom.credentials import credentials, token_memory, tokens
 from postroom.credentials.context import SessionContext
-from postroom.leases.leases import new_owner
+from postroom.leases.owners import new_owner
 from postroom.mailboxes import mailboxes, sides
 from postroom.store import database
 from postroom.store.database import now
@@ -415,7 +415,7 @@ def test_another_machine_that_fetches_is_waited_for(whistle: Whistle) -> None:
 
 
 def test_a_dead_process_of_this_host_is_not_waited_for(whistle: Whistle) -> None:
-    code = "from postroom.leases.leases import new_owner; print(new_owner())"
+    code = "from postroom.leases.owners import new_owner; print(new_owner())"
     dead = subprocess.check_output([sys.executable, "-c", code], text=True).strip()
     Credential.update(lease_owner=dead, leased_until=now() + timedelta(minutes=1)).execute()
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from postroom.leases.leases import is_dead
+from postroom.leases.owners import is_dead
 from postroom.store.models import Message, Outbox, Receipt, Side, Trouble
 from postroom_test_servers.desk import Desk, assert_each_once, incoming, mail, outgoing, toml
 from postroom_test_servers.dovecot import Account

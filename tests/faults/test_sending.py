@@ -13,7 +13,8 @@ import pytest
 from postroom import clock
 from postroom.api import OutcomeUnknown, SendResult, TransientError, codes
 from postroom.api.transport import Outgoing
-from postroom.leases.leases import claim, new_owner
+from postroom.leases.leases import claim
+from postroom.leases.owners import new_owner
 from postroom.outbox import answers
 from postroom.outbox.outbox import Dispatch
 from postroom.plugins import load

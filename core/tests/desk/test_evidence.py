@@ -27,6 +27,7 @@ from postroom.api import (
 )
 from postroom.errors import DatabaseAwayError
 from postroom.leases import leases
+from postroom.leases.owners import new_owner
 from postroom.outbox import answers
 from postroom.outbox.outbox import LOOK_PAUSES, Dispatch
 from postroom.plugins import Plugins
@@ -73,7 +74,7 @@ def keeper() -> Iterator[leases.Keeper]:
 
 def visit(plugins: Plugins, keeper: leases.Keeper) -> bool:
     """Visit the outgoing side as the runner does; say whether it was due."""
-    claimed = leases.claim(leases.new_owner(), "out")
+    claimed = leases.claim(new_owner(), "out")
     for lease in claimed:
         visit_outgoing(lease, plugins, keeper)
     return bool(claimed)

@@ -13,7 +13,7 @@ from postroom.mailboxes import ledger, sessions, sides
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
 from postroom.runner.visits import poll as retrieve
-from postroom.store.database import now, rows
+from postroom.store.database import is_among, now, rows
 from postroom.store.models import Mailbox, Receipt, Side
 
 _PAGE = 500
@@ -82,7 +82,7 @@ def _listing(mailbox: Mailbox, side: Side, plugins: Plugins) -> list[Listed]:
     def listed() -> list[Listed]:
         with sessions.open_receiver(look, mailbox, plugins) as receiver:
             look.on_lost = receiver.interrupt
-            return list(receiver.list_refs())
+            return list({item.ref: item for item in receiver.list_refs()}.values())
 
     return attend(look, listed)
 
@@ -97,7 +97,7 @@ def _compare(mailbox: Mailbox, page: list[Listed], begun: datetime, result: Audi
         Receipt.ref_key, Receipt.outcome, Receipt.listed_size, Receipt.received_at
     ).where(
         (Receipt.mailbox == mailbox.id)
-        & Receipt.ref_key.in_(list(keys))
+        & is_among(Receipt.ref_key, keys)
         & (Receipt.gone_at.is_null() | (Receipt.gone_at >= begun))
     )
     found: dict[str, str] = {}
@@ -115,5 +115,3 @@ def _compare(mailbox: Mailbox, page: list[Listed], begun: datetime, result: Audi
                 result.unaccounted_refs.append(item.ref)
         else:
             result.counted[outcome] += 1
-    repeated = len(page) - len(keys)  # the same ref twice in one listing is one message
-    result.on_server -= repeated

@@ -22,7 +22,7 @@ from postroom.intake.listing import Listing
 from postroom.intake.understanding.understood import understand_one
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import sessions, sides
-from postroom.mailboxes.ledger import BEFORE_START
+from postroom.mailboxes.ledger import BEFORE_START, TOO_LARGE
 from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.runner.foreground import attend
@@ -30,7 +30,6 @@ from postroom.store.models import Mailbox, Receipt
 
 _PAGE: Final = 1_000
 """So many messages of the listing are held against the receipts at a time."""
-_TOO_LARGE: Final = "too large"
 
 
 def preview(mailbox: Mailbox, plugins: Plugins, *, limit: int) -> list[dict[str, Any]]:
@@ -67,7 +66,7 @@ class _Look:
         found: dict[str, dict[str, Any]] = {}
         for item in newest:
             if self._is_too_large(item):
-                found[item.ref] = _row(item, "refused", _TOO_LARGE)
+                found[item.ref] = _row(item, "refused", TOO_LARGE)
         to_read = {item.ref: item for item in newest if item.ref not in found}
         for delivery in self._deliveries({*to_read}):
             found[delivery.ref] = self._looked_into(delivery, to_read[delivery.ref])
@@ -105,7 +104,7 @@ class _Look:
     ) -> dict[str, Any]:
         item = replace(item, received_at=item.received_at or delivery.received_at)
         if isinstance(delivery, Oversized):
-            return _row(replace(item, size=delivery.size), "refused", _TOO_LARGE)
+            return _row(replace(item, size=delivery.size), "refused", TOO_LARGE)
         if isinstance(delivery, Unavailable):
             return _row(item, "quarantined", delivery.error.sentence)
         try:

@@ -14,7 +14,7 @@ from postroom.api.context import Token
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.credentials import credentials
 from postroom.credentials.credential_users import wake_sides
-from postroom.leases.leases import is_dead, new_owner
+from postroom.leases.owners import is_dead, new_owner
 from postroom.store.database import now, transaction
 from postroom.store.fields import to_micros
 from postroom.store.models import Credential, CredentialToken

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from postroom.store.database import insert_rows
+from postroom.store.database import insert_rows, is_among
 from postroom.store.models import Message, Question
 
 _QUESTION_COLUMNS = (
@@ -30,7 +30,7 @@ class Changes:
         values = (tuple(map(q.__data__.get, _QUESTION_COLUMNS)) for q in self.opened)
         insert_rows(Question, _QUESTION_COLUMNS, values)
         if self.demoted:
-            Message.update(kind="reply").where(Message.id.in_(self.demoted)).execute()
+            Message.update(kind="reply").where(is_among(Message.id, self.demoted)).execute()
         for other, first in self.merged:
             _write_merged(other, first)
         for question in self.touched.values():

@@ -22,10 +22,8 @@ from postroom.intake.participants import Participants
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import execute
+from postroom.store.database import execute, is_among
 from postroom.store.models import Mailbox, Message, Question
-
-_PAGE = 500
 
 
 @dataclass(slots=True)
@@ -135,16 +133,12 @@ class Conversations:
                 self._by_fingerprint[fingerprint] = self._by_number[question_id]
 
     def _keys(self, keys: set[str], names: list[bool]) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
-        wanted = sorted(keys)
-        for i in range(0, len(wanted), _PAGE):
-            found += execute(
-                "SELECT k.key, k.names, m.question_id, m.direction FROM message_key k "
-                "JOIN message m ON m.id = k.message "
-                "WHERE k.key = ANY(%s) AND k.names = ANY(%s) ORDER BY k.id",
-                [wanted[i : i + _PAGE], names],
-            )
-        return found
+        return execute(
+            "SELECT k.key, k.names, m.question_id, m.direction FROM message_key k "
+            "JOIN message m ON m.id = k.message "
+            "WHERE k.key = ANY(%s) AND k.names = ANY(%s) ORDER BY k.id",
+            [list(keys), names],
+        )
 
     def _twins(self, fingerprints: set[str]) -> dict[str, int]:
         if not self._siblings:
@@ -163,14 +157,14 @@ class Conversations:
         )
         wanted = set(ids)
         while wanted:
-            for question in Question.select().where(Question.id.in_(list(wanted)) & here):
+            for question in Question.select().where(is_among(Question.id, wanted) & here):
                 self._by_number[question.id] = question
             merged = {
                 q.merged_into_id for q in self._by_number.values() if q.merged_into_id is not None
             }
             wanted = merged - self._by_number.keys() - wanted
         if conversations:
-            query = Question.select().where(Question.conversation.in_(list(conversations)) & here)
+            query = Question.select().where(is_among(Question.conversation, conversations) & here)
             for question in query:
                 self._by_number.setdefault(question.id, question)
                 if question.conversation:

@@ -13,6 +13,7 @@ from datetime import datetime
 from postroom.api.transport import Listed
 from postroom.mailboxes.ledger import (
     BEFORE_START,
+    TOO_LARGE,
     Known,
     close,
     kept_size,
@@ -67,7 +68,7 @@ class Listing:
             self.replaced[key] = receipt.id
         if self._is_too_large(item):
             if receipt is None or receipt.outcome != "refused" or _is_other(receipt, item):
-                self.unfetched.append(Unfetched(item, "refused", "too large"))
+                self.unfetched.append(Unfetched(item, "refused", TOO_LARGE))
             return False
         if self._is_old(item, certain=asked_before):
             self.unfetched.append(Unfetched(item, "ignored", BEFORE_START))

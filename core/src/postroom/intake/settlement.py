@@ -21,7 +21,7 @@ from postroom.leases import health
 from postroom.leases.leases import Lease
 from postroom.mailboxes import dispositions
 from postroom.mailboxes.ledger import ref_key
-from postroom.store.database import now, rows, transaction
+from postroom.store.database import is_among, now, rows, transaction
 from postroom.store.models import Mailbox, Receipt
 
 logger = logging.getLogger(__name__)
@@ -142,13 +142,9 @@ class Settlement:
         with transaction():
             self._lease.hold()
             due_at, is_new = health.record_refusal(self._lease.side_id, reason)
-            for i in range(0, len(self._refused), 500):
-                Receipt.update(next_try_at=due_at).where(
-                    Receipt.id.in_(self._refused[i : i + 500])
-                ).execute()
+            Receipt.update(next_try_at=due_at).where(is_among(Receipt.id, self._refused)).execute()
         if is_new:
-            told = (reason.code, reason.sentence, reason.next_step)
-            health.log_trouble(self.mailbox.address, "in", *told)
+            health.log_trouble(self.mailbox.address, "in", reason)
 
     def _note_that_it_works(self) -> None:
         with transaction():
@@ -167,10 +163,10 @@ class Settlement:
         staying = [due[ref] for ref in here]
         leaving = [due[one.ref] for one in settled if one.ref not in here]
         for ids, gone_at in ((staying, None), (leaving, instant)):
-            for i in range(0, len(ids), 500):
+            if ids:
                 Receipt.update(
                     settle=False, settled_at=instant, gone_at=gone_at, next_try_at=None
-                ).where(Receipt.id.in_(ids[i : i + 500])).execute()
+                ).where(is_among(Receipt.id, ids)).execute()
         for one in settled:
             if one.new_ref not in (None, one.ref):
                 self._follow(Receipt.get_by_id(due[one.ref]), one.new_ref)

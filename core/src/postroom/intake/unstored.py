@@ -3,15 +3,16 @@ unreadable on the server, or not convertible."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from postroom.api import codes
+from postroom.api.errors import TransportError
 from postroom.api.transport import Listed, Oversized, Unavailable
 from postroom.intake.listing import Listing, Unfetched
 from postroom.intake.records import Prepared, ReceiptRow, insert_receipts
 from postroom.intake.tally import Tally
-from postroom.mailboxes.ledger import live_receipts, ref_key
+from postroom.mailboxes.ledger import TOO_LARGE, live_receipts, ref_key
 from postroom.store import raws
 from postroom.store.database import allocate_ids, is_among, now, rows
 from postroom.store.models import Mailbox, Raw, Receipt
@@ -60,39 +61,37 @@ class Unstored:
         unavailable: Iterable[Unavailable],
     ) -> None:
         """Write receipts of what was listed but not downloaded, or could not be."""
-        receipts: list[ReceiptRow] = []
-        for item in oversized:
-            listed = self._listing.items.pop(ref_key(item.ref), Listed(item.ref))
-            size = self._size_of(listed, item)
-            unfetched.append(
-                Unfetched(
-                    Listed(item.ref, listed.received_at or item.received_at, size),
-                    "refused",
-                    "too large",
-                )
-            )
+        receipts = [
+            *self._not_downloaded([*unfetched, *map(self._refused, oversized)]),
+            *filter(None, map(self._unavailable, unavailable)),
+        ]
+        if receipts:
+            insert_receipts(self._mailbox.id, receipts, now())
+            self._listing.forget(row.ref_key for row in receipts)
+
+    def _not_downloaded(self, unfetched: list[Unfetched]) -> Iterator[ReceiptRow]:
         items = {ref_key(one.listed.ref): one for one in unfetched}
         known = live_receipts(self._mailbox.id, items)
         for key, one in items.items():
             if key in known and self._listing.replaced.get(key) != known[key].id:
                 continue  # a transport need not have asked
             self._listing.close_replaced([key])
-            receipts.append(
-                ReceiptRow(
-                    ref=one.listed.ref,
-                    ref_key=key,
-                    outcome=one.outcome,
-                    listed_size=one.listed.size,
-                    received_at=one.listed.received_at,
-                    reason=one.reason,
-                    because=codes.TOO_LARGE.name if one.outcome == "refused" else None,
-                )
-            )
             self._tally.count(one.outcome)
-        receipts += [row for item in unavailable if (row := self._unavailable(item))]
-        if receipts:
-            insert_receipts(self._mailbox.id, receipts, now())
-            self._listing.forget(row.ref_key for row in receipts)
+            yield ReceiptRow(
+                ref=one.listed.ref,
+                ref_key=key,
+                outcome=one.outcome,
+                listed_size=one.listed.size,
+                received_at=one.listed.received_at,
+                reason=one.reason,
+                because=codes.TOO_LARGE.name if one.outcome == "refused" else None,
+            )
+
+    def _refused(self, item: Oversized) -> Unfetched:
+        listed = self._listing.items.pop(ref_key(item.ref), Listed(item.ref))
+        received_at = listed.received_at or item.received_at
+        size = self._size_of(listed, item)
+        return Unfetched(Listed(item.ref, received_at, size), "refused", TOO_LARGE)
 
     def _size_of(self, listed: Listed, item: Oversized) -> int | None:
         """Return the size for a receipt: none where the server lists less than it serves, as
@@ -107,17 +106,7 @@ class Unstored:
         earlier = self._listing.replaced.get(key)
         if earlier is None and live_receipts(self._mailbox.id, [key]):
             return None  # a transport need not have asked
-        receipt = None if earlier is None else Receipt.get_by_id(earlier)
-        same = receipt is not None and receipt.outcome == "quarantined" and receipt.raw_id is None
-        tries = (receipt.tries if receipt is not None and same else 0) + 1
-        due = _due_after(tries)
-        if receipt is not None and same:
-            Receipt.update(
-                tries=tries,
-                reason=item.error.sentence,
-                because=item.error.code.name,
-                next_try_at=due,
-            ).where(Receipt.id == receipt.id).execute()
+        if earlier is not None and self._was_unavailable(earlier, item.error):
             self._listing.forget([key])
             return None
         self._listing.close_replaced([key])
@@ -130,9 +119,24 @@ class Unstored:
             received_at=listed.received_at,
             reason=item.error.sentence,
             because=item.error.code.name,
-            tries=tries,
-            next_try_at=due,
+            tries=1,
+            next_try_at=_due_after(1),
         )
+
+    def _was_unavailable(self, receipt_id: int, error: TransportError) -> bool:
+        """Say whether a receipt is of a message that could not be read before; if so, count the
+        try."""
+        receipt = Receipt.get_by_id(receipt_id)
+        if receipt.outcome != "quarantined" or receipt.raw_id is not None:
+            return False
+        tries = receipt.tries + 1
+        Receipt.update(
+            tries=tries,
+            reason=error.sentence,
+            because=error.code.name,
+            next_try_at=_due_after(tries),
+        ).where(Receipt.id == receipt_id).execute()
+        return True
 
     def count_tries(self) -> None:
         """After a visit that broke: what was asked for once more and did not come may be what broke

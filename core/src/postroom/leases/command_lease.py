@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from postroom.errors import BusyError
-from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead, new_owner
+from postroom.leases.leases import Keeper, Lease, ask_to_give_way, claim, free_dead
+from postroom.leases.owners import new_owner
 from postroom.store.models import Side
 
 PATIENCE_SECONDS = 75.0

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from peewee import Expression
 
@@ -20,7 +21,7 @@ from postroom.api.codes import Code
 from postroom.api.errors import AuthError, SettingsError, TransientError, TransportError
 from postroom.api.events import Event
 from postroom.errors import PostroomError, in_one_line
-from postroom.store.database import now, transaction
+from postroom.store.database import is_among, now, transaction
 from postroom.store.models import Mailbox, Side, Trouble
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,15 @@ ATTENTION_AFTER = timedelta(minutes=15)
 """A passing trouble that lasts longer needs a person too."""
 
 
+class Diagnosis(NamedTuple):
+    """What an error means to an administrator."""
+
+    kind: str
+    code: Code
+    sentence: str
+    next_step: str
+
+
 def note_failure(
     side: Side, error: BaseException, who: str = "", *, is_told: bool = False
 ) -> Event | None:
@@ -48,14 +58,14 @@ def note_failure(
     :param is_told: somebody is told the error anyway, so that the log need not
     """
     who = who or f"The plugin of the transport {side.transport}"
-    kind, code, sentence, next_step = _describe(who, error)
+    diagnosis = _diagnose(who, error)
     instant = now()
     with transaction():
         fresh = Side.get_or_none(Side.id == side.id)
         if fresh is None:  # its mailbox was deleted during the work
             return None
         failures = fresh.failures + 1
-        due, paused = _next_try(kind, error, failures, instant)
+        due, paused = _next_try(diagnosis.kind, error, failures, instant)
         Side.update(
             failures=failures,
             down_since=fresh.down_since or instant,
@@ -63,13 +73,17 @@ def note_failure(
             next_try_at=due,
             paused_by_server=paused,
         ).where(Side.id == side.id).execute()
-        is_new = _record(side.id, kind, code, sentence, next_step, instant, due)
+        is_new = _record(side.id, diagnosis, instant, due)
     mailbox = Mailbox.get_by_id(side.mailbox_id)
     if is_new and not is_told:
-        log_trouble(mailbox.address, side.direction, code, sentence, next_step)
+        log_trouble(mailbox.address, side.direction, diagnosis)
     if fresh.down_since is not None:
         return None
-    details = {"direction": side.direction, "code": code.name, "sentence": sentence}
+    details = {
+        "direction": side.direction,
+        "code": diagnosis.code.name,
+        "sentence": diagnosis.sentence,
+    }
     return Event("mailbox-down", instant, mailbox.address, details)
 
 
@@ -112,8 +126,8 @@ def record_refusal(side_id: int, error: TransportError) -> tuple[datetime, bool]
     instant = now()
     same = Trouble.get_or_none(_open(side_id, settling=True) & (Trouble.code == error.code.name))
     due = instant + _doubling(TRANSIENT_PAUSES, 1 if same is None else same.count + 1) * _jitter()
-    told = (SETTLING, error.code, error.sentence, error.next_step)
-    return due, _record(side_id, *told, instant, due)
+    diagnosis = Diagnosis(SETTLING, error.code, error.sentence, error.next_step)
+    return due, _record(side_id, diagnosis, instant, due)
 
 
 def is_refused(side_id: int) -> bool:
@@ -126,10 +140,10 @@ def record_settled(side_id: int) -> None:
     _clear(_open(side_id, settling=True), now())
 
 
-def log_trouble(address: str, direction: str, code: Code, sentence: str, next_step: str) -> None:
+def log_trouble(address: str, direction: str, diagnosis: Diagnosis | TransportError) -> None:
     """Tell of a new trouble, once."""
-    words = in_one_line(sentence, next_step)
-    logger.warning("%s (%s): %s [%s]", address, direction, words, code)
+    words = in_one_line(diagnosis.sentence, diagnosis.next_step)
+    logger.warning("%s (%s): %s [%s]", address, direction, words, diagnosis.code)
 
 
 def end_pauses(side_ids: Collection[int]) -> int:
@@ -141,13 +155,10 @@ def end_pauses(side_ids: Collection[int]) -> int:
     refused = Trouble.select(Trouble.side).where(
         Trouble.cleared_at.is_null() & Trouble.kind.in_(["auth", "settings"])
     )
-    ids, ended = [*side_ids], 0
-    for start in range(0, len(ids), 500):
-        ended += (
-            Side.update(failures=0, next_try_at=0, paused_by_server=False)
-            .where(Side.id.in_(ids[start : start + 500]) & Side.id.in_(refused))
-            .execute()
-        )
+    theirs = is_among(Side.id, side_ids) & Side.id.in_(refused)
+    ended: int = (
+        Side.update(failures=0, next_try_at=0, paused_by_server=False).where(theirs).execute()
+    )
     return ended
 
 
@@ -188,21 +199,22 @@ def open_trouble(side: Side) -> Trouble | None:
     return trouble
 
 
-def _describe(who: str, error: BaseException) -> tuple[str, Code, str, str]:
+def _diagnose(who: str, error: BaseException) -> Diagnosis:
     if isinstance(error, TransportError):
-        kind = "transient"
-        if error.code in (codes.PLUGIN_HANGS, codes.PLUGIN_BUG):
-            kind = "bug"
-        elif isinstance(error, SettingsError):
-            kind = "settings"
-        elif isinstance(error, AuthError):
-            kind = "auth"
-        return kind, error.code, error.sentence, error.next_step
+        return Diagnosis(_kind(error), error.code, error.sentence, error.next_step)
     if isinstance(error, PostroomError) and error.code is not None:
-        return "core", error.code, error.sentence, error.next_step
+        return Diagnosis("core", error.code, error.sentence, error.next_step)
     logger.error("%s failed in a way it should not", who, exc_info=error)
     sentence = f"{who} failed: {type(error).__name__}{_place(error)}."
-    return "bug", codes.PLUGIN_BUG, sentence, codes.PLUGIN_BUG.next_step
+    return Diagnosis("bug", codes.PLUGIN_BUG, sentence, codes.PLUGIN_BUG.next_step)
+
+
+def _kind(error: TransportError) -> str:
+    if error.code in (codes.PLUGIN_HANGS, codes.PLUGIN_BUG):
+        return "bug"
+    if isinstance(error, SettingsError):
+        return "settings"
+    return "auth" if isinstance(error, AuthError) else "transient"
 
 
 def _place(error: BaseException) -> str:
@@ -248,29 +260,22 @@ def _clear(which: Expression, instant: datetime) -> None:
     Trouble.update(cleared_at=instant, next_try_at=None).where(which).execute()
 
 
-def _record(
-    side_id: int,
-    kind: str,
-    code: Code,
-    sentence: str,
-    next_step: str,
-    instant: datetime,
-    due: datetime,
-) -> bool:
+def _record(side_id: int, diagnosis: Diagnosis, instant: datetime, due: datetime) -> bool:
     """Write it down; say whether it is not what the side suffered from already."""
-    open_ones = _open(side_id, settling=kind == SETTLING)
-    same = Trouble.get_or_none(open_ones & (Trouble.code == code.name))
+    code = diagnosis.code.name
+    open_ones = _open(side_id, settling=diagnosis.kind == SETTLING)
+    same = Trouble.get_or_none(open_ones & (Trouble.code == code))
     # What the side suffers from now replaces what it suffered from before.
-    _clear(open_ones & (Trouble.code != code.name), instant)
+    _clear(open_ones & (Trouble.code != code), instant)
     values = {
-        "kind": kind,
-        "sentence": sentence,
-        "next_step": next_step,
+        "kind": diagnosis.kind,
+        "sentence": diagnosis.sentence,
+        "next_step": diagnosis.next_step,
         "last_seen_at": instant,
         "next_try_at": due,
     }
     if same is None:
-        Trouble.create(side=side_id, code=code.name, first_seen_at=instant, **values)
+        Trouble.create(side=side_id, code=code, first_seen_at=instant, **values)
     else:
         Trouble.update(count=Trouble.count + 1, **values).where(Trouble.id == same.id).execute()
     return same is None

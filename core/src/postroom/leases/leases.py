@@ -8,18 +8,14 @@ the coordinator: any number of processes on any number of machines may claim.
 from __future__ import annotations
 
 import math
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Final
 
 from postroom.errors import LeaseLostError, PostroomError
+from postroom.leases.owners import is_dead
 from postroom.leases.pulse import Pulse
 from postroom.store.database import (
     connection,
@@ -36,48 +32,6 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 WIRE_MARGIN_SECONDS = 10.0
 """So much of the lease must be left before the server is asked to do anything."""
-
-
-def _host() -> str:
-    # Two containers may share a host name but not the namespace their process ids count in.
-    try:
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        namespace = 0
-    return f"{socket.gethostname()}/{namespace}"
-
-
-_ENDED: Final = "ZX"
-"""States of a process that has ended, and that its parent does not know of yet."""
-
-
-def _started(pid: int) -> str | None:
-    """Return what tells a process from a later one with its number; None if there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        pass
-    else:
-        return None if fields[0] in _ENDED else fields[19]
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        return "?"
-    return "?"
-
-
-def new_owner() -> str:
-    """Return a name for a worker of this process: host, process, and what makes it unique."""
-    pid = os.getpid()
-    return f"{_host()} {pid} {_started(pid)} {uuid.uuid4().hex[:8]}"
-
-
-def is_dead(owner: str) -> bool:
-    """Say whether the owner was a process of this host that is no more."""
-    host, pid, started, _ = (*owner.split(" "), "", "", "", "")[:4]
-    return host == _host() and pid.isdigit() and _started(int(pid)) != started
 
 
 @dataclass(slots=True)

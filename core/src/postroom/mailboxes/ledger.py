@@ -9,17 +9,18 @@ from datetime import datetime
 
 from peewee import SQL, Expression, fn
 
-from postroom.store.database import execute, now, rows
+from postroom.store.database import execute, is_among, now, rows
 from postroom.store.fields import from_micros, to_micros
 from postroom.store.models import Mailbox, Receipt, Side
 
 BEFORE_START = "before-start"
+TOO_LARGE = "too large"
+"""Why a receipt was given without a download."""
 ENTRANCE = "postroom:"
 """Refs that begin so are not the incoming side's, see `postroom.intake.entrances`."""
 _LONGEST_REF = 255
 _LARGEST_SIZE = (1 << 31) - 1
 """What a column of PostgreSQL holds. No message is that large, but a server may say so."""
-_PAGE = 500
 
 
 def ref_key(ref: str) -> str:
@@ -106,27 +107,23 @@ def live_receipts(mailbox_id: int, keys: Iterable[str]) -> dict[str, Known]:
     """Return the live receipts of these ref keys."""
     instant = to_micros(now())
     found: dict[str, Known] = {}
-    wanted = list(keys)
-    for i in range(0, len(wanted), _PAGE):
-        found_rows = execute(
-            "SELECT ref_key, id, outcome, listed_size, received_at, raw_id, next_try_at, reason "
-            "FROM receipt WHERE mailbox_id = %s AND gone_at IS NULL AND ref_key = ANY(%s)",
-            [mailbox_id, wanted[i : i + _PAGE]],
-        )
-        for key, row_id, outcome, size, received, raw_id, due_at, reason in found_rows:
-            received_at = None if received is None else from_micros(received)
-            due = due_at is not None and due_at <= instant
-            old = outcome == "ignored" and reason == BEFORE_START
-            found[key] = Known(row_id, outcome, size, received_at, raw_id is not None, due, old)
+    for key, row_id, outcome, size, received, raw_id, due_at, reason in execute(
+        "SELECT ref_key, id, outcome, listed_size, received_at, raw_id, next_try_at, reason "
+        "FROM receipt WHERE mailbox_id = %s AND gone_at IS NULL AND ref_key = ANY(%s)",
+        [mailbox_id, list(keys)],
+    ):
+        received_at = None if received is None else from_micros(received)
+        due = due_at is not None and due_at <= instant
+        old = outcome == "ignored" and reason == BEFORE_START
+        found[key] = Known(row_id, outcome, size, received_at, raw_id is not None, due, old)
     return found
 
 
 def close(receipt_ids: Sequence[int]) -> None:
     """Close receipts: their messages are no longer on the server. In the caller's transaction."""
-    for i in range(0, len(receipt_ids), _PAGE):
-        Receipt.update(gone_at=now(), settle=False).where(
-            Receipt.id.in_(receipt_ids[i : i + _PAGE]) & Receipt.gone_at.is_null()
-        ).execute()
+    Receipt.update(gone_at=now(), settle=False).where(
+        is_among(Receipt.id, receipt_ids) & Receipt.gone_at.is_null()
+    ).execute()
 
 
 def close_all(mailbox_id: int) -> None:

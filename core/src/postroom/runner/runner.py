@@ -19,7 +19,8 @@ from postroom.errors import KeyUnusableError, PostroomError, StoreError
 from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import wrong_clock
-from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead, new_owner
+from postroom.leases.leases import LEASE_SECONDS, Keeper, Lease, claim, free_dead
+from postroom.leases.owners import new_owner
 from postroom.outbox.outbox import is_due
 from postroom.plugins import Plugins
 from postroom.runner import outage

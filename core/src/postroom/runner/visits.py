@@ -25,7 +25,8 @@ from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases import health
 from postroom.leases.command_lease import claim_for_command
-from postroom.leases.leases import Keeper, Lease, new_owner
+from postroom.leases.leases import Keeper, Lease
+from postroom.leases.owners import new_owner
 from postroom.outbox.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError, give_back

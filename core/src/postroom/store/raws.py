@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from postroom.api.transport import Spool
 from postroom.errors import NotFoundError
-from postroom.store.database import allocate_ids, insert_rows, rows
+from postroom.store.database import allocate_ids, insert_rows, is_among, rows
 from postroom.store.models import Raw, RawChunk
 from postroom.store.packing import Packed, pack, unpack
 
@@ -80,7 +80,5 @@ def beginnings(raw_ids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
 def delete(raw_ids: Iterable[int]) -> None:
     """Remove messages in the caller's transaction."""
     wanted = list(raw_ids)
-    for i in range(0, len(wanted), 500):
-        some = wanted[i : i + 500]
-        RawChunk.delete().where(RawChunk.raw_id.in_(some)).execute()
-        Raw.delete().where(Raw.id.in_(some)).execute()
+    RawChunk.delete().where(is_among(RawChunk.raw_id, wanted)).execute()
+    Raw.delete().where(is_among(Raw.id, wanted)).execute()

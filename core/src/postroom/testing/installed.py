@@ -37,7 +37,8 @@ from postroom.api import (
 )
 from postroom.api.transport import Delivery, Lookup, Settled, Unsettled, Wanted
 from postroom.leases.command_lease import claim_for_command
-from postroom.leases.leases import Keeper, new_owner
+from postroom.leases.leases import Keeper
+from postroom.leases.owners import new_owner
 from postroom.mailboxes import mailboxes, segments
 from postroom.plugin_settings import stored_columns
 from postroom.runner.visits import visit_incoming, visit_outgoing

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from postroom.leases.leases import is_dead, new_owner
+from postroom.leases.owners import is_dead, new_owner
 
-OWNER = "from postroom.leases.leases import new_owner; print(new_owner(), flush=True); input()"
+OWNER = "from postroom.leases.owners import new_owner; print(new_owner(), flush=True); input()"
 
 
 def test_this_process_is_alive_and_one_of_another_host_may_be():
