@@ -372,6 +372,17 @@ def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     assert message.reply_text == "Friday."
 
 
+def test_indented_text_is_no_quote_though_gmail_says_so() -> None:
+    page = (
+        b'<div>I tried</div><blockquote class="gmail_quote" style="margin:0 0 0 40px;border:none;'
+        b'padding:0px"><div>a new lamp.</div></blockquote>'
+    )
+
+    message = parse(HEAD + b"In-Reply-To: <a@b>\r\nContent-Type: text/html\r\n\r\n" + page)
+
+    assert message.reply_text == "I tried\n\na new lamp."
+
+
 def test_quote_of_spark_has_nothing_above_it() -> None:
     page = (
         b'<div name="messageBodySection">Friday.</div><div name="messageReplySection">When?</div>'

@@ -238,6 +238,17 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Ma commande.\n\nProvenance : courrier pour la direction\n",
         "No bike.\n\nOn 3 March 2026 Bo <bo@x.example> wrote to me:\nIt is there.\n\nIt is not!\n",
         "Kein Rad.\n\nAm 3.3.2026 hat Bo <bo@x.example> mir geschrieben:\nEs ist da.\n\nNein!\n",
+        "No lamp.\n\nOn 3 March 2026 Bo wrote to help@desk.example:\nWhere is it?\n\nNo idea.\n",
+        "No lamp.\n\nOn 3/3/2026 at 9:15 Bo wrote to h@desk.example:\nWhere is it?\n\nNo idea.\n",
+        "Pas de lampe.\n\nLe 3 mars 2026 Bo a écrit à help@desk.example :\nOù est-elle ?\n",
+        "Nessuna lampada.\n\nIl 3/3/2026 Bo ha scritto a help@desk.example:\nDov'è?\n",
+        "Ninguna.\n\nEl 3/3/2026 a las 9:15 hemos escrito a help@desk.example:\n¿Dónde está?\n",
+        "Keine Lampe.\n\nAm 3.3.2026 schrieb Frau Lind von <bo@x.example>:\nSie kommt.\n\nNein!\n",
+        "It fails\n\n2026-03-03 09:15:00 mail of <bo@x.example>:\n2026-03-03 09:15:01 no space\n",
+        "Wo ist es?\n\nAbsender: Laden Lind\nGesendet am: 03.03.2026\nNummer: 12\n\nIch warte.\n",
+        "Where is it?\n\nFrom: Leeds\nSent: 3/3/2026\nTracking: 12\n\nI wait.\n",
+        "I book\n\nSubject: Mathematics\nFrom: 10 am\nDate: 3 March 2026\nRoom: 1\n\nFree?\n",
+        "Je réserve\n\nDate : 3/3/2026\nDe : 10 à 12\nObjet : fête\n\nEst-ce possible ?\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
 )
@@ -406,6 +417,15 @@ def test_marked_lines_at_the_end_of_a_first_mail_are_the_writers_own() -> None:
 
     assert strip_quotes(text, is_reply=False) == text
     assert strip_quotes(text, subject="Re: x", is_reply=False) == "It says"
+
+
+@pytest.mark.parametrize(
+    "own", ["Lamp and bell:\n> lamp: yes\n> bell: no", "I click >> Next\n>> and nothing happens"]
+)
+def test_list_of_the_writer_above_an_announced_quote_is_kept(own: str) -> None:
+    text = f"{own}\n\nOn Tue, Mar 3, 2026 at 9:15 AM Desk <h@desk.example> wrote:\n> Which?\n"
+
+    assert strip_quotes(text, subject="Re: x") == own
 
 
 def test_answer_below_a_header_block_is_kept() -> None:

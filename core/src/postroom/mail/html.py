@@ -103,6 +103,8 @@ _CITED = re.compile(
     r"(?:type\s*=\s*[\"']?cite|(?:class|id)\s*=\s*[\"']?[\w -]*"
     r"(?:(?:gmail|protonmail|tutanota)_quote|moz-cite|blockquote_zmail|isReplyContent))"
 )
+_INDENTED = re.compile(r"margin:\s*0(?:px)? 0(?:px)? 0(?:px)? 40px;\s*border:\s*none")
+"""How browsers indent, which Gmail marks as a quote all the same."""
 _PROGRAM = re.compile(
     r"""(yahoo_quoted|messageReplySection)|divRplyFwdMsg|mobile-signature|composer_signature
     |name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid""",
@@ -186,7 +188,9 @@ class _Text:
 
     def _quote(self, closing: bool, attributes: str) -> None:
         if not closing:
-            self.cited.append(_CITED.search(attributes) is not None)
+            self.cited.append(
+                _CITED.search(attributes) is not None and _INDENTED.search(attributes) is None
+            )
             self.depth += self.cited[-1]
         elif self.cited:
             self.depth -= self.cited.pop()

@@ -55,6 +55,9 @@ PERSONAL = frozenset(
 )
 """Words of sentences that mail programs do not write, in lower case."""
 
+TOWARDS = frozenset("to an à a para ao aan till til do na la на в к στο".split())
+"""What stands before the address of one to whom somebody wrote."""
+
 OPENER = re.compile(
     r"""(?ix) [\s*_"'«„“\[(\u200e-\u202b-]* (?:
       on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
@@ -88,8 +91,13 @@ DATE = re.compile(
 )
 """Something of a date or time."""
 
-TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?|\b(?:kl\.?|klo|kello|pukul) \d{1,2}\.\d\d")
+TIME = re.compile(
+    r"\d{1,2}:\d\d(?::\d\d)?|\b\d{1,2} ?h ?\d\d\b|\b(?:kl\.?|klo|kello|pukul|ore) \d{1,2}\.\d\d"
+)
 """A time of day."""
+
+SECONDS = re.compile(r"\d:\d\d:\d\d")
+"""Logs have them, attributions without a verb have not."""
 
 INVISIBLE = (
     " \t\r\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"

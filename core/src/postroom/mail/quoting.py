@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
+from itertools import pairwise
 
 from postroom.mail.quote_marks import (
     ADDRESS,
@@ -40,9 +41,11 @@ from postroom.mail.quote_marks import (
     REPLY_ABOVE,
     REPLY_SUBJECT,
     RULES,
+    SECONDS,
     SENT_LABELS,
     SUBJECT_LABELS,
     TIME,
+    TOWARDS,
     WROTE,
     WROTE_UNSPACED,
 )
@@ -205,19 +208,34 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
     label = _label(lines[index])
     if label not in FROM_LABELS and label not in DATE_LABELS and label not in SUBJECT_LABELS:
         return False
-    labels = [_label(line) for line in _block(lines, index)]
+    block = _block(lines, index)
+    labels = [_label(line) for line in block]
     for kind in (FROM_LABELS, DATE_LABELS, SUBJECT_LABELS):
         if label in kind and sum(one in kind for one in labels) > 1:
             return False  # a line of the writer's own stands above the block
     dates = DATE_LABELS if is_reply else SENT_LABELS
     if FROM_LABELS.isdisjoint(labels) or dates.isdisjoint(labels):
         return False
-    if not SUBJECT_LABELS.isdisjoint(labels):
+    has_subject = not SUBJECT_LABELS.isdisjoint(labels)
+    if has_subject and not SENT_LABELS.isdisjoint(labels):
+        return True
+    if not _tells_of_mail(block, labels):
+        return False
+    if has_subject:
         return True
     if not lines[index + 1].strip() or FROM_LABELS.isdisjoint(labels[:4]):
         return False
     sent = [line for line in lines[index : index + 4] if _label(line) in SENT_LABELS]
     return any(map(DATE.search, sent)) or (bool(sent) and _above_rules(lines, index) < index - 1)
+
+
+def _tells_of_mail(block: Sequence[str], labels: Sequence[str]) -> bool:
+    """Has it the sender's address, or the time of day? Parcels and journeys have neither."""
+    return any(
+        (label in FROM_LABELS and "@" in line)
+        or (label in DATE_LABELS and TIME.search(line[:MAX_MARK]))
+        for line, label in zip(block, labels, strict=True)
+    )
 
 
 def _block(lines: Sequence[str], index: int) -> list[str]:
@@ -301,10 +319,9 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
         ends_in_address = "@" in joined.split()[-1]
         names_sender = has_origin and is_dated and ("<" in joined or ends_in_address)
         return first if (has_verb or names_sender) and not _is_prose(joined) else None
-    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">")
+    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">") and not SECONDS.search(joined)
     is_certain = has_origin and (has_verb or ends_in_address)
-    is_sentence = _is_personal(joined.rstrip(" :：").split())
-    return first if is_certain and is_typical and not is_sentence else None
+    return first if is_certain and is_typical and not _is_told(joined) else None
 
 
 def _is_prose(line: str) -> bool:
@@ -351,6 +368,18 @@ def _has_two_sentences(line: str) -> bool:
     if ". " not in line and "! " not in line and "? " not in line:
         return False
     return any(OPENER.match(line, end.end()) for end in _SENTENCE_END.finditer(line))
+
+
+def _is_told(line: str) -> bool:
+    """Do people write so, who paste below it what somebody wrote? They seldom give the time of
+    day, as all programs do, but speak of themselves, or say to whom it went."""
+    words = line.rstrip(" :：").split()
+    if _is_personal(words) or (TIME.search(line) is None and not line.startswith("---")):
+        return True
+    return any(
+        word in WROTE and following in TOWARDS and "@" in line.partition(following)[2]
+        for word, following in pairwise(words)
+    )
 
 
 def _is_personal(words: Sequence[str]) -> bool:
@@ -504,19 +533,29 @@ def _own_range(
     inside = [index for index in quoted if index < end]
     if last < 0 or not inside:
         return 0, end
-    if inside[-1] > last and _may_cut_below(lines, last, announced, is_reply=is_reply):
-        end = last + 1
+    if inside[-1] > last:
+        end = _end_above_quote(lines, last, end, announced, is_reply=is_reply)
     is_inline = inside[-1] > first and any(first < index < end for index in inside)
     is_announced = any(index < first for index in announced)
     return (first if is_announced and not is_inline else 0), end
 
 
+def _end_above_quote(
+    lines: Sequence[str], last: int, end: int, announced: set[int], *, is_reply: bool
+) -> int:
+    """Return the end without the quote below the writer's last line.
+
+    What stands between it and an attribution may be a list, or a listing of the writer's own.
+    """
+    if _may_cut_below(lines, last, announced, is_reply=is_reply):
+        return last + 1
+    return min((index for index in announced if last < index < end), default=end)
+
+
 def _may_cut_below(lines: Sequence[str], last: int, announced: set[int], *, is_reply: bool) -> bool:
-    """Is what follows the writer's last line a quote, and not a list or a listing of their own?"""
-    if any(index > last for index in announced):
-        return True
-    first = lines[last + 1].strip() or (lines[last + 2].strip() if last + 2 < len(lines) else "")
-    if first[:1] == ">" and _announces_itself(lines, last + 1):
+    """Is all that follows the writer's last line a quote?"""
+    following = next(index for index in range(last + 1, len(lines)) if lines[index].strip())
+    if following in announced or _announces_itself(lines, following):
         return True
     if _ends_in_attribution(lines[last]):
         return True
