@@ -29,7 +29,8 @@ from postroom.errors import DatabaseAwayError
 from postroom.leases import leases
 from postroom.leases.owners import new_owner
 from postroom.outbox import answers
-from postroom.outbox.outbox import LOOK_PAUSES, Dispatch
+from postroom.outbox.outbox import LOOK_PAUSES
+from postroom.outbox.record import Record
 from postroom.plugins import Plugins
 from postroom.runner.visits import visit_outgoing
 from postroom.store.models import Attempt, MessageKey, Outbox, Side, Trouble, database
@@ -279,18 +280,18 @@ def test_words_that_no_database_takes_make_nothing_unknown(
 
 
 class SlowCommit:
-    """Commits what the next `_begin` writes, but only when others wait for that, or after the
+    """Commits what the next `begin` writes, but only when others wait for that, or after the
     block; whoever committed has lost the connection by then."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        begin, commit = Dispatch._begin, database.obj.commit
+        begin, commit = Record.begin, database.obj.commit
 
-        def begin_and_break(dispatch: Dispatch, row: Outbox) -> bool:
-            monkeypatch.setattr(Dispatch, "_begin", begin)
+        def begin_and_break(record: Record, row: Outbox) -> bool:
+            monkeypatch.setattr(Record, "begin", begin)
             monkeypatch.setattr(database.obj, "commit", break_off)
-            return begin(dispatch, row)
+            return begin(record, row)
 
         def break_off() -> None:
             monkeypatch.setattr(database.obj, "commit", commit)
@@ -300,7 +301,7 @@ class SlowCommit:
             self._thread.start()
             raise OperationalError("the connection broke")
 
-        monkeypatch.setattr(Dispatch, "_begin", begin_and_break)
+        monkeypatch.setattr(Record, "begin", begin_and_break)
 
     def __enter__(self) -> None: ...
 

@@ -8,16 +8,14 @@ goes only to the recipients that were deferred.
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from threading import Event as Flag
-from typing import Any, TypeVar
+from typing import Any
 
 from peewee import Expression
 
 from postroom.api import codes
-from postroom.api.codes import Code
 from postroom.api.errors import (
     AuthError,
     OutcomeUnknown,
@@ -30,21 +28,24 @@ from postroom.api.events import Event
 from postroom.api.transport import NOT_SENT, Capability, Outgoing, Sender, SendResult, Sent
 from postroom.errors import StoreError
 from postroom.leases.leases import Lease
-from postroom.mail.text import storable
-from postroom.mail.threading import id_key
 from postroom.mailboxes import sessions
-from postroom.outbox.recipients import PENDING, State, Told, code_of, reasons, with_states
+from postroom.outbox.recipients import (
+    PENDING,
+    Recipient,
+    State,
+    Told,
+    code_of,
+    reasons,
+    with_states,
+)
+from postroom.outbox.record import GIVE_UP_AFTER, Record, note_evidence
 from postroom.plugins import Plugins
 from postroom.store import raws
-from postroom.store.database import insist, now, transaction
-from postroom.store.models import Attempt, Mailbox, MessageKey, Outbox, Side
+from postroom.store.database import now
+from postroom.store.models import Mailbox, Outbox, Side
 
 logger = logging.getLogger(__name__)
-_Written = TypeVar("_Written")
 
-RETRY_PAUSES = (timedelta(minutes=5), timedelta(hours=4))
-GIVE_UP_AFTER = timedelta(days=5)
-"""RFC 5321 section 4.5.4.1: the give-up time needs to be at least 4-5 days."""
 LOOK_PAUSES = (timedelta(seconds=30), timedelta(hours=1))
 """Between two looks for evidence on a message whose outcome is unknown."""
 
@@ -73,6 +74,7 @@ class Dispatch:
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
+        self._record = Record(lease, self._stop)
         self._untried_since = untried_since
         self.side: Side = Side.get_by_id(lease.side_id)
         self.mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
@@ -127,10 +129,10 @@ class Dispatch:
             self._lease.check()
             found = sender.find_sent(row.internet_id, row.handle)
             if isinstance(found, Sent) and not _is_known_of_some(row):
-                self._learn(row, found.message_id)
+                self._record.learn(row, found.message_id)
                 note_evidence(row.id, row.generation, "found", "found on the server")
             elif found is NOT_SENT:
-                self._requeue(row, state="unknown", due=None)
+                self._record.requeue(row, state="unknown")
             else:
                 self._look_later(row)
 
@@ -156,14 +158,14 @@ class Dispatch:
         try:
             handle = row.handle or self._prepare(sender, row, outgoing)
         except Rejected as error:  # nothing was sent, and nothing will be
-            if self._begin(row):
+            if self._record.begin(row):
                 self._failed(row, error)
             return
         self._lease.check()
         try:
-            begun = self._begin(row)
+            begun = self._record.begin(row)
         except StoreError:
-            self._insist(lambda: self._take_back(row))
+            self._record.take_back(row)
             raise
         if not begun:
             return  # somebody held or cancelled it in the meantime
@@ -178,19 +180,14 @@ class Dispatch:
             self._finish(row, "unknown", error=OutcomeUnknown(sentence))
             raise
         else:
-            self._record(row, outgoing, result)
+            self._take_result(row, outgoing, result)
 
     def _prepare(self, sender: Sender, row: Outbox, outgoing: Outgoing) -> str | None:
         self._lease.check()
         handle = sender.prepare(outgoing)
         if handle is not None:
-            self._insist(lambda: self._keep_handle(row, handle))
+            self._record.keep_handle(row, handle)
         return handle
-
-    def _keep_handle(self, row: Outbox, handle: str) -> None:
-        with transaction():
-            self._lease.hold()
-            Outbox.update(handle=handle).where(Outbox.id == row.id).execute()
 
     def _outgoing(self, row: Outbox) -> Outgoing:
         return Outgoing(
@@ -202,58 +199,20 @@ class Dispatch:
             save_to_sent=self.side.save_to_sent,
         )
 
-    def _begin(self, row: Outbox) -> bool:
-        """Mark it as being sent, before the wire is touched."""
-        with transaction():
-            self._lease.hold()
-            begun = (
-                Outbox.update(
-                    state="sending",
-                    sending_since=now(),
-                    attempts=Outbox.attempts + 1,
-                    generation=self._lease.generation,
-                )
-                .where((Outbox.id == row.id) & (Outbox.state == "queued"))
-                .execute()
-            )
-            if begun:
-                self._note(row.id, "begun")
-                row.attempts += 1
-                row.generation = self._lease.generation
-        return bool(begun)
-
-    def _take_back(self, row: Outbox) -> None:
-        """Queue again what was perhaps marked as being sent: nobody heard of the commit, and the
-        wire was not touched."""
-        with transaction():
-            self._lease.hold()  # waits for that commit, should the server still be at it
-            Outbox.update(state="queued").where(
-                (Outbox.id == row.id)
-                & (Outbox.state == "sending")
-                & (Outbox.generation == self._lease.generation)
-            ).execute()
-
     # ------------------------------------------------------------------ record
 
-    def _insist(self, write: Callable[[], _Written]) -> _Written:
-        """Write what only this visit knows, although the database may just be restarting."""
-        return insist(write, self._stop)
-
-    def _instant(self) -> datetime:
-        return self._insist(now)
-
-    def _record(self, row: Outbox, outgoing: Outgoing, result: SendResult) -> None:
+    def _take_result(self, row: Outbox, outgoing: Outgoing, result: SendResult) -> None:
         told = Told(outgoing.recipients, result)
         recipients = told.applied(row.recipients)
-        self._insist(lambda: self._note_result(row, result, told))
+        self._record.take_result(row, result, told)
         refused = [r for r in recipients if r["state"] == "refused"]
         deferred = [r for r in recipients if r["state"] == "deferred"]
         if told.unheard:
             sentence = f"{self._lease.pulse.who} does not say what became of {told.unheard}."
             self._finish(row, "unknown", error=OutcomeUnknown(sentence), recipients=recipients)
-        elif deferred and not self._is_too_late(row):
+        elif deferred and not self._record.is_too_late(row):
             reason = reasons(deferred)
-            self._postpone(row, codes.SERVER_BUSY, reason, recipients, result.retry_after)
+            self._record.postpone(row, codes.SERVER_BUSY, reason, recipients, result.retry_after)
         elif refused or deferred:
             code = code_of(refused) if refused else codes.SERVER_BUSY
             error = Rejected(code, reasons(refused + deferred))
@@ -262,12 +221,6 @@ class Dispatch:
             self._finish(row, "sent", recipients=recipients)
         if told.unheard or told.unasked:  # the next message would fare no better
             raise told.bug(self._lease.pulse.who)
-
-    def _note_result(self, row: Outbox, result: SendResult, told: Told) -> None:
-        with transaction():
-            self._learn(row, result.message_id)
-            if told.accepted:
-                self._note(row.id, "accepted", result.reply, told.accepted)
 
     def _failed(self, row: Outbox, error: TransportError) -> None:
         if isinstance(error, OutcomeUnknown):
@@ -280,59 +233,17 @@ class Dispatch:
             recipients = with_states(row.recipients, states)
             self._finish(row, "failed", error=error, recipients=recipients)
         elif isinstance(error, AuthError | SettingsError):
-            self._requeue(row, state="sending", due=None)
+            self._record.requeue(row, state="sending")
             raise error
         else:
             retry_after = error.retry_after if isinstance(error, TransientError) else None
-            if self._is_too_late(row):
+            if self._record.is_too_late(row):
                 self._finish(row, "failed", error=error)
             elif error.code in _UNREACHABLE:
-                self._requeue(row, state="sending", due=None)
+                self._record.requeue(row, state="sending")
             else:
-                self._postpone(row, error.code, error.sentence, row.recipients, retry_after)
+                self._record.postpone(row, error.code, error.sentence, row.recipients, retry_after)
             raise error
-
-    def _is_too_late(self, row: Outbox) -> bool:
-        return bool(self._instant() - row.queued_at >= GIVE_UP_AFTER)
-
-    def _postpone(
-        self,
-        row: Outbox,
-        code: Code,
-        sentence: str,
-        recipients: list[dict[str, Any]],
-        retry_after: float | None,
-    ) -> None:
-        """Queue it again, surely not sent to those that are pending."""
-        first, last = RETRY_PAUSES
-        pause = min(last, first * (1 << min(row.attempts - 1, 16)))
-        pause *= random.uniform(0.9, 1.3)  # noqa: S311 - spreads load, guards nothing
-        instant, not_before = self._instant(), None
-        if retry_after is not None:
-            not_before = instant + timedelta(seconds=retry_after)
-        self._update(
-            row,
-            "deferred",
-            sentence,
-            state="queued",
-            next_try_at=max(instant + pause, not_before or instant),
-            not_before=not_before,
-            recipients=recipients,
-            code=code.name,
-            sentence=sentence,
-            next_step=code.next_step,
-        )
-
-    def _requeue(self, row: Outbox, *, state: str, due: datetime | None) -> None:
-        def write() -> None:
-            with transaction():
-                self._lease.hold()
-                Outbox.update(state="queued", next_try_at=due).where(
-                    (Outbox.id == row.id) & (Outbox.state == state)
-                ).execute()
-                self._note(row.id, "not-sent")
-
-        self._insist(write)
 
     def _finish(
         self,
@@ -340,22 +251,12 @@ class Dispatch:
         state: str,
         *,
         error: TransportError | None = None,
-        recipients: list[dict[str, Any]] | None = None,
+        recipients: Sequence[Recipient] | None = None,
         generation: int | None = None,
     ) -> None:
-        instant = self._instant()
-        self._update(
-            row,
-            {"sent": "accepted", "failed": "refused"}.get(state, state),
-            error.sentence if error else "",
-            generation=generation,
-            state=state,
-            next_try_at=instant if state == "unknown" else None,
-            recipients=row.recipients if recipients is None else recipients,
-            sent_at=instant if state == "sent" else None,
-            code=error.code.name if error else None,
-            sentence=error.sentence if error else None,
-            next_step=error.next_step if error else None,
+        """Write how it ended, and tell of it."""
+        instant = self._record.finish(
+            row, state, error=error, recipients=recipients, generation=generation
         )
         if state == "sent":
             self.sent += 1
@@ -363,46 +264,6 @@ class Dispatch:
         details = {"outbox": row.id, "message": row.message_id, "sentence": row.sentence}
         name: Any = state
         self._plugins.tell(Event(name, instant, self.mailbox.address, details))
-
-    def _update(
-        self,
-        row: Outbox,
-        outcome: str,
-        detail: str,
-        *,
-        generation: int | None = None,
-        **values: Any,
-    ) -> None:
-        """Write a state if the row is still ours; evidence is written in any case."""
-        mine = self._lease.generation if generation is None else generation
-        is_mine = (Outbox.id == row.id) & (Outbox.state == "sending") & (Outbox.generation == mine)
-
-        def write() -> bool:
-            with transaction():
-                changed = Outbox.update(**values).where(is_mine).execute()
-                if changed:
-                    self._note(row.id, outcome, detail)
-            return bool(changed)
-
-        if not self._insist(write):
-            self._insist(lambda: note_evidence(row.id, mine, outcome, detail))
-
-    def _learn(self, row: Outbox, message_id: str | None) -> None:
-        """Know a Message-ID that the provider rewrote: replies will name it."""
-        if message_id and id_key(message_id) != id_key(row.internet_id):
-            MessageKey.create(key=id_key(message_id), names=False, message=row.message_id)
-
-    def _note(
-        self, row_id: int, outcome: str, detail: str = "", accepted: list[str] | None = None
-    ) -> None:
-        Attempt.create(
-            outbox=row_id,
-            generation=self._lease.generation,
-            at=now(),
-            outcome=outcome,
-            detail=storable(detail),
-            accepted=accepted or [],
-        )
 
 
 def is_due(instant: datetime, *, untried_since: datetime | None = None) -> Expression:
@@ -417,23 +278,6 @@ def is_due(instant: datetime, *, untried_since: datetime | None = None) -> Expre
         untried = Outbox.sending_since.is_null() | (Outbox.sending_since < untried_since)
         is_time |= may_be & untried
     return (Outbox.state == "queued") & is_time
-
-
-def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> None:
-    """Record an attempt's outcome whoever holds the row; a success turns `unknown` into `sent`."""
-    with transaction():
-        Attempt.create(
-            outbox=row_id, generation=generation, at=now(), outcome=outcome, detail=detail
-        )
-        if outcome in ("accepted", "found"):
-            Outbox.update(
-                state="sent",
-                sent_at=now(),
-                next_try_at=None,
-                code=None,
-                sentence=None,
-                next_step=None,
-            ).where((Outbox.id == row_id) & (Outbox.state == "unknown")).execute()
 
 
 def _is_known_of_some(row: Outbox) -> bool:

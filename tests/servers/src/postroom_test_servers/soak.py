@@ -49,12 +49,12 @@ _RUNNER = f"""
 from datetime import timedelta
 from postroom.intake import intake
 from postroom.leases import health, leases
-from postroom.outbox import outbox
+from postroom.outbox import record
 from postroom.runner import outage, runner
 leases.LEASE_SECONDS, leases.RENEW_SECONDS, leases.WIRE_MARGIN_SECONDS = {LEASE_SECONDS}, 1.0, 1.0
 intake.BATCH_COUNT, runner.LOOK_SECONDS, outage.REST_SECONDS = 7, 0.3, (0.5, 2.0)
 health.CORE_PAUSES = health.TRANSIENT_PAUSES = (timedelta(seconds=0.3), timedelta(seconds=2))
-outbox.RETRY_PAUSES = (timedelta(seconds=0.5), timedelta(seconds=5))
+record.RETRY_PAUSES = (timedelta(seconds=0.5), timedelta(seconds=5))
 from postroom.cli import main
 main()
 """
