@@ -1,5 +1,6 @@
 """What fetch yields, against a real Dovecot."""
 
+import itertools
 import os
 from collections.abc import Callable
 
@@ -347,6 +348,23 @@ def test_message_without_content_is_looked_at_once_more_and_unavailable(
     assert unavailable[0].error.code is codes.MESSAGE_UNREADABLE
 
 
+def test_message_that_came_before_the_goodbye_is_not_fetched_again(
+    start_imap, open_imap, everything, raws
+):
+    came = b"* 1 FETCH (UID %d BODY[] {9}\r\nS: a\r\n\r\n%d)\r\n"
+    server = start_imap(
+        {
+            r"UID FETCH 1:2 \(UID BODY.PEEK": RELOGIN,
+            r"UID FETCH 1 \(UID BODY.PEEK": came % (1, 1) + RELOGIN,
+            r"UID FETCH 2 \(UID BODY.PEEK": came % (2, 2) + b"TAG OK done\r\n",
+        }
+    )
+
+    items = fetch(open_imap(port=server.port), everything)
+
+    assert raws(items) == [b"S: a\r\n\r\n1", b"S: a\r\n\r\n2"]
+
+
 def test_refused_batch_is_fetched_one_by_one(start_imap, open_imap, everything, raws):
     server = start_imap(
         {
@@ -396,11 +414,33 @@ def test_answers_about_others_are_no_messages(start_imap, open_imap, everything,
 
 
 def test_missing_uidvalidity_is_taken_as_zero(start_imap, open_imap, everything):
-    server = start_imap({"EXAMINE": b"* 2 EXISTS\r\nTAG OK opened\r\n"})
+    server = start_imap({"EXAMINE|SELECT": b"* 2 EXISTS\r\nTAG OK opened\r\n"})
 
     items = fetch(open_imap(port=server.port), everything)
 
     assert items[0].ref == "INBOX;0;1"
+
+
+FORGOTTEN = b"* 2 EXISTS\r\n* OK [UIDVALIDITY %d] ok\r\nTAG OK [READ-ONLY] opened\r\n"
+
+
+def test_uids_that_a_server_would_forget_are_made_to_last(start_imap, open_imap, everything):
+    """As Courier does, which invents them anew at each EXAMINE until somebody selects."""
+    validity = itertools.count(100)
+    kept = FORGOTTEN.replace(b"READ-ONLY", b"READ-WRITE") % 7
+    server = start_imap({"EXAMINE": lambda _: FORGOTTEN % next(validity), "SELECT": kept})
+
+    refs = [[one.ref for one in open_imap(port=server.port).list_refs()] for _ in range(2)]
+
+    assert refs == [["INBOX;7;1", "INBOX;7;2"]] * 2
+
+
+def test_folder_that_may_not_be_selected_is_read_all_the_same(start_imap, open_imap, everything):
+    server = start_imap({"EXAMINE": FORGOTTEN % 100, "SELECT": b"TAG NO not for you\r\n"})
+
+    items = fetch(open_imap(port=server.port), everything)
+
+    assert items[0].ref == "INBOX;100;1"
 
 
 def test_goodbye_says_why(start_imap, open_imap, everything):

@@ -272,6 +272,25 @@ def test_target_that_cannot_be_made_is_told(start_imap, open_imap):
     assert caught.value.next_step.startswith("Make the folder on the server by hand")
 
 
+def test_namespace_of_others_that_begins_with_nothing_is_not_ours(start_imap, open_imap):
+    """As on Cyrus, where a folder without INBOX. before it would be everybody's."""
+    server = start_imap(
+        {
+            "CAPABILITY": b"* CAPABILITY IMAP4rev1 UIDPLUS MOVE NAMESPACE\r\nTAG OK done\r\n",
+            "NAMESPACE": b'* NAMESPACE (("INBOX." ".")) (("user." ".")) (("" "."))\r\nTAG OK\r\n',
+            'UID MOVE 1 "Archive"': b"TAG NO [TRYCREATE] no such folder\r\n",
+            'CREATE "Archive"': b"TAG NO permission denied\r\n",
+            'CREATE "INBOX.Archive"': b"TAG OK done\r\n",
+            "SUBSCRIBE": b"TAG OK done\r\n",
+        }
+    )
+
+    outcomes = list(open_imap(port=server.port).settle(["INBOX;7;1"], MOVE))
+
+    assert outcomes == [Settled("INBOX;7;1")]
+    assert any(b'UID MOVE 1 "INBOX.Archive"' in line for line in server.heard)
+
+
 def test_folder_is_made_inside_the_accounts_namespace(authority, open_imap):
     extra = "namespace inbox {\n  inbox = yes\n  prefix = INBOX.\n  separator = .\n}"
     with running_dovecot(authority.issue("localhost", "127.0.0.1"), extra=extra) as server:

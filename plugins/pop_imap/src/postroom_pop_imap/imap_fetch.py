@@ -188,13 +188,17 @@ class FolderFetch:
     def _fetch_again_after_goodbye(self, uid: int, item: Listed) -> Iterator[Item]:
         """Fetch one message; once more where the session ended over it: while Dovecot repairs its
         index, for the sake of another message, it ends every session."""
+        came = False
         try:
-            yield from self._fetch_alone(uid, item)
+            for one in self._fetch_alone(uid, item):
+                came = True
+                yield one
         except TransientError as error:
-            if not isinstance(error.__cause__, SaidGoodbye):
+            if not came and not isinstance(error.__cause__, SaidGoodbye):
                 raise
             self._go_on_after(error)
-            yield from self._fetch_alone(uid, item)
+            if not came:
+                yield from self._fetch_alone(uid, item)
 
     def _go_on_after(self, error: TransientError) -> None:
         """Open a new session after one that broke.

@@ -124,10 +124,25 @@ def missing(where: str, name: str, folders: dict[str, str]) -> SettingsError:
 def open_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
     """Open a folder under its exact name.
 
+    To read it, EXAMINE is enough, which changes nothing. But Courier (5.0) forgets the UIDs and the
+    UIDVALIDITY that it gave out there, and gives out others next time. It is known by not telling
+    UIDNEXT, and keeps them after SELECT.
+
     :raises Refused: it does not open
     """
-    verb = b"SELECT " if writable else b"EXAMINE "
-    answers = wire.ask(verb + encode_folder(name), f"open the folder {name}")
+    if writable:
+        return _open(wire, b"SELECT", name)
+    folder = _open(wire, b"EXAMINE", name)
+    if folder.next_uid is not None:
+        return folder
+    try:
+        return _open(wire, b"SELECT", name)
+    except Refused:
+        return _open(wire, b"EXAMINE", name)
+
+
+def _open(wire: Wire, verb: bytes, name: str) -> Folder:
+    answers = wire.ask(verb + b" " + encode_folder(name), f"open the folder {name}")
     read_only = code_argument(wire.completion, "READ-ONLY") is not None
     return _described("INBOX" if name.upper() == "INBOX" else name, answers, read_only)
 

@@ -198,7 +198,8 @@ class Mover:
             for answer in self._wire.ask(b"NAMESPACE", self._doing):
                 if _PERSONAL.match(answer.text):
                     prefixes = [decode_folder(one) for one in _PREFIX.findall(answer.text)]
-        if not prefixes or any(name.startswith(one) for one in prefixes):
+        # on Cyrus what is shared begins with nothing, and so as any name does
+        if not prefixes or any(one and name.startswith(one) for one in prefixes):
             return name
         return min(prefixes, key=lambda one: not one.upper().startswith("INBOX")) + name
 
