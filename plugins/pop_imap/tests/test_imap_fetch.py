@@ -443,6 +443,16 @@ def test_folder_that_may_not_be_selected_is_read_all_the_same(start_imap, open_i
     assert items[0].ref == "INBOX;100;1"
 
 
+def test_server_that_does_not_know_the_star_hides_nothing(start_imap, open_imap, everything):
+    """As GNU imap4d 3.15, which finds no message in 1:*."""
+    server = start_imap({r"UID SEARCH UID \d+:\*": b"* SEARCH\r\nTAG OK done\r\n"})
+
+    assert [one.ref for one in open_imap(port=server.port).list_refs()] == [
+        "INBOX;7;1",
+        "INBOX;7;2",
+    ]
+
+
 def test_goodbye_says_why(start_imap, open_imap, everything):
     server = start_imap({BODIES: b"* BYE [UNAVAILABLE] closing for maintenance\r\n" + CUT})
 

@@ -171,17 +171,22 @@ def _described(name: str, answers: list[Answer], read_only: bool) -> Folder:
 def search_uids(wire: Wire, folder: Folder, first: int) -> list[int]:
     """Return the UIDs from `first` on, ascending.
 
-    ``n:*`` always names the last message, even below n (RFC 9051 section 6.4.8): filter.
+    ``n:*`` always names the last message, even below n (RFC 9051 section 6.4.8): filter. Where it
+    names none, the server may not know the star, as GNU imap4d (3.15): ask for all.
     """
     if not folder.exists or (folder.next_uid is not None and first >= folder.next_uid):
         return []
+    found = _search(wire, folder, b"UID %d:*" % first) or _search(wire, folder, b"ALL")
+    return sorted(uid for uid in found if uid >= first)
+
+
+def _search(wire: Wire, folder: Folder, criteria: bytes) -> set[int]:
     found: set[int] = set()
-    doing = f"list the folder {folder.name}"
-    for answer in wire.must(b"UID SEARCH UID %d:*" % first, doing):
+    for answer in wire.must(b"UID SEARCH " + criteria, f"list the folder {folder.name}"):
         kind, _, numbers = answer.text.partition(b" ")
         if kind.upper() == b"SEARCH":
             found.update(int(number) for number in numbers.split() if number.isdigit())
-    return sorted(uid for uid in found if uid >= first)
+    return found
 
 
 def describe_messages(
