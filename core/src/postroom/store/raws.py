@@ -45,14 +45,18 @@ def pieces(raw_id: int) -> Iterator[bytes]:
 
     :raises NotFoundError: the bytes are not kept (any more)
     """
-    if not Raw.select(Raw.id).where(Raw.id == raw_id).exists():
+    size = rows(Raw.select(Raw.size).where(Raw.id == raw_id))
+    if not size:
         raise NotFoundError("The raw message is not in the database.")
-    position = 0
-    while True:
-        chunk = RawChunk.get_or_none((RawChunk.raw_id == raw_id) & (RawChunk.position == position))
-        if chunk is None:
+    left, position = size[0][0], 0
+    while left > 0:
+        wanted = (RawChunk.raw_id == raw_id) & (RawChunk.position == position)
+        found = rows(RawChunk.select(RawChunk.body).where(wanted))
+        if not found:
             return
-        yield unpack(bytes(chunk.body))
+        piece = unpack(bytes(found[0][0]))
+        yield piece
+        left -= len(piece)
         position += 1
 
 
