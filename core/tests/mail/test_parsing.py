@@ -372,6 +372,29 @@ def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     assert message.reply_text == "Friday."
 
 
+BROKEN_HEADERS = {
+    "recipients": b"From: Ann <a@x.example>\nTo: b@x.example,\nc@x.example,\nd@x.example\n"
+    b"Subject: Lamp\n\nIt is broken.\n",
+    "signature": b"Received: from x\nDKIM-Signature: v=1;\nb=abcdef\n==\n ;\n"
+    b"From: Ann <a@x.example>\nSubject: Lamp\n\nIt is broken.\n",
+}
+
+
+@pytest.mark.parametrize("raw", BROKEN_HEADERS.values(), ids=BROKEN_HEADERS)
+def test_field_broken_over_lines_does_not_end_the_header(raw: bytes) -> None:
+    message = parse(raw)
+
+    assert message.from_ is not None
+    assert (message.from_.address, message.subject) == ("a@x.example", "Lamp")
+    assert message.text == "It is broken.\n"
+
+
+def test_text_below_a_header_without_a_blank_line_is_kept() -> None:
+    raw = b"From: a@x.example\nSubject: Lamp\nHello Desk,\nthe lamp is broken.\nDate: 3 March\n"
+
+    assert parse(raw).text == "Hello Desk,\nthe lamp is broken.\nDate: 3 March\n"
+
+
 def test_indented_text_is_no_quote_though_gmail_says_so() -> None:
     page = (
         b'<div>I tried</div><blockquote class="gmail_quote" style="margin:0 0 0 40px;border:none;'

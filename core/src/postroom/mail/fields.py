@@ -15,7 +15,9 @@ ALL_OTHERS = 262_144
 
 _END = re.compile(rb"\n\r{0,9}\n")
 _FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
-_LIKE_FIELD = re.compile(r"[!-9;-~]{1,200}[ \t]*:")
+_LIKE_FIELD = re.compile(r"([!-9;-~]{1,200})[ \t]*:")
+_MOST_BROKEN = 10
+"""Lines that are no field, one after the other, within a header."""
 _USUAL_FIELD = re.compile(r"^([!-9;-~]{1,200}+):(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
 
 
@@ -30,6 +32,8 @@ IMPORTANT = _words(
     "list-unsubscribe x-loop delivered-to x-failed-recipients"
 )
 """Found however many others stand before them."""
+_OF_MAIL = _words("received return-path delivered-to from to date subject message-id")
+"""What the header of a part has not."""
 
 
 class Fields(list[tuple[str, str]]):
@@ -52,6 +56,13 @@ class Fields(list[tuple[str, str]]):
             return False
         self.extend([(name, unfold(v) if "\n" in v else v.strip(" \t\r")) for name, v in found])
         return True
+
+    def lacks(self, name: str) -> bool:
+        """Is this the header of a mail, so far without that important field, and of usual size?"""
+        if name not in IMPORTANT or len(self) > MOST:
+            return False
+        names = {key.lower() for key, _ in self}
+        return name not in names and not names.isdisjoint(_OF_MAIL)
 
     def all(self, name: str) -> list[str]:
         """Return the values of that name (given in lower case), in order."""
@@ -76,8 +87,10 @@ class Fields(list[tuple[str, str]]):
 def read_fields(source: Source, start: int, end: int) -> tuple[Fields, int]:
     """Return the fields from `start` on, and where the body begins.
 
-    A line that is no field ends the header, unless a field follows it: then it is skipped. What
-    looks like the delimiter of a part always ends it.
+    A line that is no field ends the header, unless a field follows it: then it is skipped; so are
+    a few such lines where the header of a mail still lacks the important field that follows them
+    (some programs break a field without the space of a fold), unless they are sentences. What looks
+    like the delimiter of a part always ends it.
     """
     first = source[start : min(end, start + 2)]
     if first[:1] == b"\n" or first == b"\r\n":
@@ -109,12 +122,28 @@ def _read_block(raw: bytes, start: int, body: int) -> tuple[Fields, int]:
             add((name, unfold(value)))
             position = field.end()
             continue
-        after = block.find("\n", position) + 1
-        is_delimiter = block.startswith("--", position)
-        if not after or is_delimiter or _LIKE_FIELD.match(block, after) is None:
-            return fields, start + position
-        position = after
+        position, begin = _next_field(block, position, fields), position
+        if not position:
+            return fields, start + begin
     return fields, body
+
+
+def _next_field(block: str, position: int, fields: Fields) -> int:
+    """Return where the header goes on behind a line that is no field; 0 where it does not."""
+    for skipped in range(_MOST_BROKEN):
+        after = block.find("\n", position) + 1
+        if not after or block.startswith("--", position):
+            return 0
+        found = _LIKE_FIELD.match(block, after)
+        if found and not skipped:
+            return after
+        line = block[position : min(after, position + LONGEST_OTHER)]
+        if "@" not in line and len(line.split(maxsplit=2)) > 2:
+            return 0
+        if found and fields.lacks(found[1].lower()):
+            return after
+        position = after
+    return 0
 
 
 class _Bounds:
