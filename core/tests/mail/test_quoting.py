@@ -316,6 +316,14 @@ def test_answers_between_quotes_keep_them_but_not_the_rest_of_the_mail() -> None
     assert strip_quotes(text).endswith("> Which?\nRed.")
 
 
+@pytest.mark.parametrize("own", ["Vorrei tornare alla lampada rossa.", "Tack alla, den är röd."])
+def test_word_that_means_below_in_finnish_alone_keeps_no_quote(own: str) -> None:
+    block = "From: Desk\nSent: 3 March 2026 9:15\nTo: Ann\nSubject: x\n\nWhen?\n"
+
+    assert strip_quotes(f"{own}\n\n{block}") == own
+    assert strip_quotes(f"Vastaukseni ovat alla.\n\n{block}").endswith(block)
+
+
 def test_answers_announced_below_a_header_block_are_kept() -> None:
     text = (
         "See my answers below in red.\n\nFrom: Desk\nSent: Tuesday, March 3, 2026 9:15 AM\n"

@@ -58,13 +58,13 @@ _AUTO_REPLY_PREFIXES = (
     "вне офиса",
     "автоматична відповідь",
     "автоматичен отговор",
-    "samodejni odgovor",
+    "samodej(?:ni|en) odgovor",
     "automatski odgovor",
     "аутоматски одговор",
     "αυτόματη απάντηση",
     "εκτός γραφείου",
     "automaatvastus",
-    "autom[āa]tisk[āa] atbilde",
+    "(?:[āa]rpus biroja (?:[^: ]+ )?)?autom[āa]tisk[āa] atbilde",
     "automatinis atsakymas",
     "תשובה אוטומטית",
     "מענה אוטומטי",
@@ -85,6 +85,10 @@ _AUTO_REPLY_PREFIXES = (
     "การตอบกลับอัตโนมัติ",
     "balasan otomatis",
     "jawapan automatik",
+    "erantzun automatikoa",
+    "sjálfvirkt svar",
+    "автоматты жауап",
+    "स्वचालित उत्तर",
 )
 
 AUTO_REPLY_SUBJECT = re.compile(

@@ -306,9 +306,10 @@ ANSWERS_BELOW = re.compile(
         |commenti|antwoord|opmerking|svar|odpowied|odpověd|ответ)\w{0,4}\b.{0,30}
         \b(?:red|blue|green|bold|caps|rot|blau|grün|fett|rouge|bleu|vert|rojo|rosso|rood|blauw
         |rött|rødt|texte?|testo|texto|tekst|tekście|тексте)
+      | (?:katso|ks\.|vastau|kommen|huomau)\w{0,8}\b.{0,30}\balla
       | s\.\s?u\. | siehe\s(?:weiter\s)?unten | im\stext\b | unten\sim
       | ci-dessous | plus\sbas | más\sabajo | abajo | qui\ssotto | di\sseguito | abaixo
-      | hieronder | zie\sonder | poniżej | nedan | nedenfor | alla | níže | nižšie | alább | ниже
+      | hieronder | zie\sonder | poniżej | nedan | nedenfor | níže | nižšie | alább | ниже
     ) \b"""
 )
 """The writer says that there is more below: then nothing is cut."""
