@@ -127,29 +127,32 @@ class Retrieval:
         tally: Tally | None = None,
         only_due: bool = False,
     ) -> None:
-        self._only_due = only_due
-        self._understanding = understanding
-        self._entrance = entrance
         self._lease = lease
         self._plugins = plugins
         self._stop = stop or Flag()
         self._progress = progress
+        self._understanding = understanding
+        self._entrance = entrance
+        self.tally = Tally() if tally is None else tally
+        self._only_due = only_due
         mailbox: Mailbox = Mailbox.get_by_id(lease.mailbox_id)
         self.mailbox = mailbox if entrance is None else seen_through(mailbox)
-        self.view = view(self.mailbox)
-        self._listing = Listing(self.mailbox)
+        self._view = view(self.mailbox)
         self._core_error: PostroomError | None = None
+        """What `wanted` raised, which may be lost on its way through the plugin."""
         self._is_to_be_secured = False
+        """Something was committed that may not be on the disk yet."""
         self._batch = Batch(min(FIRST_COUNT, BATCH_COUNT))
         self._begun: deque[Batch] = deque()
-        self.tally = Tally() if tally is None else tally
+        """Batches that are understood, or wait for it or for being written."""
+        self._listing = Listing(self.mailbox)
         self._unstored = Unstored(self.mailbox, self._listing, self.tally)
         self.filing = Filing(
             self.mailbox,
             self._listing,
             self._unstored,
             self.tally,
-            own_addresses=self.view.own_addresses,
+            own_addresses=self._view.own_addresses,
             acknowledges=entrance is None or entrance.acknowledges,
         )
 
@@ -308,7 +311,7 @@ class Retrieval:
         written or fetched, others are understood. Batches are committed in their order."""
         batch, self._batch = self._batch, Batch(min(2 * self._batch.most, BATCH_COUNT))
         batch.result = self._understanding.understand(
-            [fetched.raw for fetched in batch.fetched], self.view
+            [fetched.raw for fetched in batch.fetched], self._view
         )
         self._begun.append(batch)
         while self._begun and self._is_first_due():
@@ -336,7 +339,9 @@ class Retrieval:
         if isinstance(result, Understood):
             try:
                 parsed, fingerprint = result.parsed, result.fingerprint
-                verdict, complaints = result.classified or self._plugins.classify(parsed, self.view)
+                verdict, complaints = result.classified or self._plugins.classify(
+                    parsed, self._view
+                )
                 incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
                 return Prepared(fetched, listed, key, result.packed, incoming, complaints)
             except Exception as error:  # one bad message never stops a mailbox (invariant 5)

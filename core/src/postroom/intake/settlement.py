@@ -73,7 +73,7 @@ class Settlement:
         )
         last_id = 0
         while not self._stop.is_set():
-            query = self._unsettled().where(Receipt.id > last_id)
+            query = self._to_settle().where(Receipt.id > last_id)
             if self._only_due:
                 is_due = Receipt.next_try_at.is_null() | (Receipt.next_try_at <= now())
                 query = query.where(is_due)
@@ -84,14 +84,14 @@ class Settlement:
             self._lease.check()
             self._settle_some(receiver, {ref: row_id for row_id, ref in due}, disposition)
 
-    def _unsettled(self) -> ModelSelect[Receipt]:
+    def _to_settle(self) -> ModelSelect[Receipt]:
         return Receipt.select(Receipt.id, Receipt.ref).where(
             (Receipt.mailbox == self.mailbox.id) & Receipt.settle & Receipt.gone_at.is_null()
         )
 
     def _waiting(self) -> ModelSelect[Receipt]:
         """Return what the server refused, in this visit or before."""
-        return self._unsettled().where(Receipt.next_try_at.is_null(False))
+        return self._to_settle().where(Receipt.next_try_at.is_null(False))
 
     def _settle_some(
         self, receiver: Receiver, due: dict[str, int], disposition: Disposition

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
-from postroom.intake.understanding.processes import Batch, Worker, start
+from postroom.intake.understanding.processes import Worker, start
 from postroom.intake.understanding.understood import (
     NotUnderstoodError,
+    Raws,
     Result,
     Understanding,
     Understood,
@@ -46,7 +47,7 @@ IDLE_SECONDS = 120.0
 
 @dataclass(slots=True)
 class _Job:
-    batch: Batch
+    batch: Raws
     view: MailboxView | None = None
     done: Future[Result] = field(default_factory=Future)
 
@@ -89,7 +90,7 @@ class Pool:
         for _ in range(self._wanted):
             self._jobs.put(_Job([]))
 
-    def understand(self, batch: Batch, view: MailboxView | None = None) -> Callable[[], Result]:
+    def understand(self, batch: Raws, view: MailboxView | None = None) -> Callable[[], Result]:
         """Begin to understand a batch, and to classify it where there is a view of its mailbox."""
         job = _Job(batch, view)
         if not batch:  # a look that finds nothing new starts no process
@@ -222,7 +223,7 @@ class _Whole:
 
     def understand(
         self,
-        batch: Batch,
+        batch: Raws,
         view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
     ) -> Callable[[], Result]:
         """See `Understanding`."""

@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 
 from postroom.api.transport import Spool
 from postroom.api.verdict import MailboxView
-from postroom.intake.understanding.understood import Result, Understood, understand_one
+from postroom.intake.understanding.understood import Raws, Result, Understood, understand_one
 from postroom.store.packing import written_behind
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 START_SECONDS = 60.0
 """So long a worker may take to start: on a busy machine that is no message's fault."""
 _PIPE_BYTES = 1 << 20
-
-Batch = Sequence[bytes | Spool]
 
 
 def start(command: Sequence[str], count: int = 1) -> list[Worker]:
@@ -75,7 +73,7 @@ class Worker:
             self.end()
             raise OSError(f"it does not start: {error}") from error
 
-    def understand(self, batch: Batch, view: MailboxView | None, seconds: float) -> Result:
+    def understand(self, batch: Raws, view: MailboxView | None, seconds: float) -> Result:
         """Return what the worker made of a batch.
 
         :raises EOFError, OSError: it died, or took longer than `seconds` and was killed
@@ -108,7 +106,7 @@ class Worker:
             result.packed = written_behind(result.packed, raw)
         return result
 
-    def _ask(self, batch: Batch, view: MailboxView | None) -> list[bytes]:
+    def _ask(self, batch: Raws, view: MailboxView | None) -> list[bytes]:
         from postroom.intake.understanding.wire import Request, encode, read_frames, write_frames
 
         large = {n: raw for n, raw in enumerate(batch) if isinstance(raw, Spool)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from postroom.mail.message import ParsedMessage
 from postroom.store.packing import Packed, pack
@@ -35,7 +35,10 @@ class NotUnderstoodError(Exception):
     """The worker could not understand a message; says what happened to it."""
 
 
+Raws: TypeAlias = "Sequence[bytes | Spool]"
+"""A batch of messages as they were served; large ones are files."""
 Result = list[Understood | Exception]
+"""What became of each of a batch."""
 
 
 class Understanding(Protocol):
@@ -44,9 +47,7 @@ class Understanding(Protocol):
     def expect(self, messages: int) -> None:
         """Get ready for so many messages."""
 
-    def understand(
-        self, batch: Sequence[bytes | Spool], view: MailboxView | None = None
-    ) -> Callable[[], Result]:
+    def understand(self, batch: Raws, view: MailboxView | None = None) -> Callable[[], Result]:
         """Return what gives the result of a batch, in the same order; an exception stands for a
         message that could not be understood. With a view of its mailbox, a message may be
         classified as well, by what is built in."""
@@ -87,7 +88,7 @@ class InPlace:
 
     def understand(
         self,
-        batch: Sequence[bytes | Spool],
+        batch: Raws,
         view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
     ) -> Callable[[], Result]:
         """See `Understanding`."""
