@@ -17,6 +17,7 @@ from click.testing import Result
 from postroom import plugins
 from postroom.cli import cli
 from postroom.cli.lazy import LazyGroup
+from postroom.plugin_loading import InstalledPlugin
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.stores import Databases, installation
 
@@ -490,9 +491,9 @@ def test_older_database_says_what_to_run(databases: Databases, tmp_path: Path) -
 def test_plugins_are_listed_with_what_is_broken(command: Command) -> None:
     installed = FakePlugins()
     installed.installed = (
-        plugins.InstalledPlugin("a", "postroom-a", "1", "a", transports=("x",)),
-        plugins.InstalledPlugin("b", "postroom-b", "1", "b", broken="ImportError: no c"),
-        plugins.InstalledPlugin("c", "postroom-c", "1", "c", enabled=False),
+        InstalledPlugin("a", "postroom-a", "1", "a", transports=("x",)),
+        InstalledPlugin("b", "postroom-b", "1", "b", broken="ImportError: no c"),
+        InstalledPlugin("c", "postroom-c", "1", "c", enabled=False),
     )
     plugins.use(installed)
     try:

@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 from postroom import plugins
 from postroom.admin.plugin_check import check
+from postroom.plugin_loading import InstalledPlugin
 from postroom.plugins import GROUP, Plugins
 
 SOUND = """
@@ -107,8 +108,8 @@ def test_installed_plugins_are_checked_and_what_is_broken_needs_a_person(
     command: Callable[..., Result],
 ) -> None:
     installed = Plugins()
-    sound = plugins.InstalledPlugin("off", "postroom-off", "1", "off", enabled=False)
-    broken = plugins.InstalledPlugin("bad", "postroom-bad", "1", "bad", broken="ImportError: no")
+    sound = InstalledPlugin("off", "postroom-off", "1", "off", enabled=False)
+    broken = InstalledPlugin("bad", "postroom-bad", "1", "bad", broken="ImportError: no")
     installed.installed = (sound, broken)
     plugins.use(installed)
     try:

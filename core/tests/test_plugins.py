@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from postroom import plugins
+from postroom import plugin_loading, plugins
 from postroom.api import Event, FilterRule, MailboxView, SettingsError, Verdict, codes
 from postroom.classification import BUILT_IN
 from postroom.mail import parse
@@ -218,7 +218,7 @@ def test_plugin_that_fails_on_a_message_is_reported_and_skipped(
 def test_plugin_that_hangs_is_skipped(
     entry: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugins, "CLASSIFY_SECONDS", 0.05)
+    monkeypatch.setattr(plugin_loading, "CLASSIFY_SECONDS", 0.05)
     free = threading.Event()
     slow = plugin_with(postroom_classify=lambda message: free.wait(30))
 
@@ -275,7 +275,7 @@ def test_event_reaches_every_plugin_whatever_one_does(entry: Callable[..., Any])
 def test_listener_that_hangs_is_passed_over_in_the_end(
     entry: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(plugins, "EVENT_SECONDS", 0.2)
+    monkeypatch.setattr(plugin_loading, "EVENT_SECONDS", 0.2)
     free, heard = threading.Event(), []
     loaded = Plugins(
         [

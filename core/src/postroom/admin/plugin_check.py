@@ -16,8 +16,9 @@ from postroom.admin.loading import HEAVY, SOUNDS_SECRET, imported_at_load
 from postroom.api import hookspecs
 from postroom.api.credential import CredentialKind
 from postroom.api.transport import Capability, Receiver, Sender, Transport
+from postroom.plugin_loading import InstalledPlugin
 from postroom.plugin_settings import is_secret
-from postroom.plugins import InstalledPlugin, Plugins
+from postroom.plugins import Plugins
 
 _RECEIVING: Final = (Capability.FOLDERS | Capability.SEEN | Capability.MOVE | Capability.DELETE) | (
     Capability.PUSH | Capability.RECEIVED_DATES

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from postroom.cli.output import json_option, print_json, print_rows, say, warn
-from postroom.plugins import InstalledPlugin, load
+from postroom.plugin_loading import InstalledPlugin
+from postroom.plugins import load
 
 if TYPE_CHECKING:
     from postroom.plugins import Plugins

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from postroom.errors import InputError
 
 if TYPE_CHECKING:
-    from postroom.plugins import InstalledPlugin
+    from postroom.plugin_loading import InstalledPlugin
 
 TEMPLATE: Final = Path(__file__).parent / "template"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
