@@ -389,6 +389,25 @@ def test_field_broken_over_lines_does_not_end_the_header(raw: bytes) -> None:
     assert message.text == "It is broken.\n"
 
 
+def test_header_goes_on_behind_a_blank_line_where_it_has_not_said_how_to_read_the_body() -> None:
+    raw = (
+        b"From: a@x.example\nSubject: Lamp\n\nMIME-Version: 1.0\nContent-Type: multipart/mixed;\n"
+        b" boundary=b\n\n--b\n\nIt is broken.\n--b\nContent-Type: image/png; name=lamp.png\n\npng\n"
+        b"--b--\n"
+    )
+
+    message = parse(raw)
+
+    assert (message.subject, message.text) == ("Lamp", "It is broken.")
+    assert [one.filename for one in message.attachments] == ["lamp.png"]
+
+
+def test_text_that_begins_like_a_header_is_kept() -> None:
+    raw = b"From: a@x.example\nContent-Type: text/plain\n\nContent-Type: what is that?\n\nAnn\n"
+
+    assert parse(raw).text == "Content-Type: what is that?\n\nAnn\n"
+
+
 def test_text_below_a_header_without_a_blank_line_is_kept() -> None:
     raw = b"From: a@x.example\nSubject: Lamp\nHello Desk,\nthe lamp is broken.\nDate: 3 March\n"
 

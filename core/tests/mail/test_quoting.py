@@ -500,6 +500,8 @@ def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
         "Get Outlook for iOS<https://aka.ms/o0ukef>",
         "Von meinem iPhone gesendet",
         "Gesendet mit der GMX Mail App",
+        "Gesendet mit der Telekom Mail App",
+        "<<sent by galaxy>>",
         "Envoyé de mon iPhone",
         "Enviado desde mi iPhone",
         "Inviato da iPhone",

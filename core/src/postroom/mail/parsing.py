@@ -35,6 +35,7 @@ _BLANK_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}")
 _FIELD_NEXT = re.compile(rb">?From |[!-9;-~]{1,200}[ \t]*:")
 _ENVELOPE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
 """What separates the messages of an mbox file, left in by some tools."""
+_MIME_FIELD = re.compile(rb"(?:\r?\n)*(MIME-Version|Content-Type)[ \t]*:", re.IGNORECASE)
 
 
 def parse(raw: bytes) -> ParsedMessage:
@@ -81,6 +82,25 @@ def _begin(raw: Source) -> tuple[Source, int]:
         start = blank.end()
     envelope = _ENVELOPE.match(first, start)
     return raw, envelope.end() if envelope else start
+
+
+def _read_header(source: Source, start: int) -> tuple[Fields, int]:
+    """Return the fields, and where the body begins.
+
+    Some scripts put a blank line into the middle of the header. Where what tells how to read the
+    body follows instead of standing there, the header goes on.
+    """
+    fields, body_at = read_fields(source, start, len(source))
+    if fields.all("content-type"):
+        return fields, body_at
+    found = _MIME_FIELD.match(source[body_at : min(body_at + 100, len(source))])
+    if found is None:
+        return fields, body_at
+    more, body_at = read_fields(source, body_at + found.start(1), len(source))
+    header = Fields()
+    header.extend((*fields, *more))
+    header.left_out = fields.left_out or more.left_out
+    return header, body_at
 
 
 class _Reading:
@@ -133,7 +153,7 @@ class _Reading:
     def split(self) -> None:
         """Find the header and the parts."""
         source, start = _begin(self.raw)
-        self.fields, body_at = read_fields(source, start, len(source))
+        self.fields, body_at = _read_header(source, start)
         if self.fields.left_out:
             self.problems.append("The header has too many lines; some are left out here.")
         if is_nothing_but(_SPACE, self.raw, 0, len(self.raw)):

@@ -226,7 +226,8 @@ SUBJECT_LABELS = _table("""
 _DEVICE = (
     r"(?:i(?:phon|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
     r"|pixel|oneplus|redmi|oppo\b|motorola|alcatel|windows|outlook|yahoo|gmail|aol\b|proton|tuta"
-    r"|gmx|web\.de|mobil|handy|smartphone|téléphone|portable|móvil|celular|cellulare|telefo"
+    r"|gmx|web\.de|telekom\b|aqua mail"
+    r"|mobil|handy|smartphone|téléphone|portable|móvil|celular|cellulare|telefo"
     r"|telephone|tablet|phone|puhelim|thunderbird|spark|airmail|bluemail|k-9|superhuman|xfinity"
     r"|mac\b|macbook|apple\smail|айфон|почты|смартфон|小米|手机)"
 )
@@ -238,7 +239,7 @@ _NAMES = (
 )
 """What may stand before the name of a device: other names and little words, no sentence."""
 _MOBILE_LINES = (
-    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy$",
+    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy\W*$",
     r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell|mi\b)",
     rf"sent from (?:mailbox|mail for {_PLATFORM})",
     r"from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)",
