@@ -120,6 +120,21 @@ def test_a_person_sees_how_far_it_is(ready: Desk, tmp_path: Path) -> None:
     assert b"100%" in shown
 
 
+def test_without_the_key_no_old_mail_is_quarantined(ready: Desk, tmp_path: Path) -> None:
+    as_eml(tmp_path / "old", [mail("ann"), mail("bob")])
+    command = [*COMMAND, "import", "eml", str(tmp_path / "old"), "--mailbox", ADDRESS]
+
+    done = subprocess.run(
+        command, env=os.environ | {"POSTROOM_KEY_FILE": "/nowhere/key"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "POSTROOM_KEY_FILE" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Receipt.select().count() == 0
+
+
 # ---------------------------------------------------------------------------- deliver
 
 
@@ -160,9 +175,11 @@ def test_what_is_no_message_for_us_goes_back(content: bytes) -> None:
         (["--mialbox", ADDRESS], {}),
         ([], {"POSTROOM_DISABLE_PLUGINS": "local"}),
         ([], {"POSTROOM_DATABASE": "sqlite:////nowhere/at/all.db"}),
+        ([], {"POSTROOM_KEY_FILE": "/nowhere/key"}),
+        ([], {"POSTROOM_KEY": "QW5vdGhlciBrZXkgdGhhbiB0aGUgb25lIG9mIHRoaXM="}),
         ([], {"POSTROOM_DATABASE": "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2"}),
     ],
-    ids=["mailbox", "option", "plugin", "no-database", "database-away"],
+    ids=["mailbox", "option", "plugin", "no-database", "no-key", "other-key", "database-away"],
 )
 @pytest.mark.usefixtures("ready")
 def test_what_can_be_put_right_is_tried_again(arguments: Any, environ: dict[str, str]) -> None:
@@ -170,4 +187,4 @@ def test_what_can_be_put_right_is_tried_again(arguments: Any, environ: dict[str,
 
     assert done.returncode == 75, done.stderr
     assert b"Traceback" not in done.stderr
-    assert Message.select().count() == 0
+    assert Message.select().count() == Receipt.select().count() == 0

@@ -68,6 +68,9 @@ def test_visit_that_did_nothing_has_no_line(desk: Desk) -> None:
         found = summary(desk, exit_code=3)
 
     assert found["mailboxes"] == {}
+    [problem] = found["problems"]
+    assert (problem["mailbox"], problem["code"]) == (INFO, "AUTH-REFUSED")
+    assert problem["next_step"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -17,7 +17,9 @@ from click.testing import Result
 from postroom import plugins
 from postroom.cli import cli
 from postroom.cli.lazy import LazyGroup
+from postroom.errors import DiskFullError
 from postroom.plugin_loading import InstalledPlugin
+from postroom.store.database import explain
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.stores import Databases, installation
 
@@ -118,7 +120,12 @@ def test_command_without_a_database_says_what_to_run_and_makes_none(
     ("url", "says"),
     [
         ("mysql://x", "has to begin with"),
-        ("postgresql://[x", "not a valid URL"),
+        ("postgres//ann:hunter2@db.example.org/post", "has to begin with"),
+        ("sqlite://x.db", "has to begin with"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///{tmp}/x.db?mode=ro", "has options"),
+        ("postgresql://ann@nowhere.invalid/x", "nowhere.invalid"),
+        ("postgresql://[x", "no URL of a PostgreSQL"),
         ("postgresql://postgres@127.0.0.1:1/x", "refused"),
         ("sqlite:////proc/none/x.db", "cannot be made"),
         ("sqlite:///{tmp}/text", "not a database"),
@@ -137,6 +144,9 @@ def test_unusable_database_is_a_sentence(
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert says in result.stderr.splitlines()[0]
     assert len(result.stderr.splitlines()) == 2
+    assert "hunter2" not in result.stderr
+    assert "Errno" not in result.stderr
+    assert not (tmp_path / "x.db?mode=ro").exists()
 
 
 def test_key_that_is_none_is_a_sentence(
@@ -467,6 +477,54 @@ def test_database_is_checked_and_backed_up(mailbox: str, command: Command, tmp_p
         assert connection.execute("SELECT address FROM mailbox").fetchall() == [(mailbox,)]
     connection.close()
     assert command("db", "backup", str(copy)).exit_code == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_backup_without_room_leaves_nothing_behind(mailbox: str, tmp_path: Path) -> None:
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); "
+    start = limit + "sys.argv[0] = 'postroom'; from postroom.cli import main; main()"
+    copy = tmp_path / "copy.db"
+
+    done = subprocess.run(
+        [sys.executable, "-c", start, "db", "backup", str(copy)],
+        capture_output=True, text=True, timeout=60,
+        env={name: value for name, value in os.environ.items() if name != "POSTROOM_DEBUG"},
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "An error in postroom itself" not in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert not copy.exists()
+
+
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"])
+@pytest.mark.usefixtures("store")
+def test_a_full_disk_is_called_one_whatever_does_not_fit(name: str) -> None:
+    """The second is what SQLite reports where not even a reader's index of the log has room."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = name
+
+    assert isinstance(explain(error), DiskFullError)
+
+
+def test_disposition_is_refused_in_the_words_of_the_option(mailbox: str, command: Command) -> None:
+    result = command("mailbox", "set", mailbox, "--disposition", "mov:Archive")
+
+    assert result.exit_code == 1
+    assert "move:FOLDER" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+def test_output_that_a_full_disk_does_not_take_is_told_once(store: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "postroom", "status"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.count("No space left") == 1
+    assert "Free some space" in done.stderr
 
 
 def test_older_database_says_what_to_run(databases: Databases, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postroom import plugins
+from postroom import plugins, time_limit
 from postroom.admin import importing
 from postroom.api import Checkpoint, Event, Fetched, Listed, TransientError, codes
 from postroom.api.transport import Wanted
@@ -86,6 +86,17 @@ def test_a_silent_session_is_interrupted_and_that_is_what_is_told(
     assert {trouble.code for trouble in troubles} == {"TIMEOUT"}
     assert "transport homing gave no sign of life in fetch for 1 s" in troubles[0].sentence
     assert not Side.select().where(Side.lease_owner.is_null(False)).exists()
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "1e400"])
+def test_a_patience_that_cannot_be_is_told_once(
+    given: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("POSTROOM_STALL_SECONDS", given)
+    time_limit._seconds.cache_clear()
+
+    assert [time_limit.patience(), time_limit.patience()] == [120, 120]
+    assert caplog.text.count("POSTROOM_STALL_SECONDS") == 1
 
 
 class Hanging:

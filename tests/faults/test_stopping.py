@@ -56,6 +56,30 @@ def test_a_runner_stops_when_it_is_told(
     say(f"SIGTERM, server silent after {stalls_after} bytes: ended after {seconds:.1f} s, 0 lost")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_was_stopped_is_not_called_done(desk: Desk, account: Account) -> None:
+    account.append(mail("ann"))
+    with running_proxy(account.server.imap) as proxy:
+        desk.apply(
+            toml("[[mailbox]]", address="info@example.org", start="all"),
+            incoming("imap", proxy.port, account.name, security="none", timeout_seconds=300),
+        )
+        proxy.break_after(received=0, fault="stall", faults=1)
+        command = [sys.executable, "-m", "postroom", "run", "--once"]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while proxy.connections == 0:
+            assert process.poll() is None
+            time.sleep(0.01)
+
+        process.send_signal(signal.SIGTERM)
+        told, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 75
+    assert b"stopped before the end" in told
+
+
 class Killed(BaseException):
     """Stands for the death of the process: its connection is gone, nothing else is done."""
 

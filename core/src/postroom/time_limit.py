@@ -3,21 +3,34 @@ come back is left behind; when several are, the code is not called again before 
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 _LEFT_BEHIND: Final = 4
+_DAY: Final = 86_400
+logger = logging.getLogger(__name__)
 
 
 def patience() -> float:
     """Return for how many seconds nothing may be heard of a plugin's session."""
-    try:
-        return max(1.0, float(os.environ.get("POSTROOM_STALL_SECONDS", "")))
-    except ValueError:
-        return 120.0
+    return _seconds(os.environ.get("POSTROOM_STALL_SECONDS") or "120")
+
+
+@cache  # and so what is wrong is told once
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 1 <= (seconds := float(text)) <= _DAY:
+            return seconds
+    logger.warning(
+        "POSTROOM_STALL_SECONDS has to be a number of seconds from 1 to %d; 120 is used", _DAY
+    )
+    return 120.0
 
 
 class LateError(TimeoutError):

@@ -113,6 +113,7 @@ def test_listing(desk: Desk, queued: Outbox, monkeypatch: pytest.MonkeyPatch) ->
     assert [e["id"] for e in outbox_admin.entries()] == [5, 4, 3, 2, 1]
     assert [e["id"] for e in outbox_admin.entries(state="failed")] == [queued.id]
     assert len(list(outbox_admin.entries(mailbox="info@example.org"))) == 5
+    assert outbox_admin.shown(queued.id)["message"] == queued.message_id
 
 
 @pytest.mark.parametrize("act", [outbox_admin.shown, outbox_admin.hold, outbox_admin.retry])

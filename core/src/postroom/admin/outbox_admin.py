@@ -73,7 +73,9 @@ def shown(outbox_id: int) -> Document:
 
 def _joined() -> Any:
     return (
-        Outbox.select(Outbox, Mailbox.address, Message.question, Message.kind, Message.subject)
+        Outbox.select(
+            Outbox, Mailbox.address, Message.id, Message.question, Message.kind, Message.subject
+        )
         .join_from(Outbox, Mailbox)
         .join_from(Outbox, Message)
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from peewee import OperationalError
-
 from postroom.api.transport import Fetched, Listed
-from postroom.errors import InputError, LeaseLostError, NotFoundError, StoreError
+from postroom.errors import InputError, NotFoundError
 from postroom.intake.entrances import entrance_of
-from postroom.intake.filing import Filing
+from postroom.intake.filing import NOT_ITS_FAULT, Filing
 from postroom.intake.intake import Retrieval
 from postroom.intake.records import Prepared
 from postroom.intake.understanding.understood import understand_one
@@ -149,7 +147,7 @@ def _try_to_write(filing: Filing, item: Prepared) -> Exception | None:
     try:
         with transaction():
             filing.write([item])
-    except (StoreError, LeaseLostError, OperationalError):
+    except NOT_ITS_FAULT:
         raise
     except Exception as error:
         return error

@@ -16,7 +16,7 @@ from postroom.store.models import Credential, Mailbox, Outbox, Question, Receipt
 
 def status() -> dict[str, Any]:
     """Return counts of mailboxes by state, questions, quarantine and outbox, and what is wrong."""
-    states, problems = _sides()
+    states, wrong = _sides()
     quarantine = _counts(
         Receipt.select(Receipt.outcome, fn.COUNT(Receipt.id))
         .where(needs_person())
@@ -36,7 +36,7 @@ def status() -> dict[str, Any]:
     return {
         "time": now(),
         "mailboxes": states,
-        "problems": problems,
+        "problems": wrong,
         "credentials": ending,
         "questions": questions,
         "quarantined": quarantine.get("quarantined", 0),
@@ -46,15 +46,20 @@ def status() -> dict[str, Any]:
             quarantine
             or outbox.get("failed")
             or outbox.get("unknown")
-            or any(problem["state"] == "attention" for problem in problems)
+            or any(problem["state"] == "attention" for problem in wrong)
             or any(one["state"] == "attention" or one["is_urgent"] for one in ending)
         ),
     }
 
 
+def problems() -> list[dict[str, Any]]:
+    """Return what is wrong with sides of mailboxes now, as `status` has it."""
+    return _sides()[1]
+
+
 def _sides() -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Return how many incoming sides are in each state, and what is wrong with sides."""
-    problems: list[dict[str, Any]] = []
+    wrong: list[dict[str, Any]] = []
     states: dict[str, int] = dict.fromkeys(["ok", "failing", "attention", "never", "disabled"], 0)
     both = Side.direction.in_(["in", "out"])
     for mailbox in Mailbox.select().order_by(Mailbox.address_key):
@@ -64,8 +69,8 @@ def _sides() -> tuple[dict[str, int], list[dict[str, Any]]]:
             if side.direction == "in":
                 states[state] += 1
             if state in ("failing", "attention"):
-                problems.append(_problem(mailbox, side, state))
-    return states, problems
+                wrong.append(_problem(mailbox, side, state))
+    return states, wrong
 
 
 def _counts(query: Any) -> dict[str, int]:

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from postroom import secrets
-from postroom.errors import DatabaseUnusableError, InputError
-from postroom.store.database import database_errors, is_sqlite
+from postroom.errors import DatabaseUnusableError, DiskFullError, InputError, StoreError
+from postroom.store.database import database_errors, explain, is_sqlite
 from postroom.store.models import TABLES, Setting, database
 
 
@@ -52,6 +52,7 @@ def backup(path: Path) -> int:
     """Copy the database to a new file, readable for its owner only; return its size in bytes.
 
     :raises InputError: the file exists, or the database has tools of its own
+    :raises StoreError: no room for the copy, or the database cannot be read; there is no copy then
     """
     if not is_sqlite():
         raise InputError(
@@ -62,6 +63,20 @@ def backup(path: Path) -> int:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError as error:
         raise InputError(f"{path} exists.", next_step="Name a new file.") from error
-    with closing(sqlite3.connect(path)) as target:
-        database.connection().backup(target)
+    try:
+        with closing(sqlite3.connect(path)) as target:
+            database.connection().backup(target)
+    except BaseException as error:
+        path.unlink()  # half a copy must not be taken for one, nor be in the way of the next
+        if isinstance(error, sqlite3.Error):
+            raise _not_copied(path, explain(error)) from error
+        raise
     return path.stat().st_size
+
+
+def _not_copied(path: Path, trouble: StoreError) -> StoreError:
+    """Say it of the copy where there is no room for it: nothing ails the database then."""
+    if not isinstance(trouble, DiskFullError):
+        return trouble
+    sentence = f"There is no space left for the copy {path}; it was not made."
+    return DiskFullError(sentence, next_step="Free some space, or name a file on another disk.")

@@ -160,7 +160,8 @@ PORT_REFUSED = Code(
 TIMEOUT = Code(
     "TIMEOUT",
     "The server did not answer in time.",
-    "Nothing if it passes by itself; else check host, port and firewall.",
+    "Nothing if it passes by itself; else check host, port and firewall, and that port and "
+    "security fit together (implicit TLS or STARTTLS).",
 )
 CONNECTION_LOST = Code(
     "CONNECTION-LOST",

@@ -100,6 +100,7 @@ def main() -> NoReturn:
         cli(prog_name="postroom")
     except SystemExit as end:
         _leave_threads_behind(end)
+        _write_out(end)
         gc.freeze()  # Python would look through all of it once more, only to end
         raise
     sys.exit(0)
@@ -111,6 +112,17 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end
+
+
+def _write_out(end: SystemExit) -> None:
+    """Write what is left to write. A stream that takes nothing was told of, or cannot be; Python
+    would tell it once more, with an exit code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            end.code = end.code or 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _leave_threads_behind(end: SystemExit) -> None:

@@ -13,7 +13,8 @@ from postroom import places
 from postroom.admin import apply as configuration
 from postroom.admin import installation
 from postroom.cli.output import json_option, print_json, say, warn
-from postroom.cli.session import open_store, sqlite_path
+from postroom.cli.session import open_store
+from postroom.store.database import sqlite_path
 
 
 @click.command(epilog="Example: postroom apply mailboxes.toml --dry-run")

@@ -3,6 +3,7 @@ anything that a person can put right."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -90,7 +91,9 @@ def _is_text(argument: str) -> bool:
 def _explain_system(error: OSError) -> Failure:
     reason = error.strerror or type(error).__name__
     if not error.filename:
-        return Failure(f"The system says: {reason}.")
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        step = "Free some space where the output goes." if is_full else ""
+        return Failure(f"The system says: {reason}.", next_step=step)
     return Failure(
         f"{os.fsdecode(error.filename)}: {reason}.",
         next_step="Check the path, and that this user may use it.",

@@ -58,8 +58,9 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
                 runner.run()
                 return
             outcome = runner.run_once()
+        document = _document(outcome) if as_json else None
     if as_json:
-        print_json(_document(outcome))
+        print_json(document)
     else:
         for address, tally in sorted(outcome.tallies.items()):
             say(f"{address}: {_sentence(tally)}")
@@ -93,11 +94,14 @@ def _allow_open_files() -> None:
 
 
 def _document(outcome: Any) -> dict[str, Any]:
+    from postroom.admin import status
+
     return {
         "mailboxes": {address: asdict(tally) for address, tally in outcome.tallies.items()},
         "sent": outcome.sent,
         "needs_person": outcome.needs_person,
         "try_later": outcome.try_later,
+        "problems": status.problems(),
     }
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 import peewee
 
@@ -25,7 +24,7 @@ def open_store(*, url: str | None = None, check: bool = True) -> Iterator[None]:
     :raises DatabaseUnusableError: no connection, no right, or not a database
     """
     url = url or places.database_url()
-    path = sqlite_path(url)
+    path = database.sqlite_path(url)
     if path and not path.exists():
         if check:
             _refuse_absent(path)
@@ -43,7 +42,7 @@ def open_store(*, url: str | None = None, check: bool = True) -> Iterator[None]:
 def _is_open(url: str) -> bool:
     """Say whether this process uses that database already: a test, or a command in a command."""
     current = models.database.obj
-    return current is not None and current.database == str(sqlite_path(url) or url)
+    return current is not None and current.database == str(database.sqlite_path(url) or url)
 
 
 def _refuse_absent(path: Path) -> None:
@@ -63,21 +62,12 @@ def _make_private(path: Path) -> None:
         ) from error
 
 
-def sqlite_path(url: str) -> Path | None:
-    """Return the file that a SQLite URL names, None for others."""
-    if not url.startswith("sqlite:///"):
-        return None
-    return Path(unquote(url.removeprefix("sqlite:///")))
-
-
 @contextmanager
 def _opening(url: str) -> Iterator[None]:
     try:
         yield
     except peewee.DatabaseError as error:  # "file is not a database" is no OperationalError
-        path = sqlite_path(url)
+        path = database.sqlite_path(url)
         text = " ".join(str(error).split())[:300]
         what = f"{path} cannot be used as a database" if path else "The database cannot be used"
         raise DatabaseUnusableError(f"{what}: {text}.") from error
-    except ValueError as error:
-        raise DatabaseUnusableError("POSTROOM_DATABASE is not a valid URL.") from error

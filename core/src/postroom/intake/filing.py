@@ -10,7 +10,7 @@ from datetime import datetime
 
 from peewee import OperationalError
 
-from postroom.errors import LeaseLostError, StoreError
+from postroom.errors import KeyUnusableError, LeaseLostError, StoreError
 from postroom.intake.conversations import Conversations
 from postroom.intake.listing import Listing
 from postroom.intake.records import (
@@ -30,6 +30,8 @@ from postroom.store.database import allocate_ids, execute, is_sqlite, now, trans
 from postroom.store.models import Mailbox, Message, Question, Raw, Segment
 
 logger = logging.getLogger(__name__)
+NOT_ITS_FAULT = (LeaseLostError, StoreError, KeyUnusableError, OperationalError)
+"""What keeps any message from being written: the visit ends, and no message is quarantined."""
 
 
 class Filing:
@@ -79,7 +81,7 @@ class Filing:
         try:
             with transaction():
                 return self.write(prepared)
-        except (LeaseLostError, StoreError, OperationalError):
+        except NOT_ITS_FAULT:
             raise
         except Exception:
             logger.warning(
@@ -90,7 +92,7 @@ class Filing:
             try:
                 with transaction():
                     done += self.write([item])
-            except (LeaseLostError, StoreError, OperationalError):
+            except NOT_ITS_FAULT:
                 raise
             except Exception as error:
                 logger.exception("A message of %s cannot be stored", self._mailbox.address)

@@ -114,7 +114,9 @@ def read_disposition(value: Any) -> tuple[str, str | None]:
         folder = value["move"]
         if isinstance(folder, str) and folder.strip() and folder.isprintable():
             return "move", folder
-    raise ValueError('must be "leave", "seen", "delete" or { move = "FOLDER" }')
+    raise ValueError(
+        'must be "leave", "seen", "delete" or { move = "FOLDER" }; as an option, move:FOLDER'
+    )
 
 
 def written_disposition(action: str, folder: str | None) -> Any:

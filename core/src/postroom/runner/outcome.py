@@ -29,8 +29,11 @@ class Outcome:
         """Return 3 if something needs a person, else 75 if something waits, else 0."""
         return 3 if self.needs_person else 75 if self.try_later else 0
 
-    def judge(self, begun: datetime) -> None:
+    def judge(self, begun: datetime, *, was_stopped: bool) -> None:
         """Look at what there is after a run that began at that time."""
+        if was_stopped:
+            self.try_later = True
+            self.remarks.append("It was stopped before the end; run it again to go on.")
         self._judge_receipts(begun)
         self._judge_outbox()
         self._judge_troubles(begun)

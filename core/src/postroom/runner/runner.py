@@ -181,7 +181,7 @@ class Runner:
                 self._take_all("out", self._sides_with_mail)
                 for visit in list(self._under_way):  # their plugins hang
                     self._count(visit)
-                self.outcome.judge(begun)
+                self.outcome.judge(begun, was_stopped=self._stop.is_set())
             finally:
                 self._end()
         return self.outcome

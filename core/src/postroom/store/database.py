@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import peewee
 from msgspec import json
@@ -43,26 +44,48 @@ def connect(url: str) -> None:
     :param url: ``sqlite:///relative``, ``sqlite:////absolute`` or ``postgresql://…``
     :raises DatabaseUnusableError: another kind of URL, or its driver is not installed
     """
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        database.initialize(_sqlite(unquote(url.removeprefix("sqlite:///"))))
-    elif parts.scheme in ("postgresql", "postgres"):
+    path = sqlite_path(url)
+    if path is not None:
+        database.initialize(_sqlite(path))
+    elif url.startswith(("postgresql://", "postgres://")):
         database.initialize(_postgresql(url))
-    else:
+    else:  # it is not shown: there may be a password in it
         raise DatabaseUnusableError(
-            "POSTROOM_DATABASE has to begin with sqlite:/// or postgresql://, "
-            f"not {parts.scheme or url!r}."
+            "POSTROOM_DATABASE has to begin with sqlite:/// or postgresql://.", next_step=_WRITE_URL
         )
 
 
-def _sqlite(path: str) -> peewee.SqliteDatabase:
-    if not path:
-        raise DatabaseUnusableError("POSTROOM_DATABASE names no file.")
+def sqlite_path(url: str) -> Path | None:
+    """Return the file that a SQLite URL names, None for another URL.
+
+    :raises DatabaseUnusableError: it names none, or goes on after the file
+    """
+    if not url.startswith(_SQLITE):
+        return None
+    name, mark, _ = url.removeprefix(_SQLITE).partition("?")
+    if mark:
+        raise DatabaseUnusableError(
+            "POSTROOM_DATABASE has options after the name of a SQLite file, and there are none.",
+            next_step="Leave out what begins with the question mark; in a name it is written %3F.",
+        )
+    if not name:
+        raise DatabaseUnusableError("POSTROOM_DATABASE names no file.", next_step=_WRITE_URL)
+    return Path(unquote(name))
+
+
+_SQLITE = "sqlite:///"
+_WRITE_URL = "Write sqlite:////absolute/path or postgresql://USER@HOST/DATABASE."
+
+
+def _sqlite(path: Path) -> peewee.SqliteDatabase:
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseUnusableError(f"The folder of {path} cannot be made.") from error
-    return sqlite(path)
+        raise DatabaseUnusableError(
+            f"The folder of {path} cannot be made: {error.strerror}.",
+            next_step="Point POSTROOM_DATABASE to a place where this user may write.",
+        ) from error
+    return sqlite(str(path))
 
 
 def _postgresql(url: str) -> peewee.PostgresqlDatabase:
@@ -170,7 +193,7 @@ def explain(error: BaseException) -> StoreError:
         sentence = f"The database {database.obj.database} says: {text}."
         return DatabaseUnusableError(sentence, next_step=step)
     told = next((one for one in reversed(chain) if hasattr(one, "sqlstate")), error)
-    text = " ".join(str(told).split())
+    text = _ERRNO.sub("", " ".join(str(told).split()))
     kind = _kind_of(error, told)
     step = "What was begun is undone; try again." if kind is ConflictError else None
     return kind(f"The database server says: {text[:300]}", next_step=step)
@@ -187,14 +210,20 @@ def _kind_of(error: BaseException, told: BaseException) -> type[StoreError]:
     return DatabaseAwayError if state.startswith(_AWAY) else DatabaseUnusableError
 
 
+_SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
+"""The second one: not even the index of the write-ahead log has room, which a reader needs too."""
 _SQLITE_STEPS = {
     "locked": "Another program holds it; end that, or try again in a minute.",
     "malformed": "Restore a backup; what is still on the servers is retrieved again.",
     "not a database": "Restore a backup, or point POSTROOM_DATABASE to another file.",
     "readonly": "Let this user write the file and its folder.",
+    "unable to open": "Check the path, and that this user may write the file and its folder.",
+    "disk I/O error": "Look at the disk that the file is on, and at the system's log.",
 }
 
 
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+"""As Python has it in its words on a host that is not found."""
 _CONFLICTS = ("40001", "40P01", "55P03")
 """Not serializable, deadlock, a lock that was not to be had: PostgreSQL, appendix A."""
 _AWAY = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25006")
@@ -212,8 +241,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    full = isinstance(error, sqlite3.Error) and "disk is full" in str(error)
-    return full or getattr(error, "sqlstate", None) == "53100"
+    name = getattr(error, "sqlite_errorname", "") if isinstance(error, sqlite3.Error) else ""
+    return name in _SQLITE_FULL or getattr(error, "sqlstate", None) == "53100"
 
 
 def insist(write: Callable[[], _Written], stop: threading.Event | None = None) -> _Written:

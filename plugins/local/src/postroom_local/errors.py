@@ -26,7 +26,9 @@ LOCAL_NO_MBOX = Code(
     "The file does not begin as an mbox file does, with a line that begins with From and a space.",
     'Correct the path; a file with a single message is read by the transport "eml".',
 )
-CORRECT_THE_PATH = "Correct the path with `postroom mailbox incoming` or `outgoing`."
+CORRECT_THE_PATH = (
+    "Correct the path; that of a mailbox is set with `postroom mailbox incoming` or `outgoing`."
+)
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from postroom.api import (
 from postroom.api.transport import Delivery, Wanted
 
 from postroom_local.errors import (
-    CORRECT_THE_PATH,
     LOCAL_NO_MBOX,
     LOCAL_TROUBLE,
     interruption,
@@ -116,9 +115,7 @@ class MboxReceiver(Receiver):
     def _see_that_it_is_one(self, file: int) -> None:
         head = os.pread(file, HEAD_BYTES, 0).lstrip()
         if head and not is_from_line(head):
-            raise SettingsError(
-                LOCAL_NO_MBOX, f"{self._path} is not an mbox file.", next_step=CORRECT_THE_PATH
-            )
+            raise SettingsError(LOCAL_NO_MBOX, f"{self._path} is not an mbox file.")
 
     @staticmethod
     def _begin(file: int, cursor: str | None) -> int | None:
