@@ -10,8 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from postroom.api import Capability
-from postroom.api.transport import Fetched, Listed, Receiver, Spool, SpoolError, Transport
+from postroom.api import Capability, TransientError, codes
+from postroom.api.transport import (
+    Delivery,
+    Fetched,
+    Listed,
+    Receiver,
+    Spool,
+    SpoolError,
+    Transport,
+)
 from postroom.errors import DiskFullError
 from postroom.intake import intake
 from postroom.intake.entrances import Entrance
@@ -20,7 +28,10 @@ from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import mailboxes
 from postroom.store.models import Receipt
+from postroom_test_servers import shelves
+from postroom_test_servers.desk import mail
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
+from postroom_test_servers.shelf import ShelfReceiver
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -236,3 +247,26 @@ def test_a_temporary_folder_that_loses_bytes_loses_no_mail(
         _carry(tray, lease, understanding)
     assert {one.outcome for one in Receipt.select()} == {"stored"}
     assert Receipt.select().count() == MESSAGES
+
+
+def test_all_is_listed_again_for_what_could_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor may be behind it."""
+    cursors, fetch = [], ShelfReceiver.fetch
+
+    def noting(receiver: ShelfReceiver, cursor: str | None, **more: Any) -> Iterator[Delivery]:
+        cursors.append(cursor)
+        return fetch(receiver, cursor, **more)
+
+    monkeypatch.setattr(ShelfReceiver, "fetch", noting)
+    with shelves.shelf_mailbox() as (shelf, runner):
+        [ref] = shelf.put(mail("a"))
+        shelf.unreadable[ref] = TransientError(codes.PROTOCOL, "It cannot be read.")
+        shelves.visit(runner)
+        shelves.visit(runner)
+        shelf.unreadable.clear()
+        Receipt.update(next_try_at=0).execute()
+
+        shelves.visit(runner)
+
+    assert cursors == [None, "1", None]
+    assert [one.outcome for one in Receipt.select().where(Receipt.gone_at.is_null())] == ["stored"]

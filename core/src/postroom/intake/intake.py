@@ -44,7 +44,7 @@ from postroom.intake.understanding.understood import IN_PLACE, Result, Understan
 from postroom.intake.unstored import Unstored
 from postroom.leases.leases import Lease
 from postroom.mailboxes import sessions
-from postroom.mailboxes.ledger import has_due_unavailable, ref_key
+from postroom.mailboxes.ledger import close, has_due_unavailable, ref_key
 from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
@@ -289,13 +289,18 @@ class Retrieval:
         return self._stop.is_set() or self._lease.wanted_by_another()
 
     def _finish_listing(self, *, was_complete: bool) -> None:
-        if was_complete:
-            self._listing.close_gone()
-        if self.mailbox.baseline_at is None:
-            self.mailbox.baseline_at = now()
-            Mailbox.update(baseline_at=self.mailbox.baseline_at).where(
-                Mailbox.id == self.mailbox.id
-            ).execute()
+        gone = self._listing.gone() if was_complete else []
+        is_first = self.mailbox.baseline_at is None
+        if not (gone or is_first):
+            return
+        with transaction():
+            self._lease.hold()
+            close(gone)
+            if is_first:
+                self.mailbox.baseline_at = now()
+                Mailbox.update(baseline_at=self.mailbox.baseline_at).where(
+                    Mailbox.id == self.mailbox.id
+                ).execute()
 
     def _rescue(self) -> None:
         """Commit what came whole before the plugin hung, in another thread than the visit's, which

@@ -21,7 +21,7 @@ from postroom.mailboxes.ledger import (
     of_incoming_side,
     ref_key,
 )
-from postroom.store.database import rows, transaction
+from postroom.store.database import rows
 from postroom.store.models import Mailbox, Receipt
 
 
@@ -130,8 +130,8 @@ class Listing:
         for key in keys:
             self.replaced.pop(key, None)
 
-    def close_gone(self) -> None:
-        """After a complete listing: close live receipts whose refs it does not show."""
+    def gone(self) -> list[int]:
+        """Return, after a complete listing, the live receipts whose refs it does not show."""
         live = rows(
             Receipt.select(Receipt.id, Receipt.ref_key).where(
                 (Receipt.mailbox == self._mailbox.id)
@@ -139,10 +139,7 @@ class Listing:
                 & of_incoming_side()
             )
         )
-        gone = [row_id for row_id, key in live if hash(key) not in self.listed]
-        if gone:
-            with transaction():
-                close(gone)
+        return [row_id for row_id, key in live if hash(key) not in self.listed]
 
 
 def _is_other(receipt: Known, item: Listed) -> bool:

@@ -1,0 +1,134 @@
+"""A worker whose mailbox was taken over changes nothing when it wakes (invariant 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from postroom import plugins
+from postroom.api.transport import Outgoing, SendResult
+from postroom.errors import LeaseLostError
+from postroom.leases.leases import Keeper, claim
+from postroom.leases.owners import new_owner
+from postroom.mailboxes import sides
+from postroom.outbox import answers
+from postroom.runner.visits import visit_incoming, visit_outgoing
+from postroom.store.models import Attempt, Mailbox, Message, Outbox, Question, Receipt, Side
+from postroom_test_servers.desk import mail
+from postroom_test_servers.shelf import Shelf
+from postroom_test_servers.shelves import shelf_mailbox
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    """A mailbox whose messages are to be marked; two were retrieved."""
+    with shelf_mailbox(disposition="seen") as (shelf, _):
+        shelf.put(mail("a"), mail("b"))
+        assert not isinstance(visit("in"), BaseException)
+        yield shelf
+
+
+def visit(direction: str, **options: Any) -> object:
+    """Visit a side as the runner does."""
+    keeper = Keeper()
+    try:
+        [lease] = claim(new_owner(), direction, only_due=False)
+        work = visit_incoming if direction == "in" else visit_outgoing
+        return work(lease, plugins.load(), keeper, **options)
+    finally:
+        keeper.close()
+
+
+def take_over(*_: object) -> None:
+    """Do what another runner does to a lease that ended."""
+    Side.update(generation=Side.generation + 1, lease_owner="another").execute()
+
+
+def settled() -> int:
+    """Return how many receipts are settled."""
+    return Receipt.select().where(Receipt.settled_at.is_null(False)).count()
+
+
+def test_it_stores_nothing_and_keeps_no_cursor(shelf: Shelf) -> None:
+    cursor = Mailbox.get().cursor
+    shelf.put(mail("c"))
+    shelf.on_fetch = take_over
+
+    assert isinstance(visit("in"), LeaseLostError)
+
+    assert Receipt.select().count() == Message.select().count() == 2
+    assert (Mailbox.get().cursor, shelf.settled) == (cursor, ["shelf;1", "shelf;2"])
+
+
+def test_it_closes_no_receipt(shelf: Shelf) -> None:
+    sides.forget_cursor(Mailbox.get())
+    del shelf.items["shelf;1"]
+    shelf.put(mail("c"))
+
+    def committed(done: int, _more: int) -> None:
+        if done:
+            take_over()
+
+    assert isinstance(visit("in", progress=committed), LeaseLostError)
+
+    assert not Receipt.select().where(Receipt.gone_at.is_null(False)).exists()
+
+
+def test_it_notes_nothing_as_settled(shelf: Shelf) -> None:
+    shelf.put(mail("c"))
+    shelf.on_settle = take_over
+
+    assert isinstance(visit("in"), LeaseLostError)
+
+    assert (settled(), len(shelf.settled)) == (2, 3)
+
+
+@pytest.fixture
+def row(shelf: Shelf) -> Outbox:
+    """An answer on its way."""
+    answers.answer(Question.get(), "Five.", author="Eve")
+    found: Outbox = Outbox.get()
+    return found
+
+
+def test_it_sends_nothing(shelf: Shelf, row: Outbox) -> None:
+    keeper = Keeper()
+    [lease] = claim(new_owner(), "out", only_due=False)
+    take_over()
+
+    assert isinstance(visit_outgoing(lease, plugins.load(), keeper), LeaseLostError)
+
+    keeper.close()
+    assert (Outbox.get_by_id(row.id).state, shelf.sent) == ("queued", [])
+
+
+def test_it_changes_no_state_but_what_it_did_is_known(shelf: Shelf, row: Outbox) -> None:
+    """It is evidence: what was unknown to whoever took over was sent."""
+
+    def send(outgoing: Outgoing) -> SendResult:
+        take_over()
+        Outbox.update(state="unknown", generation=Outbox.generation + 1).execute()
+        return SendResult(accepted=outgoing.recipients, reply="250 taken")
+
+    shelf.on_send = send
+
+    visit("out")
+
+    assert Outbox.get_by_id(row.id).state == "sent"
+    assert "accepted" in [attempt.outcome for attempt in Attempt.select()]
+
+
+def test_it_does_not_fail_what_another_queued_again(shelf: Shelf, row: Outbox) -> None:
+    def send(outgoing: Outgoing) -> SendResult:
+        take_over()
+        Outbox.update(state="queued", generation=Outbox.generation + 1).execute()
+        raise RuntimeError("a bug")
+
+    shelf.on_send = send
+
+    visit("out")
+
+    assert Outbox.get_by_id(row.id).state == "queued"
