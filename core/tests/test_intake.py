@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from postroom.api import Capability, TransientError, codes
+from postroom.api import Capability, SettingsError, TransientError, codes
 from postroom.api.transport import (
     Delivery,
     Fetched,
@@ -27,7 +27,7 @@ from postroom.intake.understanding.pool import Pool
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import mailboxes
-from postroom.store.models import Receipt
+from postroom.store.models import Mailbox, Receipt, Trouble
 from postroom_test_servers import shelves
 from postroom_test_servers.desk import mail
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
@@ -270,3 +270,28 @@ def test_all_is_listed_again_for_what_could_not_be_read(monkeypatch: pytest.Monk
 
     assert cursors == [None, "1", None]
     assert [one.outcome for one in Receipt.select().where(Receipt.gone_at.is_null())] == ["stored"]
+
+
+def test_a_listing_that_ends_in_a_missing_folder_closes_no_receipt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it did not show may be in that folder."""
+    monkeypatch.setattr(ShelfReceiver, "fetch", _without_a_folder(ShelfReceiver.fetch))
+    with shelves.shelf_mailbox() as (shelf, runner):
+        shelf.put(mail("a"), mail("b"))
+        shelves.visit(runner)
+        shelf.items.popitem()
+        Mailbox.update(cursor=None).execute()
+
+        shelves.visit(runner)
+
+    assert Trouble.get().code == "FOLDER-MISSING"
+    assert Receipt.select().where(Receipt.gone_at.is_null()).count() == 2
+
+
+def _without_a_folder(fetch: Any) -> Any:
+    def fetching(*arguments: Any, **more: Any) -> Iterator[Delivery]:
+        yield from fetch(*arguments, **more)
+        raise SettingsError(codes.FOLDER_MISSING, "There is no folder Archive.")
+
+    return fetching
