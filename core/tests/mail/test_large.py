@@ -78,6 +78,10 @@ IN_PIECES = {
     ),
     "labelled as no encoding": with_file(lines(octets(50_000))).replace(CODED, b""),
     "foreign characters at the end": with_file(lines(octets(50_000)) + b"!!** AAAA\r\n"),
+    "foot of a list": with_file(
+        lines(octets(50_000)) + b"____________\r\nLamps mailing list\r\nlamps@lists.example\r\n"
+    ),
+    "foot in words": with_file(lines(octets(50_000)) + b"\r\nScanned by Lamp and Bell\r\n"),
     "as many foreign characters as lines": with_file(
         lines(octets(57 * 500), end=b"\n") + b"!" * 501 + b"AAAA\n"
     ),

@@ -230,6 +230,33 @@ def test_transfer_encodings_with_faults() -> None:
     assert body(b'"8bit"', b"hello") == "hello"
 
 
+@pytest.mark.parametrize(
+    "foot",
+    [
+        b"_______________________________________________\nLamps mailing list\nl@lists.example\n",
+        b"\nThis mail was checked for worms.\n",
+        b"\nhttps://lists.example/lamps\n",
+        b"XX--bound--\n",
+    ],
+)
+def test_plain_text_below_base64_is_no_part_of_what_it_says(foot: bytes) -> None:
+    text = "Die Lampe für die Brücke ist kaputt, und die Glocke hört man nicht.\n" * 2
+    head = HEAD + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+
+    message = parse(head + base64.encodebytes(text.encode()) + foot)
+
+    assert message.text == text
+    assert message.problems
+
+
+def test_text_that_is_labelled_as_a_page_keeps_its_lines() -> None:
+    page = b"It is broken.\r\n\r\nAnn &amp; Bo\r\n"
+
+    message = parse(HEAD + b"Content-Type: text/html\r\n\r\n" + page)
+
+    assert message.text == "It is broken.\n\nAnn & Bo"
+
+
 def test_large_base64_with_foreign_characters_is_decoded_as_far_as_it_goes() -> None:
     content = bytes(range(256)) * 100
     clean = base64.encodebytes(content)

@@ -136,6 +136,7 @@ class _Text:
 
     def read(self) -> str:
         html, position = self.html, 0
+        self.preformatted = int(_TAG.search(html) is None)  # text that is only labelled as a page
         while found := _TAG.search(html, position):
             self._text(html[position : found.start()])
             position = self._tag(found.start())

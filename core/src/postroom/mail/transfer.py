@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from postroom.mail.embedded import decode_uu
-from postroom.mail.search import Source, find_line, pieces
+from postroom.mail.search import Source, find_line, pieces, search
 
 decode_base64: Callable[[bytes], bytes]
 encode_base64: Callable[[bytes], bytes]
@@ -23,6 +23,12 @@ except ImportError:  # no wheel for this platform: the standard library does it,
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
+_FOOT = re.compile(
+    rb"\n[ \t]{0,9}(?=[_*#~=-]{10}|[^\s]{0,80}(?:[@:]|--)|(?:[^\s]{1,19}[ \t]{1,9}){2}[^\s])"
+)
+"""What lists and scanners put below a body without looking at its encoding: a line with a rule, an
+address, or three words."""
+_FOOT_REACH = 120
 _LARGE = 4096
 _MOST_PIECES = 100_000
 SAMPLE = 4_000
@@ -70,9 +76,13 @@ def _base64(body: bytes) -> Decoded:
             return Decoded(content)
     whole, body = body, body.partition(b"\n--")[0]  # a delimiter that lost its end
     dirty = _NOT_BASE64.search(body) is not None
-    if (dirty or b" " in body) and not looks_like_base64(body):
-        return Decoded(whole, _NO_BASE64)
-    content = b"".join(_lenient_base64([body], is_glued=body.count(b"=") <= _MOST_PIECES))
+    is_glued = body.count(b"=") <= _MOST_PIECES
+    if dirty or b" " in body:
+        if not looks_like_base64(body):
+            return Decoded(whole, _NO_BASE64)
+        foot = _FOOT.search(body)
+        body = body[: foot.start()] if foot else body
+    content = b"".join(_lenient_base64([body], is_glued=is_glued))
     return Decoded(content, _FOREIGN_SKIPPED if dirty else "")
 
 
@@ -100,6 +110,8 @@ def _regular_line_ends(body: bytes) -> int:
 
 def looks_like_base64(body: bytes) -> bool:
     """Tell encoded data with some dirt in it from text that was labelled wrongly."""
+    if _FOOT.match(b"\n" + body[:_FOOT_REACH]):
+        return False
     sample = body[:SAMPLE]
     words = sample.split()
     longest = max((len(word.translate(None, b"=!#-")) for word in words), default=20)
@@ -199,8 +211,11 @@ def _base64_in_pieces(source: Source, start: int, end: int, done: int) -> Decodi
         dirty = dirty or _NOT_BASE64.search(rest) is not None
         spaced = spaced or b" " in rest
         equals += rest.count(b"=")
-    if (dirty or spaced) and not looks_like_base64(source[start : min(stop, start + SAMPLE)]):
-        return Decoding(pieces(source, start, end), _NO_BASE64)
+    if dirty or spaced:
+        if not looks_like_base64(source[start : min(stop, start + SAMPLE)]):
+            return Decoding(pieces(source, start, end), _NO_BASE64)
+        foot = search(_FOOT, source, max(start, done - 1), stop, reach=_FOOT_REACH)
+        stop = foot[0] if foot else stop
     said = _lenient_base64(pieces(source, done, stop), is_glued=equals <= _MOST_PIECES)
     return Decoding(said, _FOREIGN_SKIPPED if dirty else "")
 
