@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from postroom.api import Capability, SettingsError, TransientError, codes
 from postroom.api.transport import (
     Delivery,
     Fetched,
+    Limits,
     Listed,
     Receiver,
     Spool,
@@ -31,7 +33,7 @@ from postroom.store.models import Mailbox, Receipt, Trouble
 from postroom_test_servers import shelves
 from postroom_test_servers.desk import mail
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
-from postroom_test_servers.shelf import ShelfReceiver
+from postroom_test_servers.shelf import Item, ShelfReceiver
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -295,3 +297,19 @@ def _without_a_folder(fetch: Any) -> Any:
         raise SettingsError(codes.FOLDER_MISSING, "There is no folder Archive.")
 
     return fetching
+
+
+def test_without_dates_what_the_first_listing_held_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deliver(_: ShelfReceiver, item: Item, limits: Limits) -> Delivery:
+        return Fetched(item.ref, item.raw)
+
+    monkeypatch.setattr(ShelfReceiver, "_deliver", deliver)
+    with shelves.shelf_mailbox(start="now", start_at=datetime.now(UTC)) as (shelf, runner):
+        shelf.has_dates = False
+        shelf.put(mail("a"))
+        shelves.visit(runner)
+        shelf.put(mail("b"))
+        shelves.visit(runner)
+
+    outcomes = [(one.outcome, one.reason) for one in Receipt.select().order_by(Receipt.id)]
+    assert outcomes == [("ignored", "before-start"), ("stored", None)]
