@@ -19,7 +19,7 @@ from postroom.cli import cli
 from postroom.cli.lazy import LazyGroup
 from postroom.errors import DiskFullError
 from postroom.plugin_loading import InstalledPlugin
-from postroom.store.database import explain
+from postroom.store.errors import explain
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.stores import Databases, installation
 

@@ -18,7 +18,8 @@ from postroom.leases.leases import Keeper, Lease, NoLease, claim
 from postroom.runner import runner
 from postroom.runner.crew import HangsError, give_back
 from postroom.store import schema
-from postroom.store.database import connection, database_errors, explain, transaction
+from postroom.store.database import connection, transaction
+from postroom.store.errors import database_errors, explain
 from postroom.store.models import Counter, Side, database
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.shelves import look, shelf_mailbox

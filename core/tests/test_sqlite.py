@@ -14,7 +14,7 @@ import peewee
 import pytest
 from postroom.store import models
 from postroom.store import sqlite as module
-from postroom.store.database import explain
+from postroom.store.errors import explain
 from postroom.store.sqlite import LOG_BYTES, sqlite
 
 LARGE = LOG_BYTES + 1

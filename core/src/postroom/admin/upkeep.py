@@ -10,7 +10,8 @@ from pathlib import Path
 
 from postroom import secrets
 from postroom.errors import DatabaseUnusableError, DiskFullError, InputError, StoreError
-from postroom.store.database import database_errors, explain, is_sqlite
+from postroom.store.database import is_sqlite
+from postroom.store.errors import database_errors, explain
 from postroom.store.models import TABLES, Setting, database
 
 

@@ -51,7 +51,7 @@ def explain(error: Exception) -> Failure | Exception:
             exit_code=TRY_LATER if _passes_by_itself(error) else 1,
         )
     if "peewee" in sys.modules and isinstance(error, _database_errors()):
-        from postroom.store.database import explain as explain_database
+        from postroom.store.errors import explain as explain_database
 
         return explain(explain_database(error))
     if isinstance(error, OSError) and (error.filename or error.strerror):

@@ -49,13 +49,12 @@ from postroom.mailboxes.views import view
 from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import (
-    database_errors,
-    explain,
     later_on_disk,
     now,
     transaction,
     wait_for_disk,
 )
+from postroom.store.errors import database_errors, explain
 from postroom.store.models import Mailbox
 
 logger = logging.getLogger(__name__)

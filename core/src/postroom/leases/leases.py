@@ -19,12 +19,12 @@ from postroom.leases.owners import is_dead
 from postroom.leases.pulse import Pulse
 from postroom.store.database import (
     connection,
-    database_errors,
     execute,
     is_sqlite,
     now,
     transaction,
 )
+from postroom.store.errors import database_errors
 from postroom.store.fields import to_micros
 from postroom.store.models import Side
 

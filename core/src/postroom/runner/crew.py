@@ -21,7 +21,8 @@ from postroom.leases import health
 from postroom.leases.leases import Keeper, Lease
 from postroom.leases.pulse import Pulse
 from postroom.plugins import Plugins
-from postroom.store.database import connection, database_errors
+from postroom.store.database import connection
+from postroom.store.errors import database_errors
 from postroom.store.models import Side
 
 logger = logging.getLogger(__name__)

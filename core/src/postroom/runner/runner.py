@@ -28,7 +28,8 @@ from postroom.runner.crew import Crew
 from postroom.runner.outcome import Outcome
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.runner.watch import Watchers
-from postroom.store.database import connection, database_errors, now, transaction
+from postroom.store.database import connection, now, transaction
+from postroom.store.errors import database_errors
 from postroom.store.models import Mailbox, Outbox, Side
 
 logger = logging.getLogger(__name__)

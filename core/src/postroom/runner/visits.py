@@ -31,7 +31,8 @@ from postroom.outbox.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError, give_back
 from postroom.runner.foreground import attend
-from postroom.store.database import database_errors, now
+from postroom.store.database import now
+from postroom.store.errors import database_errors
 from postroom.store.models import Mailbox, Side
 
 logger = logging.getLogger(__name__)

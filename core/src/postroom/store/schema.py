@@ -10,7 +10,8 @@ from typing import Any
 import peewee
 
 from postroom.errors import SchemaError
-from postroom.store.database import connection, database_errors, execute, is_sqlite
+from postroom.store.database import connection, execute, is_sqlite
+from postroom.store.errors import database_errors
 from postroom.store.models import database
 
 _FOLDER = Path(__file__).parent / "migrations"
