@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
+from postroom.store.models import Message
 from postroom_test_servers.desk import Desk, incoming, mail, outgoing, toml
 from postroom_test_servers.dovecot import Account
 from postroom_test_servers.responder import CUT, IMAP, POP, Responder
@@ -89,3 +95,38 @@ def test_answers_that_were_sent_before_the_server_closed(
 
     assert len(smtp_server.received) == 3
     assert '"sent": 3' in printed if as_json else "3 sent." in printed.splitlines()
+
+
+def test_runner_logs_what_it_does(desk: Desk, account: Account, smtp_server: SmtpServer) -> None:
+    account.append(mail("ann"), mail("bob"))
+    source = incoming("imap", account.server.imap, account.name, security="none")
+    desk.apply(box(), source, outgoing(smtp_server.port))
+    desk.do("mailbox", "poll", INFO)
+    desk.do("question", "answer", "1", "--text", "It is on its way.")
+    account.append(mail("cyd"))
+    command = [sys.executable, "-m", "postroom", "run"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as runner:
+        smtp_server.wait_for(1)
+        while Message.select().where(Message.kind == "question").count() < 3:
+            time.sleep(0.02)
+        runner.send_signal(signal.SIGTERM)
+        _, told = runner.communicate(timeout=60)
+
+    assert "Watching 1 mailbox," in told
+    assert f"{INFO}: 1 stored" in told
+    assert f"{INFO}: 1 sent" in told
+
+
+def test_outgoing_mail_says_why_it_still_waits(desk: Desk, account: Account) -> None:
+    account.append(mail("ann"))
+    source = incoming("imap", account.server.imap, account.name, security="none")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        desk.apply(box(), source, outgoing(unused.getsockname()[1]))
+        desk.do("run", "--once")
+        desk.do("question", "answer", "1", "--text", "It is on its way.")
+        desk.do("run", "--once", exit_code=75)
+
+    [shown] = desk.json("outbox", "show", "1")
+
+    assert "refused the connection" in shown["tries"][-1]["detail"]

@@ -55,6 +55,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
             runner = Runner(installed, workers=workers, progress=progress, pool=pool)
             _stop_on_signals(runner)
             if not once:
+                _tell_that_it_begins()
                 runner.run()
                 return
             outcome = runner.run_once()
@@ -63,7 +64,7 @@ def run(once: bool, workers: int, log_level: str, as_json: bool) -> None:
         print_json(document)
     else:
         for address, tally in sorted(outcome.tallies.items()):
-            say(f"{address}: {_sentence(tally)}")
+            say(f"{address}: {tally.in_words()}")
         for line in [f"{outcome.sent} sent.", *outcome.remarks]:
             say(line)
     if outcome.exit_code:
@@ -105,12 +106,6 @@ def _document(outcome: Any) -> dict[str, Any]:
     }
 
 
-def _sentence(tally: Any) -> str:
-    names = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled")
-    counts = [f"{getattr(tally, name)} {name}" for name in names if getattr(tally, name)]
-    return ", ".join(counts) or "nothing new"
-
-
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
@@ -131,6 +126,14 @@ def _tell_what_is_broken(installed: Any) -> None:
             logging.getLogger(__name__).warning(
                 "Plugin %s is broken: %s", name, plugin.broken, extra=extra
             )
+
+
+def _tell_that_it_begins() -> None:
+    from postroom.store.models import Mailbox
+
+    count = Mailbox.select().where(Mailbox.enabled).count()
+    mailboxes = "1 mailbox" if count == 1 else f"{count} mailboxes"
+    logging.getLogger(__name__).info("Watching %s, until SIGTERM or Ctrl-C", mailboxes)
 
 
 def _stop_on_signals(runner: Any) -> None:

@@ -51,6 +51,11 @@ class Tally:
         """Say whether anything was counted."""
         return any(getattr(self, name) for name in _COUNTED)
 
+    def in_words(self) -> str:
+        """Return what was counted, for a person: ``3 stored, 1 settled``."""
+        counts = [f"{getattr(self, name)} {name}" for name in _COUNTED if getattr(self, name)]
+        return ", ".join(counts) or "nothing new"
+
     def add(self, other: Tally) -> None:
         """Add what a later visit did."""
         for name in _COUNTED:

@@ -233,14 +233,14 @@ class Dispatch:
             recipients = with_states(row.recipients, states)
             self._finish(row, "failed", error=error, recipients=recipients)
         elif isinstance(error, AuthError | SettingsError):
-            self._record.requeue(row, state="sending")
+            self._record.requeue(row, state="sending", why=error.sentence)
             raise error
         else:
             retry_after = error.retry_after if isinstance(error, TransientError) else None
             if self._record.is_too_late(row):
                 self._finish(row, "failed", error=error)
             elif error.code in _UNREACHABLE:
-                self._record.requeue(row, state="sending")
+                self._record.requeue(row, state="sending", why=error.sentence)
             else:
                 self._record.postpone(row, error.code, error.sentence, row.recipients, retry_after)
             raise error

@@ -138,7 +138,7 @@ class Record:
             next_step=code.next_step,
         )
 
-    def requeue(self, row: Outbox, *, state: str) -> None:
+    def requeue(self, row: Outbox, *, state: str, why: str = "") -> None:
         """Queue it again as it was, if it is still in that state: nothing was sent."""
 
         def write() -> None:
@@ -147,7 +147,7 @@ class Record:
                 Outbox.update(state="queued", next_try_at=None).where(
                     (Outbox.id == row.id) & (Outbox.state == state)
                 ).execute()
-                self._note(row.id, "not-sent")
+                self._note(row.id, "not-sent", why)
 
         self._insist(write)
 

@@ -256,17 +256,8 @@ class Runner:
     def _visit(self, lease: Lease, direction: str) -> None:
         try:
             with connection(), database_errors():
-                if direction == "in":
-                    result: object = self._visit_incoming(lease)
-                else:
-                    result = visit_outgoing(
-                        lease,
-                        self._plugins,
-                        self._keeper,
-                        stop=self._stop,
-                        untried_since=self._once_since,
-                        on_sent=self._count_sent,
-                    )
+                visit = self._visit_incoming if direction == "in" else self._visit_outgoing
+                result = visit(lease)
         except StoreError as error:
             self._core_error = self._outage.unrecorded = error
         except BaseException:
@@ -294,6 +285,20 @@ class Runner:
         with self._counting:
             self.outcome.sent += 1
 
+    def _visit_outgoing(self, lease: Lease) -> object:
+        result = visit_outgoing(
+            lease,
+            self._plugins,
+            self._keeper,
+            stop=self._stop,
+            untried_since=self._once_since,
+            on_sent=self._count_sent,
+        )
+        mailbox = Mailbox.get_or_none(Mailbox.id == lease.mailbox_id) if result else None
+        if isinstance(result, int) and mailbox is not None:
+            self._log(f"{mailbox.address}: {result} sent")
+        return result
+
     def _visit_incoming(self, lease: Lease) -> object:
         address, tally = Mailbox.get_by_id(lease.mailbox_id).address, Tally()
         self._under_way[id(lease)] = address, tally
@@ -320,6 +325,13 @@ class Runner:
         address, tally = self._under_way.pop(visit, ("", Tally()))
         if address and (even_nothing or tally.did_something()):
             self.outcome.tallies.setdefault(address, Tally()).add(tally)
+        if tally.did_something():
+            self._log(f"{address}: {tally.in_words()}")
+
+    def _log(self, line: str) -> None:
+        """Tell of it as it happens where nothing sums it up in the end."""
+        if self._once_since is None:
+            logger.info("%s", line)
 
     def _end(self) -> None:
         self._crew.end()
