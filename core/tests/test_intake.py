@@ -29,7 +29,7 @@ from postroom.intake.understanding.pool import Pool
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
 from postroom.leases.leases import NoLease
 from postroom.mailboxes import mailboxes
-from postroom.store.models import Mailbox, Receipt, Trouble
+from postroom.store.models import Mailbox, Outbox, Receipt, Trouble
 from postroom_test_servers import shelves
 from postroom_test_servers.desk import mail
 from postroom_test_servers.pigeon import FakePlugins, PigeonSettings
@@ -313,3 +313,34 @@ def test_without_dates_what_the_first_listing_held_is_old(monkeypatch: pytest.Mo
 
     outcomes = [(one.outcome, one.reason) for one in Receipt.select().order_by(Receipt.id)]
     assert outcomes == [("ignored", "before-start"), ("stored", None)]
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
+def test_a_duplicate_s_bytes_are_kept_where_they_are_others(at_once: bool) -> None:
+    with shelves.shelf_mailbox() as (shelf, runner):
+        for raw in (mail("a"), mail("a"), b"Received: by another.example\r\n" + mail("a")):
+            shelf.put(raw)
+            if not at_once:
+                shelves.visit(runner)
+        shelves.visit(runner)
+
+    receipts = [(one.outcome, one.raw_id is not None) for one in Receipt.select()]
+    assert sorted(receipts) == [("duplicate", False), ("duplicate", True), ("stored", True)]
+
+
+@pytest.mark.parametrize("has_date", [True, False])
+def test_mail_of_which_nobody_knows_when_it_came_is_not_acknowledged(
+    has_date: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have come before the mailbox was watched."""
+
+    def deliver(_: ShelfReceiver, item: Item, limits: Limits) -> Delivery:
+        return Fetched(item.ref, item.raw, item.received_at if has_date else None)
+
+    monkeypatch.setattr(ShelfReceiver, "_deliver", deliver)
+    with shelves.shelf_mailbox(acknowledge=True) as (shelf, runner):
+        shelf.has_dates = has_date
+        shelf.put(mail("a"))
+        shelves.visit(runner)
+
+    assert Outbox.select().count() == has_date
