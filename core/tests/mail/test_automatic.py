@@ -71,6 +71,21 @@ def test_daemon_is_a_machine_whatever_it_writes() -> None:
     assert (daemon.is_automatic, daemon.is_bounce) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {
+            "text": "메일을 보내지 못했습니다.",
+            "report_parts": (("message/rfc822", b"Subject: x\n"),),
+        },
+        {"text": "메일을 보내지 못했습니다.\n\nReceived: from x\nMessage-ID: <q1@desk.example>\n"},
+    ],
+    ids=["enclosed", "copied"],
+)
+def test_daemon_that_returns_a_mail_bounces_it_in_whatever_language(facts: dict[str, Any]) -> None:
+    assert seen(from_=DAEMON, subject="메일 발송 안내", **facts).is_bounce
+
+
 def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:
     subject = "[desk.example #33575] AutoReply: My lamp"
 

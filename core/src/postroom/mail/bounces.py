@@ -226,16 +226,21 @@ def _text_verdict(message: Recognisable, marks: Marks) -> bool | None:
 def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
     """A bounce in free text. The less the sender tells, the more subject and text have to.
 
-    From a daemon one of both is enough; from a postmaster the subject; from a program, or with the
-    null path, both. From anyone else the text must begin with what only a mail server writes: a
-    person looks after "system@" or "exchange@". A report names an address or encloses the mail:
-    people who write that a parcel was not delivered do not, and they speak of themselves.
+    From a daemon one of both is enough, or the mail that it returns; from a postmaster the
+    subject; from a program, or with the null path, both. From anyone else the text must begin with
+    what only a mail server writes: a person looks after "system@" or "exchange@". A report names an
+    address or encloses the mail: people who write that a parcel was not delivered do not, and they
+    speak of themselves.
     """
     if "x-failed-recipients" in marks and _is_from_machine(message):
         return True
     says_so = BOUNCE_SUBJECT.match(message.subject[:300]) is not None
     if is_from_daemon(message) or _is_nameless(message):
-        return says_so or BOUNCE_TEXT.search(message.text[:4_000]) is not None
+        return (
+            says_so
+            or BOUNCE_TEXT.search(message.text[:4_000]) is not None
+            or _returns_mail(message)
+        )
     if not says_so:
         return False
     if not _has_null_path(message) and _reads_like_a_person(message.text):
@@ -248,6 +253,13 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
         return True
     is_machine = _has_null_path(message) or message.from_ is None or _is_from_program(message)
     return is_machine and BOUNCE_TEXT.search(message.text[:4_000]) is not None
+
+
+def _returns_mail(message: Recognisable) -> bool:
+    """Does it enclose a mail, or copy one's id? That tells in languages that nothing here knows."""
+    if any(kind in _ORIGINAL_TYPES for kind, _ in message.report_parts):
+        return True
+    return _ID_LINE.search(message.text[:_TEXT_LOOKED_AT]) is not None
 
 
 def _is_from_program(message: Recognisable) -> bool:
