@@ -212,6 +212,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "> When?\nFriday.\n> Which bike?\nThe red one.\n",
         "Meine Antworten im Text.\n\nVon: Desk\nGesendet: 3. März 2026 09:15\nAn: Ann\n"
         "Betreff: x\n\nWann?\nFreitag.\n",
+        "Hello Desk,\n\n-- \nAnn Reed\n\nThe lamp never came. I want it back.\n",
         "Friday.\n\n-- \nAnn\n\nPS: the lamp is broken, too.\n",
         "Friday.\n\n-- \nAnn\n\nBy the way, can you bring a lamp?\n",
         "A new lamp, or\n--\nthe money back.\n\nWhich is better?\n",

@@ -588,7 +588,8 @@ def _without_signature(lines: Sequence[str], end: int, announced: Container[int]
     for index in range(last, max(0, last - _MAX_SIGNATURE_LINES), -1):
         line = lines[index]
         if line[:2] == "--" and line.rstrip() == "--":
-            if _has_own_text(lines, index, announced) and not _is_own_below(lines, index, last):
+            has_text = _has_own_text(lines, index, announced) and not _only_greets(lines, index)
+            if has_text and not _is_own_below(lines, index, last):
                 end, last = index, _last_line(lines, index)
             break
         if line[:1] == ">":
