@@ -202,6 +202,18 @@ def test_a_direction_has_to_be_given(desk: Desk, words: list[str]) -> None:
     assert desk.run("mailbox", "migrate", INFO, *words).exit_code == 2
 
 
+def test_a_secret_that_is_missing_is_asked_for_by_its_options(
+    desk: Desk, account: Account, arrived: Callable[..., None]
+) -> None:
+    arrived(imap(account))
+    words = ("--to", "pop3", "--host", "localhost", "--username", "info")
+
+    told = desk.run("mailbox", "migrate", INFO, *words)
+
+    assert told.exit_code == 1
+    assert "--password-env NAME or --password-file PATH" in told.stderr
+
+
 def test_another_account_by_the_config_file_is_recognised_at_the_next_retrieval(
     desk: Desk, account: Account, other: Account, letters: list[bytes], arrived: Callable[..., None]
 ) -> None:

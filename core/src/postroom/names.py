@@ -62,4 +62,4 @@ def nearest(word: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.6)
     if match:
         return f'did you mean "{match[0]}"?'
-    return f"known: {', '.join(words)}" if words else "nothing is known here"
+    return f"known: {', '.join(words)}" if words else "there are none"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -13,7 +14,8 @@ from postroom.cli.arguments import address_argument
 from postroom.cli.mailbox_sides import take_options
 from postroom.cli.output import json_option, print_json, progress_bar, say
 from postroom.cli.session import open_store
-from postroom.cli.setting_options import setting_options
+from postroom.cli.setting_options import setting_options, tell_how_secrets_are_given
+from postroom.errors import InputError
 from postroom.mailboxes import mailboxes
 from postroom.plugin_settings import model_of
 from postroom.plugins import load as load_plugins
@@ -79,7 +81,7 @@ def migrate(
     with open_store():
         mailbox = mailboxes.find(address)
         target = former(mailbox) if to is None else _target(to, options)
-        with progress_bar() as progress:
+        with progress_bar() as progress, _told_how_secrets_are_given(target):
             report = change_over(
                 mailbox, target, load_plugins(), dry_run=dry_run, progress=progress
             )
@@ -93,6 +95,16 @@ def _target(name: str, options: dict[str, Any]) -> Target:
     values: dict[str, Any] = {}
     take_options(options, "in", name, values, {})
     return Target(name, values)
+
+
+@contextmanager
+def _told_how_secrets_are_given(target: Target) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        model = model_of(load_plugins().transport(target.transport), "in")
+        tell_how_secrets_are_given(error, model, target.values)
+        raise
 
 
 def _tell(report: Report) -> None:
