@@ -10,7 +10,7 @@ from postroom import plugins
 from postroom.admin import apply as configuration
 from postroom.admin.toml_lines import Lines
 from postroom.errors import InputError
-from postroom.mailboxes import filters, mailboxes, segments, sides
+from postroom.mailboxes import filters, mailboxes, segments, sides, topics
 from postroom.store.models import Filter, Mailbox, Segment, Setting, Side, Topic
 from postroom_test_servers.pigeon import FakePlugins
 
@@ -396,7 +396,7 @@ set = "topic"
 def test_segment_in_the_file_and_default_can_be_named(run: Any) -> None:
     run('[[topic]]\nname = "General"\n[[mailbox]]\naddress = "a@example.org"\ntopic = "general"\n')
 
-    assert segments.find_topic(segments.find("default"), "General")
+    assert topics.find(segments.find("default"), "General")
 
 
 def test_lines_of_odd_but_valid_files() -> None:

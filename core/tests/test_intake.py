@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -344,3 +344,14 @@ def test_mail_of_which_nobody_knows_when_it_came_is_not_acknowledged(
         shelves.visit(runner)
 
     assert Outbox.select().count() == has_date
+
+
+def test_what_turns_out_to_be_old_stays_as_it_is_on_the_server() -> None:
+    """Also where the server tells its date only with the message."""
+    begin = datetime.now(UTC)
+    with shelves.shelf_mailbox(start_at=begin, disposition="delete") as (shelf, runner):
+        shelf.has_dates = False
+        shelf.put(mail("a"), received_at=begin - timedelta(days=1))
+        shelves.visit(runner)
+
+    assert (Receipt.get().reason, len(shelf.items)) == ("before-start", 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from postroom.admin import deletion, relocation
 from postroom.errors import InputError, NotFoundError
-from postroom.mailboxes import filters, mailboxes, segments, sides
+from postroom.mailboxes import filters, mailboxes, segments, sides, topics
 from postroom.store.models import (
     Contact,
     Mailbox,
@@ -289,22 +289,22 @@ def message(number: int, question_id: int, mailbox: Mailbox) -> None:
 def test_move_takes_present_questions_only_when_asked() -> None:
     segments.put("sales", None)
     for segment in ("default", "sales"):
-        segments.put_topic(segment, "Billing")
-    segments.put_topic("default", "Other")
+        topics.put(segment, "Billing")
+    topics.put("default", "Other")
     mailbox = mailboxes.add("info@example.org", topic="Billing")
     here, there = segments.find("default"), segments.find("sales")
-    question(1, mailbox, segments.find_topic(here, "Billing").id)
-    question(2, mailbox, segments.find_topic(here, "Other").id)
+    question(1, mailbox, topics.find(here, "Billing").id)
+    question(2, mailbox, topics.find(here, "Other").id)
 
     assert relocation.move(mailbox, "sales") == 0
     moved = mailboxes.find("info@example.org")
     assert moved.segment.name == "sales"
-    assert moved.topic_id == segments.find_topic(there, "Billing").id
+    assert moved.topic_id == topics.find(there, "Billing").id
     assert Question.get_by_id(1).segment_id == here.id
 
     assert relocation.move(moved, "sales", with_questions=True) == 2
     assert Question.get_by_id(1).segment_id == there.id
-    assert Question.get_by_id(1).topic_id == segments.find_topic(there, "Billing").id
+    assert Question.get_by_id(1).topic_id == topics.find(there, "Billing").id
     assert Question.get_by_id(2).topic_id is None
 
 
@@ -376,14 +376,14 @@ def test_segment_in_use_is_not_removed() -> None:
 
 
 def test_renamed_topic_takes_its_filters_along() -> None:
-    segments.put_topic("default", "Billing")
+    topics.put("default", "Billing")
     filters.put("default", "f", {"field": "subject", "pattern": "x", "topic": "billing"})
 
-    segments.rename_topic("default", "Billing", "Money")
+    topics.rename("default", "Billing", "Money")
 
     assert filters.find("f", "default").topic == "Money"
     with pytest.raises(InputError, match="1 filters"):
-        segments.remove_topic("default", "Money")
+        topics.remove("default", "Money")
 
 
 @pytest.mark.parametrize(

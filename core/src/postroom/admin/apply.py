@@ -17,7 +17,7 @@ from postroom.api.errors import Problem, TransportError
 from postroom.credentials import credentials
 from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mail.domains import address_key
-from postroom.mailboxes import filters, mailboxes, segments, sides
+from postroom.mailboxes import filters, mailboxes, segments, sides, topics
 from postroom.mailboxes.mailbox_values import DEFAULTS
 from postroom.plugin_settings import MISSING, WORDS, mistyped, model_of
 from postroom.plugins import load as load_plugins
@@ -147,7 +147,7 @@ class _Work:
     def _topic(self, index: int, entry: dict[str, Any]) -> None:
         with self._reporting("topic", index):
             segment = entry.get("segment", segments.DEFAULT)
-            changed = segments.put_topic(segment, entry.get("name"))
+            changed = topics.put(segment, entry.get("name"))
             self._note(f"topic {entry['name']} of {segment}", changed)
 
     def _filters(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postroom.errors import NotFoundError
-from postroom.mailboxes import segments
+from postroom.mailboxes import segments, topics
 from postroom.store.database import rows, transaction
 from postroom.store.models import Mailbox, Question, Segment, Topic
 
@@ -36,6 +36,6 @@ def _same_topic(segment: Segment, topic_id: int | None) -> int | None:
     if topic is None:
         return None
     try:
-        return int(segments.find_topic(segment, topic.name).id)
+        return int(topics.find(segment, topic.name).id)
     except NotFoundError:
         return None

@@ -7,7 +7,7 @@ import click
 from postroom.cli.arguments import described, segment_option
 from postroom.cli.output import json_option, print_rows, say
 from postroom.cli.session import open_store
-from postroom.mailboxes import segments
+from postroom.mailboxes import topics
 
 
 @click.group()
@@ -21,7 +21,7 @@ def topic() -> None:
 def add(name: str, segment_name: str) -> None:
     """Add the topic NAME to a segment."""
     with open_store():
-        say(f"{name}: {described(segments.put_topic(segment_name, name))}")
+        say(f"{name}: {described(topics.put(segment_name, name))}")
 
 
 @topic.command("list")
@@ -31,7 +31,7 @@ def list_(segment_name: str | None, as_json: bool) -> None:
     """List the topics."""
     columns = ("segment", "name", "questions")
     with open_store():
-        print_rows(segments.listed_topics(segment_name), as_json=as_json, columns=columns)
+        print_rows(topics.listed(segment_name), as_json=as_json, columns=columns)
 
 
 @topic.command()
@@ -41,7 +41,7 @@ def list_(segment_name: str | None, as_json: bool) -> None:
 def rename(name: str, new_name: str, segment_name: str) -> None:
     """Give the topic NAME another one; filters follow."""
     with open_store():
-        segments.rename_topic(segment_name, name, new_name)
+        topics.rename(segment_name, name, new_name)
     say(f"{name}: is {new_name} now")
 
 
@@ -51,5 +51,5 @@ def rename(name: str, new_name: str, segment_name: str) -> None:
 def remove(name: str, segment_name: str) -> None:
     """Remove the topic NAME, which nothing may use."""
     with open_store():
-        segments.remove_topic(segment_name, name)
+        topics.remove(segment_name, name)
     say(f"{name}: removed")

@@ -10,7 +10,7 @@ from postroom import names
 from postroom.api.errors import Problem
 from postroom.api.verdict import FilterRule, MailboxView, Status
 from postroom.errors import InputError, NotFoundError
-from postroom.mailboxes import segments
+from postroom.mailboxes import segments, topics
 from postroom.store.database import transaction
 from postroom.store.models import Filter, Segment
 
@@ -183,7 +183,7 @@ def _check_actions(
         problems.append(Problem("set.status", "assigned needs an assignee"))
     if segment is not None and isinstance(columns["topic"], str):
         try:
-            columns["topic"] = segments.find_topic(segment, columns["topic"]).name
+            columns["topic"] = topics.find(segment, columns["topic"]).name
         except NotFoundError as error:
             problems.append(Problem("set.topic", error.sentence))
 

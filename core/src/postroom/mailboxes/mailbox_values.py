@@ -9,7 +9,7 @@ from typing import Any, Final
 from postroom import names
 from postroom.api.errors import Problem
 from postroom.errors import NotFoundError
-from postroom.mailboxes import segments
+from postroom.mailboxes import segments, topics
 from postroom.store.models import Segment
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -67,7 +67,7 @@ def _place(segment_name: Any, topic_name: Any, problems: list[Problem]) -> dict[
         problems.append(Problem("segment", str(error)))
         return {}
     try:
-        topic = segments.find_topic(segment, _text(topic_name)) if topic_name is not None else None
+        topic = topics.find(segment, _text(topic_name)) if topic_name is not None else None
     except (ValueError, NotFoundError) as error:
         problems.append(Problem("topic", str(error)))
         return {}

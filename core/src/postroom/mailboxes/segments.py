@@ -1,4 +1,4 @@
-"""Segments, and the topics in them."""
+"""Segments: departments or brands, and what their mailboxes have in common."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def put(name: object, acknowledgement: object) -> list[str]:
 def rename(old_name: str, new_name: str) -> None:
     """Give a segment another name."""
     segment = find(old_name)
-    new_name = _checked(new_name)
+    new_name = checked_name(new_name)
     key = names.name_key(new_name)
     if segment.name_key == DEFAULT and key != DEFAULT:
         raise InputError('The segment "default" keeps its name.')
     with transaction():
-        _refuse_taken(Segment.select().where((Segment.name_key == key) & (Segment.id != segment)))
+        refuse_taken(Segment.select().where((Segment.name_key == key) & (Segment.id != segment)))
         Segment.update(name=new_name, name_key=key).where(Segment.id == segment.id).execute()
 
 
@@ -108,7 +108,7 @@ def remove(name: str) -> None:
     if segment.name_key == DEFAULT:
         raise InputError('The segment "default" always exists.')
     with transaction():
-        _refuse_used(
+        refuse_used(
             segment.name,
             {
                 "mailboxes": Mailbox.select().where(Mailbox.segment == segment.id).count(),
@@ -142,103 +142,14 @@ def shown(segment: Segment) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------------------- topics
-
-
-def find_topic(segment: Segment, name: str) -> Topic:
-    """Return a topic of a segment by its name.
-
-    :raises NotFoundError: with the nearest name
-    """
-    found: Topic | None = Topic.get_or_none(
-        (Topic.segment == segment.id) & (Topic.name_key == names.name_key(name))
-    )
-    if found is None:
-        topics = Topic.select(Topic.name).where(Topic.segment == segment.id)
-        hint = names.nearest(name, [topic.name for topic in topics])
-        raise NotFoundError(f'The segment "{segment.name}" has no topic "{name}"; {hint}')
-    return found
-
-
-def put_topic(segment_name: object, name: object) -> list[str]:
-    """Make a topic exist; return the names of what changed.
-
-    :raises InputError: with every problem
-    """
-    segment, problems = named_by(segment_name)
-    tidy = ""
-    try:
-        tidy = names.checked_name(name)
-    except ValueError as error:
-        problems.append(Problem("name", str(error)))
-    if segment is None or problems:
-        raise InputError("The topic is not right.", problems)
-    key = names.name_key(tidy)
-    with transaction():
-        old = Topic.get_or_none((Topic.segment == segment.id) & (Topic.name_key == key))
-        if old is None:
-            Topic.create(segment=segment.id, name=tidy, name_key=key)
-            return ["added"]
-        if old.name == tidy:
-            return []
-        _rename_topic(old, tidy)
-        return ["name"]
-
-
-def rename_topic(segment_name: str, old_name: str, new_name: str) -> None:
-    """Give a topic another name; filters that set it follow."""
-    segment = find(segment_name)
-    topic = find_topic(segment, old_name)
-    new_name = _checked(new_name)
-    key = names.name_key(new_name)
-    others = (Topic.segment == segment.id) & (Topic.name_key == key) & (Topic.id != topic.id)
-    with transaction():
-        _refuse_taken(Topic.select().where(others))
-        _rename_topic(topic, new_name)
-
-
-def remove_topic(segment_name: str, name: str) -> None:
-    """Remove a topic that nothing uses.
-
-    :raises InputError: something does; says what
-    """
-    topic = find_topic(find(segment_name), name)
-    with transaction():
-        _refuse_used(
-            topic.name,
-            {
-                "mailboxes": Mailbox.select().where(Mailbox.topic == topic.id).count(),
-                "questions": Question.select().where(Question.topic == topic.id).count(),
-                "filters": Filter.select().where(_filters_with(topic)).count(),
-            },
-        )
-        Topic.delete().where(Topic.id == topic.id).execute()
-
-
-def listed_topics(segment_name: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield topics with the number of their questions, of one segment or of all."""
-    query = Topic.select(Topic, Segment).join(Segment).order_by(Segment.name_key, Topic.name_key)
-    if segment_name is not None:
-        query = query.where(Topic.segment == find(segment_name).id)
-    for topic in query:
-        questions = Question.select().where(Question.topic == topic.id).count()
-        yield {"segment": topic.segment.name, "name": topic.name, "questions": questions}
-
-
-def _rename_topic(topic: Topic, name: str) -> None:
-    Filter.update(topic=name).where(_filters_with(topic)).execute()
-    values = {"name": name, "name_key": names.name_key(name)}
-    Topic.update(values).where(Topic.id == topic.id).execute()
-
-
-def _filters_with(topic: Topic) -> Any:
-    return (Filter.segment == topic.segment_id) & (Filter.topic == topic.name)
-
-
 # ---------------------------------------------------------------------------- checks
 
 
-def _checked(name: object) -> str:
+def checked_name(name: object) -> str:
+    """Return a new name, tidied up.
+
+    :raises InputError: it is none
+    """
     try:
         return names.checked_name(name)
     except ValueError as error:
@@ -258,13 +169,21 @@ def _check_template(template: object) -> None:
         raise ValueError(in_one_line(error.sentence, error.next_step)) from error
 
 
-def _refuse_taken(query: Any) -> None:
+def refuse_taken(query: Any) -> None:
+    """Refuse a name that what a query finds has already.
+
+    :raises InputError: it finds something
+    """
     taken = query.first()
     if taken is not None:
         raise InputError(f'The name "{taken.name}" is taken.')
 
 
-def _refuse_used(name: str, uses: dict[str, int]) -> None:
+def refuse_used(name: str, uses: dict[str, int]) -> None:
+    """Refuse to remove what is used, by so many of each kind.
+
+    :raises InputError: it is used
+    """
     used = [f"{count} {what}" for what, count in uses.items() if count]
     if used:
         raise InputError(f'"{name}" cannot be removed: {", ".join(used)} use it.')
