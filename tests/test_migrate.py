@@ -227,6 +227,21 @@ def test_another_account_by_the_config_file_is_recognised_at_the_next_retrieval(
     assert desk.audit(INFO)["duplicate"] == len(letters)
 
 
+def test_mail_that_is_served_otherwise_by_the_other_protocol_is_recognised(
+    desk: Desk, account: Account
+) -> None:
+    """Dovecot serves 0x80 for a NUL over IMAP, and a NUL over POP3."""
+    account.append(b"From: Ann\0 <ann@example.org>\r\nSubject: a\0b\r\n\r\nc\0d\r\n")
+    desk.apply(box(), imap(account))
+    desk.do("run", "--once")
+
+    desk.apply(box(), pop(account))
+    desk.do("run", "--once")
+
+    assert Message.select().count() == 1
+    assert desk.audit(INFO)["duplicate"] == 1
+
+
 def test_what_was_recognised_by_its_header_is_not_deleted_on_the_new_server(
     desk: Desk, account: Account, other: Account, letters: list[bytes], arrived: Callable[..., None]
 ) -> None:

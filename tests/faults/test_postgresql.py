@@ -70,15 +70,43 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize(("configured", "used"), [("off", "on"), ("remote_apply", "remote_apply")])
-def test_commits_are_waited_for_whatever_the_default(
-    on_postgres: Servers, postgres: Postgres, configured: str, used: str
+@pytest.mark.parametrize(
+    ("setting", "configured", "used"),
+    [
+        ("synchronous_commit", "off", "on"),
+        ("synchronous_commit", "remote_apply", "remote_apply"),
+        ("idle_in_transaction_session_timeout", "0", "2min"),
+        ("idle_in_transaction_session_timeout", "'10s'", "10s"),
+    ],
+)
+def test_a_default_that_does_not_do_is_set_right(
+    on_postgres: Servers, postgres: Postgres, setting: str, configured: str, used: str
 ) -> None:
+    """Commits are waited for, and who is frozen in a transaction does not keep others out."""
     with on_postgres.databases.new("postgresql") as url, opened(url):
-        postgres.execute(f"ALTER DATABASE {_name()} SET synchronous_commit = {configured}")
+        postgres.execute(f"ALTER DATABASE {_name()} SET {setting} = {configured}")
         database.close()
 
-        assert database.execute_sql("SHOW synchronous_commit").fetchone() == (used,)
+        assert database.execute_sql(f"SHOW {setting}").fetchone() == (used,)
+
+
+def test_a_runner_frozen_in_a_transaction_does_not_keep_its_mailbox(
+    on_postgres: Servers, postgres: Postgres
+) -> None:
+    """The server ends its session, as it would after two minutes, and another may go on."""
+    with on_postgres.databases.new("postgresql") as url, opened(url):
+        postgres.execute(
+            f"ALTER DATABASE {_name()} SET idle_in_transaction_session_timeout = '100ms'"
+        )
+        database.close()
+        Counter.create(name="held", next_id=1)
+        with psycopg.connect(url) as other, pytest.raises(StoreError), store.transaction():
+            Counter.update(next_id=2).where(Counter.name == "held").execute()
+            other.execute("UPDATE counter SET next_id = 3 WHERE name = 'held'")
+            other.commit()
+            Counter.update(next_id=4).where(Counter.name == "held").execute()
+
+        assert Counter.get(Counter.name == "held").next_id == 3
 
 
 # ---------------------------------------------------------------------------- the faults

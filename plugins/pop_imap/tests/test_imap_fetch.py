@@ -1,6 +1,7 @@
 """What fetch yields, against a real Dovecot."""
 
 import itertools
+import json
 import os
 from collections.abc import Callable
 
@@ -122,6 +123,23 @@ def test_new_uidvalidity_makes_new_refs(dovecot, open_imap, everything):
 
     assert isinstance(after[0], Fetched)
     assert after[0].ref != before[0].ref
+
+
+def test_uids_that_a_restored_server_gives_out_again_are_listed(
+    dovecot, open_imap, everything, raws
+):
+    """UIDVALIDITY is as before, and new mail has UIDs below the cursor."""
+    account = dovecot.new_user()
+    account.append(*(mail(n) for n in range(5)))
+    cursor = fetch(open_imap(account), everything)[-1].cursor
+    account.recreate(mail(0), mail(1), mail(7))
+    validity = json.loads(cursor)["INBOX"][0]
+    account.set_uidvalidity(validity)
+
+    items = fetch(open_imap(account), everything, cursor)
+
+    assert raws(items) == [mail(0), mail(1), mail(7)]
+    assert json.loads(items[-1].cursor) == {"INBOX": [validity, 4]}
 
 
 def test_checkpoint_covers_only_what_came_before_it(dovecot, open_imap, everything, raws):

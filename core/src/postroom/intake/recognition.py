@@ -27,6 +27,8 @@ from postroom.store.database import now, rows
 from postroom.store.models import Mailbox, Receipt
 from postroom.store.packing import pack, reading_back
 
+_HEAD_BYTES = 1 << 20
+"""As much of a message is in its first piece in the database."""
 _BATCH_COUNT = 200
 _BATCH_BYTES = 4 << 20
 
@@ -147,7 +149,14 @@ def _seen(fetched: Fetched, listed: Listed, result: Understood | Exception) -> S
         sha256 = pack(fetched.raw).sha256
         fingerprint = f"sha256:{sha256}"
     with reading_back():
-        return Seen(listed, sha256, fingerprint, weak_key(source), received_at)
+        key = _header_key(source[:_HEAD_BYTES])
+        return Seen(listed, sha256, fingerprint, key, received_at)
+
+
+def _header_key(beginning: bytes) -> str:
+    """Return `weak_key`, the same for a NUL as for the byte that Dovecot serves in its place over
+    IMAP, whose literals hold none; over POP3 it is served as it is."""
+    return weak_key(beginning.replace(b"\0", b"\x80"))
 
 
 # ---------------------------------------------------------------------------- deciding
@@ -243,7 +252,7 @@ def _by_header(known: Iterable[_Known]) -> dict[str, list[_Known]]:
     waiting = {one.raw_id: one for one in known if one.free > 0 and one.raw_id is not None}
     found: dict[str, list[_Known]] = defaultdict(list)
     for raw_id, beginning in raws.beginnings(waiting):
-        found[weak_key(beginning)].append(waiting[raw_id])
+        found[_header_key(beginning)].append(waiting[raw_id])
     return found
 
 

@@ -20,6 +20,14 @@ _PATIENCE: Final = {
     "tcp_user_timeout": 30_000,
 }
 """Seconds, and milliseconds; what the URL says goes before."""
+_SETTINGS: Final = (
+    # Commits are waited for: side effects follow them. One that waits for standbys stays.
+    ("synchronous_commit", "off", "on"),
+    # A runner that is frozen in a transaction, or whose machine vanished, would keep its mailbox
+    # locked, whatever its lease; the system notices after hours that nobody is there.
+    ("idle_in_transaction_session_timeout", "0", "2min"),
+)
+"""Names, defaults of the server that do not do, and what is set instead of those."""
 
 
 def postgresql(url: str) -> peewee.PostgresqlDatabase:
@@ -47,14 +55,13 @@ class _Postgresql(peewee.PostgresqlDatabase):
     """
 
     def _connect(self) -> psycopg.Connection:
-        """Have commits waited for, whatever the server's default: side effects follow them. A
-        stronger setting, one that waits for standbys, stays. Where it fails there is no connection.
-        """
+        """Connect, and set what must be so. Where that fails there is no connection."""
         opened: psycopg.Connection = super()._connect()  # type: ignore[misc]  # not in the stubs
         try:
             opened.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
+                "SELECT set_config(name, better, false) FROM (VALUES (%s, %s, %s), (%s, %s, %s)) "
+                "AS one (name, unfit, better) WHERE current_setting(name) = unfit",
+                [value for setting in _SETTINGS for value in setting],
             )
         except psycopg.Error:
             opened.close()

@@ -167,7 +167,10 @@ def _is_news(answer: Answer) -> bool:
 
 
 def _first_uid(before: Progress | None, folder: Folder) -> int:
-    """Return where to go on; a new UIDVALIDITY makes every message a new one."""
+    """Return where to go on. A new UIDVALIDITY makes every message a new one; and where UIDNEXT is
+    lower than what was seen, the server was restored from a backup, and gives out UIDs again."""
     if before is None or before.validity != folder.validity:
+        return 1
+    if folder.next_uid is not None and folder.next_uid < before.next_uid:
         return 1
     return max(1, before.next_uid)

@@ -245,9 +245,13 @@ class Account:
         for path in [uid_list, *self.maildir.glob("dovecot.index*")]:
             path.unlink()
         self.append(*raws)
-        self.messages()
-        text = re.sub(r"V\d+", f"V{before + 1}", uid_list.read_text(), count=1)
-        uid_list.write_text(text)
+        self.set_uidvalidity(before + 1)
+
+    def set_uidvalidity(self, validity: int) -> None:
+        """Give INBOX this UIDVALIDITY; the UIDs stay."""
+        self.messages()  # so that there is a list to change
+        uid_list = self.maildir / "dovecot-uidlist"
+        uid_list.write_text(re.sub(r"V\d+", f"V{validity}", uid_list.read_text(), count=1))
         for path in self.maildir.glob("dovecot.index*"):
             path.unlink()
 
