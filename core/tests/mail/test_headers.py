@@ -38,6 +38,14 @@ def test_encoded_words_are_decoded_once(raw: str, text: str) -> None:
     assert decode_words(raw) == text
 
 
+def test_utf8_with_some_bytes_of_windows_in_it_is_utf8() -> None:
+    text = "Glühbirne für die Küche: ".encode() + "“hell” – „rot”".encode("cp1252")
+
+    assert decode(text, "utf-8") == "Glühbirne für die Küche: �hell� � �rot�"
+    assert decode("¡Sí!".encode() + b" \xa1No!", "utf-8") == "¡Sí! �No!"
+    assert decode("Grüße aus Köln, „Gruß“".encode("cp1252"), "utf-8") == "Grüße aus Köln, „Gruß“"
+
+
 def test_raw_bytes_in_a_header_may_be_in_the_charset_of_the_body() -> None:
     assert decode_words("Привет".encode("koi8-r").decode("latin-1"), "koi8-r") == "Привет"
 

@@ -240,7 +240,8 @@ def _unlabelled(data: bytes, *, declared_utf8: bool = False) -> str:
 def _nearly_utf8(data: bytes) -> str:
     """Decode UTF-8 with a fault or two, CESU-8, or else Windows-1252.
 
-    Which it is, is told by what there is more of: sound characters or broken ones.
+    Where it looks like nothing else, half as many sound characters as broken ones show UTF-8: by
+    accident there are few.
     """
     try:  # CESU-8 writes characters beyond U+FFFF as two surrogates of three bytes each
         pairs = data.decode("utf-8-sig", "surrogatepass")
@@ -248,8 +249,11 @@ def _nearly_utf8(data: bytes) -> str:
     except UnicodeDecodeError:
         text = data.decode("utf-8-sig", "replace")
     broken = text.count("\ufffd")
-    sound = sum(1 for byte in data if byte >= 0xC2 and byte < 0xF5) - broken
-    return text if sound > broken else data.decode(guess(data) or "cp1252", "replace")
+    sound = len(text) - len(text.encode("ascii", "ignore")) - broken
+    codec = None if sound > broken else guess(data)
+    if codec is None and 2 * sound >= broken:
+        return text
+    return data.decode(codec or "cp1252", "replace")
 
 
 def _utf16(data: bytes) -> str:
