@@ -100,13 +100,18 @@ def test_a_runner_frozen_in_a_transaction_does_not_keep_its_mailbox(
         )
         database.close()
         Counter.create(name="held", next_id=1)
-        with psycopg.connect(url) as other, pytest.raises(StoreError), store.transaction():
-            Counter.update(next_id=2).where(Counter.name == "held").execute()
-            other.execute("UPDATE counter SET next_id = 3 WHERE name = 'held'")
-            other.commit()
-            Counter.update(next_id=4).where(Counter.name == "held").execute()
+        with pytest.raises(StoreError):
+            _stand_still_while_another_goes_on(url)
 
         assert Counter.get(Counter.name == "held").next_id == 3
+
+
+def _stand_still_while_another_goes_on(url: str) -> None:
+    with psycopg.connect(url) as other, store.transaction():
+        Counter.update(next_id=2).where(Counter.name == "held").execute()
+        other.execute("UPDATE counter SET next_id = 3 WHERE name = 'held'")
+        other.commit()
+        Counter.update(next_id=4).where(Counter.name == "held").execute()
 
 
 # ---------------------------------------------------------------------------- the faults
