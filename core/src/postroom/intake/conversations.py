@@ -332,10 +332,12 @@ class Conversations:
             self._touch(other)
             self.changes.merged.append((other, first))
         self._forward[id(other)] = first
-        if first.status == "resolved" and other.status in ("unassigned", "assigned"):
-            _reopen(first)
         first.acted = first.acted or other.acted
         first.assignee = first.assignee or other.assignee
+        if first.status == "resolved" and other.status in ("unassigned", "assigned"):
+            _reopen(first)
+        elif first.status == "unassigned" and first.assignee:
+            first.status = "assigned"
         self._participants.merge(first, other)
 
 
