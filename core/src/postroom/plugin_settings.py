@@ -224,6 +224,11 @@ _PLAIN: Final = {
 }
 
 
+def _number(value: Any) -> Any:
+    """Return a limit as the manual has it: 3600, not 3600.0."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
 def _explain(error: Mapping[str, Any], model: type[TransportSettings]) -> Problem:
     """Put one of pydantic's errors into plain words."""
     field = ".".join(str(part) for part in error["loc"])
@@ -231,6 +236,7 @@ def _explain(error: Mapping[str, Any], model: type[TransportSettings]) -> Proble
         return Problem(field, f"is unknown; {names.nearest(field, model.model_fields)}")
     pattern = _PLAIN.get(error["type"])
     if pattern is not None:
-        return Problem(field, pattern.format(**error.get("ctx", {})))
+        limits = {name: _number(value) for name, value in error.get("ctx", {}).items()}
+        return Problem(field, pattern.format(**limits))
     sentence = str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return Problem(field, sentence)

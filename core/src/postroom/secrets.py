@@ -146,7 +146,8 @@ def decode(text: bytes, origin: str) -> Key:
     if len(value) != 32:
         raise KeyUnusableError(
             f"{origin[0].upper()}{origin[1:]} holds no key: 32 bytes as base64 are expected.",
-            next_step="Put the original key back; without it the stored passwords are lost.",
+            next_step="Put the original key back: without it the stored passwords are lost. "
+            "Where none was stored yet, remove what is there, and a key is made.",
         )
     return Key(value, origin)
 

@@ -58,6 +58,19 @@ def test_name_to_greet_with_is_sent(smtp_server, open_sender, letter, name):
     assert f"EHLO {name}" in smtp_server.commands
 
 
+@pytest.mark.parametrize("host", ["smtp.example.org", "büro.example", "192.0.2.1", "2001:db8::1"])
+def test_host_may_be_a_name_or_an_address(host):
+    assert SmtpSettings(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["smtp://mx.example.org", "mx.example.org:587", "ann@mx.example.org", "a b", " "]
+)
+def test_what_is_more_than_a_host_is_refused(host):
+    with pytest.raises(ValidationError, match="host name or IP address alone"):
+        SmtpSettings(host=host)
+
+
 def test_every_field_is_described():
     schema = SmtpSettings.model_json_schema()
 

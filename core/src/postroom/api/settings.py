@@ -5,9 +5,12 @@ import this module only where settings are needed.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 Security = Literal["tls", "starttls", "none"]
 
@@ -33,6 +36,16 @@ CredentialName = Annotated[
 ]
 
 
+def _host_alone(host: str) -> str:
+    """Refuse an address of a page, a port or an account where a host is wanted."""
+    is_address = False
+    with suppress(ValueError):
+        is_address = bool(ip_address(host))
+    if is_address or re.fullmatch(r"[^\s/:@]+", host):
+        return host
+    raise ValueError("must be a host name or IP address alone; the port is a setting of its own")
+
+
 class TransportSettings(BaseModel):
     """Base of every settings model: flat, typed, secrets as `SecretStr`, nothing unknown.
 
@@ -45,7 +58,11 @@ class TransportSettings(BaseModel):
 class ServerSettings(TransportSettings):
     """A server to connect to and an account on it."""
 
-    host: Annotated[str, Field(description="Host name of the server", min_length=1, max_length=255)]
+    host: Annotated[
+        str,
+        Field(description="Host name of the server", min_length=1, max_length=255),
+        AfterValidator(_host_alone),
+    ]
     port: Annotated[
         int | None,
         Field(description="TCP port; by default the usual one for the security", ge=1, le=65535),
