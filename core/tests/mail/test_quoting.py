@@ -24,6 +24,7 @@ ATTRIBUTIONS = {
     "english-emacs": "At Tue, 3 Mar 2026 09:15:00 +0100,\nDesk wrote:",
     "english-eudora": "At 09:15 AM 3/3/2026 -0500, you wrote:",
     "english-the-bat": "Tuesday, March 3, 2026, 9:15:00 AM, you wrote:",
+    "english-kmail": "On Tuesday 3 March 2026 09:15, you wrote:",
     "english-exmh": "In message <m1@desk.example> you wrote:",
     "german-gmail": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk <help@desk.example>:",
     "german-wrapped": "Am Di., 3. März 2026 um 09:15 Uhr schrieb Desk (lang)\n<h@desk.example>:",
@@ -315,6 +316,12 @@ def test_answers_between_quotes_keep_them_but_not_the_rest_of_the_mail() -> None
     text = "Desk wrote:\n> When?\nFriday.\n> Which?\nRed.\n\n> Yours,\n> Desk\n"
 
     assert strip_quotes(text).endswith("> Which?\nRed.")
+
+
+def test_form_that_a_web_site_sends_is_kept() -> None:
+    text = "A message\n\nFrom: Ann\nSent: 3 March 2026 9:15\nPhone: 12\n\nThe lamp is broken.\n"
+
+    assert strip_quotes(text, subject="Contact form", is_reply=False) == text
 
 
 @pytest.mark.parametrize("own", ["Vorrei tornare alla lampada rossa.", "Tack alla, den är röd."])

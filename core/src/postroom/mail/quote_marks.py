@@ -75,9 +75,10 @@ OPENER = re.compile(
 
 EVEN_WITH_YOU = re.compile(
     r"(?:At |In message <|In article <)|.{0,60}\d:\d\d:\d\d.{0,12}, you wrote:"
+    r"|On \w+,? \d{1,2} \w+ \d{4},? \d{1,2}:\d\d, you wrote:"
 )
-"""Attributions of Eudora, exmh, news readers and The Bat! address the reader: "At 09:15 3.3.2026
-+0100, you wrote:"; nobody types the seconds."""
+"""Attributions of Eudora, exmh, news readers, The Bat! and KMail address the reader: "At 09:15
+3.3.2026 +0100, you wrote:"; nobody types the seconds, or the weekday with the year and the time."""
 
 LATE_OPENER = re.compile(
     r"(?<=\S )(?:On|Am|Le|El|Il|Op|Den|Em|Dne|Dnia|W\sdniu|In\sdata)\s(?=.{0,30}\d)"

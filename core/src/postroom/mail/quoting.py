@@ -55,6 +55,8 @@ MAX_MARK = 400
 
 _MAX_CANDIDATES = 1_000
 _MAX_BLOCK = 15
+_LEAST_LABELS = 4
+"""Lines of a copied header: From, Sent, To, and Cc or Subject."""
 _MOST_BLANK = 8
 """Lines below an attribution among which its quote begins."""
 _SET_APART = ("\t", "  ", "|", " |")
@@ -203,7 +205,8 @@ def _is_divider(line: str) -> bool:
 def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> bool:
     """From, a date and a subject within a few lines, as mail programs copy them.
 
-    A form has a "Date" as well, but not "Sent": with that no subject is needed.
+    A form has a "Date" as well, but seldom "Sent": with that no subject is needed, but in what is
+    no reply a line more.
     """
     label = _label(lines[index])
     if label not in FROM_LABELS and label not in DATE_LABELS and label not in SUBJECT_LABELS:
@@ -223,6 +226,8 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
         return False
     if has_subject:
         return True
+    if not is_reply and sum(map(bool, labels)) < _LEAST_LABELS:
+        return False
     if not lines[index + 1].strip() or FROM_LABELS.isdisjoint(labels[:4]):
         return False
     sent = [line for line in lines[index : index + 4] if _label(line) in SENT_LABELS]
