@@ -198,6 +198,18 @@ def test_a_mailbox_that_broke_down_sends_with_the_next_run_once(
     assert len(shelf.sent) == 2
 
 
+@pytest.mark.parametrize("code", [codes.HOST_UNKNOWN, codes.PORT_REFUSED], ids=str)
+def test_a_server_that_is_not_reached_says_nothing_of_the_mail(
+    shelf: Shelf, run_once: RunOnce, code: codes.Code
+) -> None:
+    """The mailbox waits; as soon as it does no more, the mail goes, however often that was."""
+    Server(shelf, *[TransientError(code, "Nobody is there.")] * 3)
+    for _ in range(3):
+        run_once()
+
+    assert [row.next_try_at for row in Outbox.select()] == [None, None]
+
+
 def test_a_mail_that_breaks_every_visit_keeps_no_other_waiting(
     shelf: Shelf, run_once: RunOnce
 ) -> None:
