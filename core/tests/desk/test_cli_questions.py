@@ -288,6 +288,24 @@ def test_quarantine(desk: Desk, run: Run, tmp_path: Path) -> None:
     run("quarantine", "show", "9", code=1)
 
 
+@pytest.mark.parametrize("action", ["retry", "release", "raw"])
+def test_too_large_a_message_wants_a_higher_limit(desk: Desk, run: Run, action: str) -> None:
+    with transaction():
+        Receipt.create(
+            id=1,
+            mailbox=desk.mailbox,
+            ref="r1",
+            ref_key="r1",
+            outcome="refused",
+            because="TOO-LARGE",
+            listed_size=1 << 30,
+            created_at=now(),
+        )
+
+    assert "max_message_bytes" in run("quarantine", action, "1", code=1).stderr
+    assert "max_message_bytes" in lines(run("quarantine", "show", "1", "--json"))[0]["next_step"]
+
+
 def test_question_without_the_store_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from postroom.api import codes
 from postroom.api.transport import Fetched, Listed
 from postroom.errors import InputError, NotFoundError
 from postroom.intake.entrances import entrance_of
@@ -44,6 +45,7 @@ def shown(receipt: Receipt) -> dict[str, Any]:
         "ref": receipt.ref,
         "code": receipt.because,
         "cause": receipt.reason,
+        "next_step": _next_step(receipt),
         "size": receipt.listed_size,
         "received_at": receipt.received_at,
         "created_at": receipt.created_at,
@@ -52,6 +54,11 @@ def shown(receipt: Receipt) -> dict[str, Any]:
         "has_bytes": receipt.raw_id is not None,
         "raw_sha256": receipt.sha256,
     }
+
+
+def _next_step(receipt: Receipt) -> str | None:
+    code = codes.CATALOGUE.get(receipt.because or "")
+    return code.next_step if code else None
 
 
 def find(receipt_id: int) -> Receipt:
@@ -68,12 +75,39 @@ def find(receipt_id: int) -> Receipt:
     return receipt
 
 
+def raw(receipt_id: int) -> bytes:
+    """Return its bytes as the server served them.
+
+    :raises InputError: they could not be had so far
+    """
+    receipt = find(receipt_id)
+    if receipt.raw_id is None:
+        raise _has_no_bytes(receipt)
+    return raws.load(receipt.raw_id)
+
+
+def _has_no_bytes(receipt: Receipt) -> InputError:
+    step = "`postroom quarantine retry` asks the server for them again."
+    return InputError(
+        f"There are no bytes of message {receipt.id} here, only on the server.",
+        next_step=codes.TOO_LARGE.next_step if receipt.outcome == "refused" else step,
+    )
+
+
 def retry(receipt_id: int, plugins: Plugins) -> str:
     """Convert again what has bytes; ask the server again for the others at the next visit.
 
     :returns: what was done, as a sentence
+    :raises InputError: it still cannot be converted, or is still too large
     """
     receipt = find(receipt_id)
+    most = receipt.mailbox.max_message_bytes
+    if receipt.outcome == "refused" and (receipt.listed_size or 0) > most:
+        raise InputError(
+            f"Message {receipt.id} has {receipt.listed_size} bytes, and {receipt.mailbox.address} "
+            f"takes {most}.",
+            next_step=codes.TOO_LARGE.next_step,
+        )
     if receipt.raw_id is not None:
         return _convert(receipt, plugins, certain=False)
     with transaction():
@@ -95,10 +129,7 @@ def release(receipt_id: int, plugins: Plugins) -> str:
     """
     receipt = find(receipt_id)
     if receipt.raw_id is None:
-        raise InputError(
-            "The bytes of this message could not be had, so there is nothing to release.",
-            next_step="`postroom quarantine retry` asks the server again.",
-        )
+        raise _has_no_bytes(receipt)
     return _convert(receipt, plugins, certain=True)
 
 

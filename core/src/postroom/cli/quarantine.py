@@ -10,9 +10,7 @@ from postroom.cli.arguments import complete_mailboxes
 from postroom.cli.output import json_option, print_one, print_rows, say
 from postroom.cli.session import open_store
 from postroom.cli.writing import output_option, write_bytes
-from postroom.errors import NotFoundError
 from postroom.mailboxes import mailboxes
-from postroom.store import raws
 
 _TYPE = click.IntRange(min=1, max=2**63 - 1)
 _ID = click.argument("receipt_id", metavar="ID", type=_TYPE)
@@ -50,13 +48,7 @@ def show(receipt_id: int, as_json: bool) -> None:
 def raw(receipt_id: int, output: str) -> None:
     """Write the bytes of the quarantined message ID."""
     with open_store():
-        receipt = held.find(receipt_id)
-        if receipt.raw_id is None:
-            raise NotFoundError(
-                f"The bytes of the message {receipt_id} are still on the server only.",
-                next_step="`postroom quarantine retry` asks for them again.",
-            )
-        write_bytes(raws.load(receipt.raw_id), output)
+        write_bytes(held.raw(receipt_id), output)
 
 
 @quarantine.command(epilog="Example: postroom quarantine retry 7")

@@ -83,7 +83,7 @@ def rename(name: str, new_name: str) -> None:
 @segment.command()
 @click.argument("name")
 def remove(name: str) -> None:
-    """Remove the segment NAME, which nothing may be in."""
+    """Remove the segment NAME with its topics and filters; no mailbox or question may be in it."""
     with open_store():
         segments.remove(name)
     say(f"{name}: removed")
