@@ -247,6 +247,8 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Ninguna.\n\nEl 3/3/2026 a las 9:15 hemos escrito a help@desk.example:\n¿Dónde está?\n",
         "Keine Lampe.\n\nAm 3.3.2026 schrieb Frau Lind von <bo@x.example>:\nSie kommt.\n\nNein!\n",
         "It fails\n\n2026-03-03 09:15:00 mail of <bo@x.example>:\n2026-03-03 09:15:01 no space\n",
+        "It says\n\n03.03.2026 09:15 <bo@x.example>:\n550 no such user\n\nSo what now?\n",
+        "Is this yours?\n\nFrom: Bo <bo@x.example>\nDate: 3 March 2026 9:15\nSubject: Lamp\n",
         "Wo ist es?\n\nAbsender: Laden Lind\nGesendet am: 03.03.2026\nNummer: 12\n\nIch warte.\n",
         "Where is it?\n\nFrom: Leeds\nSent: 3/3/2026\nTracking: 12\n\nI wait.\n",
         "I book\n\nSubject: Mathematics\nFrom: 10 am\nDate: 3 March 2026\nRoom: 1\n\nFree?\n",

@@ -97,9 +97,6 @@ TIME = re.compile(
 )
 """A time of day."""
 
-SECONDS = re.compile(r"\d:\d\d:\d\d")
-"""Logs have them, attributions without a verb have not."""
-
 INVISIBLE = (
     " \t\r\xa0\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 )

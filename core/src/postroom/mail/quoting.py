@@ -41,7 +41,6 @@ from postroom.mail.quote_marks import (
     REPLY_ABOVE,
     REPLY_SUBJECT,
     RULES,
-    SECONDS,
     SENT_LABELS,
     SUBJECT_LABELS,
     TIME,
@@ -219,6 +218,9 @@ def _is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> boo
     dates = DATE_LABELS if is_reply else SENT_LABELS
     if FROM_LABELS.isdisjoint(labels) or dates.isdisjoint(labels):
         return False
+    below = index + len(block)
+    if all(labels) and not any(line.strip() for line in lines[below : below + _MAX_BLOCK]):
+        return False  # without a text it only tells which mail is meant
     has_subject = not SUBJECT_LABELS.isdisjoint(labels)
     if has_subject and not SENT_LABELS.isdisjoint(labels):
         return True
@@ -300,7 +302,8 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
     """Return the first line of the attribution ("On … Desk wrote:") that ends at this line.
 
     Where `>` marks what follows, a verb or a date with an address will do. Where nothing marks it
-    only a line no person types counts: date, address, verb (or the address at the very end).
+    only a line no person types counts: date, address, verb (or the address at the very end, as in
+    Russian and Japanese; in English that is a log).
     """
     line = lines[index].strip(INVISIBLE)
     if line[:3] == "---" and line[-3:] == "---":  # "---- On … Desk wrote ----" of Zoho and others
@@ -324,7 +327,7 @@ def _attribution(lines: Sequence[str], index: int, *, followed_by_quote: bool) -
         ends_in_address = "@" in joined.split()[-1]
         names_sender = has_origin and is_dated and ("<" in joined or ends_in_address)
         return first if (has_verb or names_sender) and not _is_prose(joined) else None
-    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">") and not SECONDS.search(joined)
+    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">") and not joined.isascii()
     is_certain = has_origin and (has_verb or ends_in_address)
     return first if is_certain and is_typical and not _is_told(joined) else None
 
