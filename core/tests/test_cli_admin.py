@@ -15,6 +15,7 @@ import click
 import pytest
 from click.testing import Result
 from postroom import plugins
+from postroom.admin.secret_sources import from_file
 from postroom.cli import cli
 from postroom.cli.lazy import LazyGroup
 from postroom.errors import DiskFullError
@@ -295,6 +296,21 @@ def test_secret_comes_from_the_environment_or_a_file(
     missing = command(*begin, "--password-env", "NO_SUCH")
     assert missing.exit_code == 1
     assert "NO_SUCH is not set" in missing.stderr
+
+
+def test_the_mark_that_an_editor_puts_before_a_text_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "word").write_bytes(b"\xef\xbb\xbfhemp\r\n")
+
+    assert from_file(tmp_path, "word") == "hemp"
+
+
+def test_doctor_says_that_the_database_is_well_and_what_was_not_tried(
+    mailbox: str, command: Command
+) -> None:
+    steps = [json.loads(line) for line in command("doctor", "--json").stdout.splitlines()]
+
+    assert [step["step"] for step in steps if step["outcome"] == "ok"][:2] == ["database", "key"]
+    assert all(step["detail"] for step in steps if step["outcome"] == "skip")
 
 
 def test_wrong_settings_name_the_flag_of_the_secret_too(mailbox: str, command: Command) -> None:

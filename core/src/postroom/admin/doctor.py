@@ -21,7 +21,9 @@ from postroom.store.models import Credential, Mailbox, Side
 
 
 def check_all(plugins: Plugins) -> Iterator[dict[str, Any]]:
-    """Yield a row for each step: the installation, then every mailbox."""
+    """Yield a row for each step: the installation, whose database is open already, then every
+    mailbox."""
+    yield _row("", "", CheckStep("database", "ok", "The tables are this version's."))
     try:
         installation_secret()
         yield _row("", "", CheckStep("key", "ok", "The key opens what is stored."))
@@ -94,6 +96,6 @@ def _row(address: str, direction: str, step: CheckStep) -> dict[str, Any]:
         "direction": direction,
         "step": step.name,
         "outcome": step.outcome,
-        "detail": step.detail,
+        "detail": step.detail or ("not tried" if step.outcome == "skip" else ""),
         "next_step": step.next_step,
     }

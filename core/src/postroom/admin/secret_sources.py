@@ -69,7 +69,7 @@ def from_environment(variable: Any) -> str:
     """
     value = os.environ.get(variable) if isinstance(variable, str) else None
     if not value:
-        raise ValueError(f"the environment variable {variable} is not set")
+        raise ValueError(f"the environment variable {variable} is not set, or empty")
     return value
 
 
@@ -84,7 +84,7 @@ def from_file(folder: Path, path: Any, *, binary: bool = False) -> str:
     place = folder / Path(path).expanduser()
     try:
         content = place.read_bytes()
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors begin a text with a byte order mark
     except OSError as error:
         raise ValueError(f"the file {place} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
