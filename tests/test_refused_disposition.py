@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,6 +53,25 @@ def assert_told_as_one_error(desk: Desk, code: str, words: str, *, count: int) -
     [problem] = status["problems"]
     assert (problem["code"], problem["state"]) == (code, "failing")
     assert problem["since"] == error["first_seen_at"]
+
+
+def test_folder_that_may_only_be_read_is_audited_all_the_same(
+    desk: Desk, authority: PrivateAuthority
+) -> None:
+    certificate = authority.issue("localhost", "127.0.0.1")
+    with running_dovecot(certificate, acl=True) as locked:
+        account = locked.new_user(password=PASSWORD)
+        account.append(mail("one"), mail("two"))
+        account.make_read_only()
+        configured(desk, "imap", locked.imap, account.name, "seen")
+        run_once(desk, 3)
+
+        done = desk.process("mailbox", "audit", INFO, "--json")
+
+    assert done.returncode == 3
+    assert "may only be read" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["stored"], found["unaccounted"], found["unsettled"]) == (2, 0, 2)
 
 
 def test_move_for_which_there_is_no_room(desk: Desk, server: Dovecot) -> None:

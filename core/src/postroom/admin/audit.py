@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from postroom.api.errors import SettingsError
 from postroom.api.transport import Listed
 from postroom.intake.tally import Progress, no_progress
 from postroom.leases.leases import NoLease
@@ -32,6 +33,8 @@ class Audit:
     """The first hundred of them."""
     in_ledger: dict[str, int] = field(default_factory=dict)
     unsettled: int = 0
+    trouble: SettingsError | None = None
+    """Why the retrieval needs a person: what was refused may be the disposition alone."""
 
     def shown(self) -> dict[str, Any]:
         """Return what `mailbox audit --json` prints."""
@@ -62,9 +65,12 @@ def audit(
     side = sides.incoming(mailbox)
     begun = now()
     listing = _listing(mailbox, side, plugins)
-    if poll:
-        retrieve(side, plugins, progress=progress)
     result = Audit(mailbox.address, on_server=len(listing))
+    if poll:
+        try:
+            retrieve(side, plugins, progress=progress)
+        except SettingsError as error:
+            result.trouble = error
     for i in range(0, len(listing), _PAGE):
         _compare(mailbox, listing[i : i + _PAGE], begun, result)
     result.in_ledger = dict.fromkeys(OUTCOMES, 0) | ledger.counts(mailbox.id)

@@ -14,9 +14,11 @@ from postroom.cli.output import (
     progress_bar,
     say,
     say_trouble,
+    warn,
 )
 from postroom.cli.session import open_store
 from postroom.clock import iso
+from postroom.errors import in_one_line
 
 _PREVIEW_COLUMNS = ("received_at", "from", "subject", "size", "outcome", "reason", "topic")
 
@@ -43,7 +45,8 @@ def poll(address: str, as_json: bool) -> None:
 @click.option("--no-poll", is_flag=True, help="Compare only; do not retrieve before.")
 @json_option
 def audit(address: str, no_poll: bool, as_json: bool) -> None:
-    """Hold what the server has against the ledger. Exit code 3: something is unaccounted for."""
+    """Hold what the server has against the ledger. Exit code 3: something is unaccounted for, or
+    retrieving needs a person."""
     with open_store():
         from postroom import plugins
         from postroom.admin.audit import audit as run_audit
@@ -53,7 +56,9 @@ def audit(address: str, no_poll: bool, as_json: bool) -> None:
         with progress_bar() as progress:
             result = run_audit(mailbox, plugins.load(), poll=not no_poll, progress=progress)
     print_one(result.shown(), as_json=as_json)
-    if result.unaccounted:
+    if result.trouble is not None:
+        warn(in_one_line(result.trouble.sentence, result.trouble.next_step))
+    if result.unaccounted or result.trouble is not None:
         sys.exit(3)
 
 
