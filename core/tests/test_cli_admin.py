@@ -401,6 +401,10 @@ def test_a_step_that_failed_is_told_in_full(capsys: pytest.CaptureFixture[str]) 
 
     assert f"info@example.org (in): {detail} Check the port." in capsys.readouterr().out
 
+    print_steps([step | {"outcome": "warn", "detail": detail, "next_step": "?"}], as_json=False)
+
+    assert f"info@example.org (in): {detail} ?" in capsys.readouterr().out
+
 
 def test_people_read_the_whole_of_what_is_wrong_and_the_next_step(
     mailbox: str, command: Command

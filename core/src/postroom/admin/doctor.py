@@ -60,7 +60,7 @@ def check_mailbox(mailbox: Mailbox, plugins: Plugins) -> Iterator[dict[str, Any]
             works = works and step.outcome != "fail"
             yield _row(mailbox.address, direction, step)
         if works and health.end_pauses([side.id]):
-            detail = "It was refused before and works now: it is tried at once."
+            detail = "It waited after an error: it is tried at once now."
             yield _row(mailbox.address, direction, CheckStep("pause", "ok", detail))
 
 

@@ -84,12 +84,13 @@ def print_steps(steps: list[dict[str, Any]], *, as_json: bool) -> None:
     print_rows(
         steps, as_json=as_json, columns=["mailbox", "direction", "step", "outcome", "detail"]
     )
-    failed = [step for step in steps if step["outcome"] == "fail"]
     if not as_json:
-        for step in failed:
+        for step in steps:
+            if step["outcome"] not in ("fail", "warn"):
+                continue
             place = f"{step['mailbox']} ({step['direction']})" if step["mailbox"] else step["step"]
             say_trouble(place, step["detail"], step["next_step"])
-    if failed:
+    if any(step["outcome"] == "fail" for step in steps):
         sys.exit(1)
 
 
