@@ -513,6 +513,18 @@ def test_message_that_breaks_the_connection_does_not_stop_the_folder(
     assert raws(items) == [b"S: b\r\n\r\n2"]
 
 
+def test_message_over_which_the_connection_broke_twice_by_chance_is_fetched(
+    start_imap, open_imap, everything, raws
+):
+    """Once with others, and once alone: a bad network breaks anything."""
+    left = [CUT, CUT]
+    server = start_imap({BODIES: lambda _: left.pop() if left else IMAP[BODIES]})
+
+    items = fetch(open_imap(port=server.port), everything)
+
+    assert raws(items) == [b"S: a\r\n\r\n1", b"S: b\r\n\r\n2"]
+
+
 def test_connection_that_always_breaks_is_no_messages_fault(start_imap, open_imap, everything):
     from postroom.api import TransientError
 

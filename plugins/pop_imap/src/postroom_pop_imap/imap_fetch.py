@@ -171,7 +171,7 @@ class FolderFetch:
         suspects: list[Unavailable] = []
         for uid, item in list(left.items()):
             try:
-                yield from self._fetch_again_after_goodbye(uid, item)
+                yield from self._fetch_again_after_break(uid, item)
             except TransientError as error:
                 suspects.append(self._unavailable(item, error.sentence))
                 if not isinstance(error.__cause__, SaidGoodbye) and len(suspects) > _MOST_SUSPECTS:
@@ -185,17 +185,15 @@ class FolderFetch:
         if suspects:
             raise last
 
-    def _fetch_again_after_goodbye(self, uid: int, item: Listed) -> Iterator[Item]:
+    def _fetch_again_after_break(self, uid: int, item: Listed) -> Iterator[Item]:
         """Fetch one message; once more where the session ended over it: while Dovecot repairs its
-        index, for the sake of another message, it ends every session."""
+        index, for the sake of another message, it ends every session, and a network breaks some."""
         came = False
         try:
             for one in self._fetch_alone(uid, item):
                 came = True
                 yield one
         except TransientError as error:
-            if not came and not isinstance(error.__cause__, SaidGoodbye):
-                raise
             self._go_on_after(error)
             if not came:
                 yield from self._fetch_alone(uid, item)
