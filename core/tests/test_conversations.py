@@ -44,12 +44,18 @@ def receive(box: tuple[Shelf, Runner]) -> Receive:
     shelf, runner = box
 
     def receive(
-        token: str, *headers: str, answers: str = "", sender: str = "", **more: str
+        token: str,
+        *headers: str,
+        answers: str = "",
+        sender: str = "",
+        conversation: str | None = None,
+        **more: str,
     ) -> Message:
         ids = " ".join(f"<{one}@customer.example>" for one in answers)
         named = [f"References: {ids}"] if answers else []
         sender = sender or "Ann <ann@customer.example>"
-        shelf.put(mail(token, *named, *headers, sender=sender, **more))
+        raw = mail(token, *named, *headers, sender=sender, **more)
+        shelf.put(raw, conversation=conversation)
         visit(runner)
         found: Message = Message.get(Message.internet_id == f"{token}@customer.example")
         return found
@@ -162,3 +168,27 @@ def test_a_backdated_mail_with_the_question_s_tag_is_not_what_was_asked(receive:
     assert (reply.question_id, reply.kind, reply.is_stranger) == (question.id, "reply", True)
     same = Question.get_by_id(question.id)
     assert (same.subject, same.contact.address) == ("Question a", "ann@customer.example")
+
+
+def test_the_provider_s_conversation_of_a_merged_question_leads_to_the_other(
+    receive: Receive,
+) -> None:
+    first = receive("a", conversation="one").question_id
+    second = receive("x", conversation="two").question_id
+    receive("y", answers="ax")
+    assert Question.get_by_id(second).merged_into_id == first
+
+    assert receive("z", conversation="two").question_id == first
+
+
+def test_a_reply_opens_it_although_an_automatic_one_follows_by_the_conversation(
+    receive: Receive, box: tuple[Shelf, Runner]
+) -> None:
+    number = receive("a", conversation="one").question_id
+    change(number, status="resolved")
+    box[0].put(mail("b", "References: <a@customer.example>"))
+
+    joined = receive("c", "Auto-Submitted: auto-replied", conversation="one")
+
+    assert (joined.question_id, joined.kind) == (number, "notification")
+    assert Question.get_by_id(number).status == "unassigned"

@@ -151,24 +151,25 @@ class Conversations:
         return dict(found)
 
     def _load_questions(self, ids: set[int], conversations: set[str]) -> None:
-        """Load those of the segment, and of this mailbox wherever it belonged before."""
+        """Load those of the segment, and of this mailbox wherever it belonged before; each once,
+        or what one message does to it would be undone by the next."""
         here = (Question.segment == self._mailbox.segment_id) | (
             Question.mailbox == self._mailbox.id
         )
-        wanted = set(ids)
+        if conversations:
+            told = Question.select().where(is_among(Question.conversation, conversations) & here)
+            for question in told.order_by(Question.id):
+                self._by_number[question.id] = question
+                self._by_conversation.setdefault(question.conversation or "", question)
+        wanted = (ids | self._merged_into()) - self._by_number.keys()
         while wanted:
             for question in Question.select().where(is_among(Question.id, wanted) & here):
                 self._by_number[question.id] = question
-            merged = {
-                q.merged_into_id for q in self._by_number.values() if q.merged_into_id is not None
-            }
-            wanted = merged - self._by_number.keys() - wanted
-        if conversations:
-            query = Question.select().where(is_among(Question.conversation, conversations) & here)
-            for question in query:
-                self._by_number.setdefault(question.id, question)
-                if question.conversation:
-                    self._by_conversation[question.conversation] = question
+            wanted = self._merged_into() - self._by_number.keys() - wanted
+
+    def _merged_into(self) -> set[int]:
+        merged = (question.merged_into_id for question in self._by_number.values())
+        return {number for number in merged if number is not None}
 
     def final(self, question: Question) -> Question:
         """Follow merges, old ones and those of this batch."""

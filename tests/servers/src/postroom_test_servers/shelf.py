@@ -42,6 +42,7 @@ class Item:
     ref: str
     raw: bytes
     received_at: datetime | None
+    conversation: str | None = None
     seen: bool = False
 
 
@@ -71,13 +72,17 @@ class Shelf:
         self._numbers = itertools.count(1)
 
     def put(
-        self, *raws: bytes, received_at: datetime | None = None, ref: str | None = None
+        self,
+        *raws: bytes,
+        received_at: datetime | None = None,
+        ref: str | None = None,
+        conversation: str | None = None,
     ) -> list[str]:
         """Put messages on the shelf; return their refs."""
         refs = []
         for raw in raws:
             name = ref or f"shelf;{next(self._numbers)}"
-            self.items[name] = Item(name, raw, received_at or datetime.now(UTC))
+            self.items[name] = Item(name, raw, received_at or datetime.now(UTC), conversation)
             refs.append(name)
         return refs
 
@@ -131,7 +136,7 @@ class ShelfReceiver(Receiver):
         if len(item.raw) > limits.max_message_bytes:
             return Oversized(item.ref, len(item.raw), listed.received_at)
         self._shelf.downloads.append(item.ref)
-        return Fetched(item.ref, item.raw, item.received_at)
+        return Fetched(item.ref, item.raw, item.received_at, item.conversation)
 
     def settle(
         self, refs: Sequence[str], disposition: Disposition
