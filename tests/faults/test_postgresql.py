@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from peewee import PeeweeException
 from postroom import plugins
-from postroom.errors import StoreError
+from postroom.errors import DatabaseAwayError, StoreError
 from postroom.intake.understanding.understood import IN_PLACE
 from postroom.runner import runner
 from postroom.store import database as store
@@ -100,7 +100,7 @@ def test_a_runner_frozen_in_a_transaction_does_not_keep_its_mailbox(
         )
         database.close()
         Counter.create(name="held", next_id=1)
-        with pytest.raises(StoreError):
+        with pytest.raises(DatabaseAwayError):
             _stand_still_while_another_goes_on(url)
 
         assert Counter.get(Counter.name == "held").next_id == 3

@@ -31,9 +31,9 @@ _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 """As Python has it in its words on a host that is not found."""
 _CONFLICTS = ("40001", "40P01", "55P03")
 """Not serializable, deadlock, a lock that was not to be had: PostgreSQL, appendix A."""
-_AWAY = ("08", "57P01", "57P02", "57P03", "57P05", "53300", "25006")
-"""No connection, ended by an administrator or a crash, starting up, idle for too long, too many
-clients, read-only as a standby is."""
+_AWAY = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300", "25006")
+"""No connection, ended by an administrator or a crash, starting up, idle for too long, also in a
+transaction, too many clients, read-only as a standby is."""
 
 
 @contextmanager
