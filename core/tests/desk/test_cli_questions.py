@@ -306,6 +306,10 @@ def test_too_large_a_message_wants_a_higher_limit(desk: Desk, run: Run, action: 
     assert "max_message_bytes" in lines(run("quarantine", "show", "1", "--json"))[0]["next_step"]
 
 
+def test_more_questions_than_there_can_be_are_wrong_usage(run: Run) -> None:
+    assert "not in the range" in run("question", "list", "--limit", str(1 << 64), code=2).stderr
+
+
 def test_question_without_the_store_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

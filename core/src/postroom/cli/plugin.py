@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from postroom.cli.output import json_option, print_json, print_rows, say, warn
+from postroom.cli.output import clean, json_option, print_json, print_rows, say, warn
 from postroom.plugin_loading import InstalledPlugin
 from postroom.plugins import load
 
@@ -96,7 +96,9 @@ def _chosen(plugins: Plugins, names: tuple[str, ...]) -> list[InstalledPlugin]:
     for name in names:
         if name not in known:
             there = ", ".join(sorted(known)) or "none"
-            raise click.ClickException(f"No plugin {name} is installed (there are: {there}).")
+            raise click.ClickException(
+                clean(f"No plugin {name} is installed (there are: {there}).")
+            )
     return [one for one in plugins.installed if not names or one.name in names]
 
 

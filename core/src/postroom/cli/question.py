@@ -53,7 +53,7 @@ def question() -> None:
 @click.option("--assignee", help="Only those of this person.")
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=2**31 - 1),
     help=f"At most so many, the latest; without --json {_SHOWN_TO_PEOPLE} by default.",
 )
 @json_option
