@@ -429,10 +429,18 @@ def test_header_goes_on_behind_a_blank_line_where_it_has_not_said_how_to_read_th
     assert [one.filename for one in message.attachments] == ["lamp.png"]
 
 
-def test_text_that_begins_like_a_header_is_kept() -> None:
-    raw = b"From: a@x.example\nContent-Type: text/plain\n\nContent-Type: what is that?\n\nAnn\n"
-
-    assert parse(raw).text == "Content-Type: what is that?\n\nAnn\n"
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ("Content-Type: text/plain", "Content-Type: what is that?\n\nAnn\n"),
+        ("Subject: Mail", "Content-Type: what is that?\n\nAnn\n"),
+        ("Subject: Mail", "Content-Type: text/html is what I see\n\nAnn\n"),
+        ("Subject: Mail", "Content-Type: text/html\nYour server refuses this.\nX: y\n\nAnn\n"),
+        ("Subject: Mail", "MIME-Version: 1.0\nis above all your mail.\n\nAnn\n"),
+    ],
+)
+def test_text_that_begins_like_a_header_is_kept(header: str, text: str) -> None:
+    assert parse(f"From: a@x.example\n{header}\n\n{text}".encode()).text == text
 
 
 def test_text_below_a_header_without_a_blank_line_is_kept() -> None:

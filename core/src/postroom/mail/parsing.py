@@ -36,6 +36,8 @@ _FIELD_NEXT = re.compile(rb">?From |[!-9;-~]{1,200}[ \t]*:")
 _ENVELOPE = re.compile(rb">?From (?![ \t]*:)[^\n]*\n")
 """What separates the messages of an mbox file, left in by some tools."""
 _MIME_FIELD = re.compile(rb"(?:\r?\n)*(MIME-Version|Content-Type)[ \t]*:", re.IGNORECASE)
+_NOTHING_BUT_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)++\r?\n")
+_TYPE = re.compile(r"[^\s/;]+/[^\s/;]+\s*(?:;|$)")
 
 
 def parse(raw: bytes) -> ParsedMessage:
@@ -88,7 +90,8 @@ def _read_header(source: Source, start: int) -> tuple[Fields, int]:
     """Return the fields, and where the body begins.
 
     Some scripts put a blank line into the middle of the header. Where what tells how to read the
-    body follows instead of standing there, the header goes on.
+    body follows instead of standing there, the header goes on; but a person who pastes a line of
+    one writes on below it.
     """
     fields, body_at = read_fields(source, start, len(source))
     if fields.all("content-type"):
@@ -96,11 +99,15 @@ def _read_header(source: Source, start: int) -> tuple[Fields, int]:
     found = _MIME_FIELD.match(source[body_at : min(body_at + 100, len(source))])
     if found is None:
         return fields, body_at
-    more, body_at = read_fields(source, body_at + found.start(1), len(source))
+    begin = body_at + found.start(1)
+    more, end = read_fields(source, begin, len(source))
+    types = more.all("content-type")
+    if not (types and _TYPE.match(types[0]) and _NOTHING_BUT_FIELDS.fullmatch(source[begin:end])):
+        return fields, body_at
     header = Fields()
     header.extend((*fields, *more))
     header.left_out = fields.left_out or more.left_out
-    return header, body_at
+    return header, end
 
 
 class _Reading:
