@@ -468,3 +468,19 @@ def test_listing_tells_sizes(start_pop, open_pop):
     receiver = open_pop(port=start_pop().port)
 
     assert list(receiver.list_refs()) == [Listed("first", None, 9), Listed("second", None, 9)]
+
+
+def test_server_without_pipelining_need_not_wait_for_acknowledgements(
+    start_pop, open_pop, everything, monkeypatch
+):
+    """It may hold back all but the first line of an answer until then, 40 ms for each message."""
+    hurried = []
+    at_once = Line.acknowledge_at_once
+    monkeypatch.setattr(Line, "acknowledge_at_once", lambda line: hurried.append(at_once(line)))
+
+    fetch(open_pop(port=start_pop({"CAPA": b"-ERR what?\r\n"}).port), everything)
+    for_an_old_one = len(hurried)
+    fetch(open_pop(port=start_pop().port), everything)
+
+    assert for_an_old_one == 7  # CAPA twice, UIDL, LIST, RETR twice, QUIT
+    assert len(hurried) - for_an_old_one == 2  # CAPA twice: only then it is known

@@ -74,6 +74,8 @@ class PopClient(poplib.POP3):
     def send(self, *commands: bytes) -> None:
         """Send commands, without waiting for the answers."""
         self.line.send(b"".join(command + b"\r\n" for command in commands))
+        if "PIPELINING" not in self.offered:  # an old server, and one command at a time
+            self.line.acknowledge_at_once()
 
     def read_reply(self) -> bytes:
         """Read a status line.
