@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from postroom import plugins
+from postroom.api import codes
+from postroom.api.errors import TransientError
 from postroom.api.transport import Outgoing, SendResult
 from postroom.errors import LeaseLostError
 from postroom.leases.leases import Keeper, claim
@@ -14,7 +16,16 @@ from postroom.leases.owners import new_owner
 from postroom.mailboxes import sides
 from postroom.outbox import answers
 from postroom.runner.visits import visit_incoming, visit_outgoing
-from postroom.store.models import Attempt, Mailbox, Message, Outbox, Question, Receipt, Side
+from postroom.store.models import (
+    Attempt,
+    Mailbox,
+    Message,
+    Outbox,
+    Question,
+    Receipt,
+    Side,
+    Trouble,
+)
 from postroom_test_servers.desk import mail
 from postroom_test_servers.shelf import Shelf
 from postroom_test_servers.shelves import shelf_mailbox
@@ -132,3 +143,34 @@ def test_it_does_not_fail_what_another_queued_again(shelf: Shelf, row: Outbox) -
     visit("out")
 
     assert Outbox.get_by_id(row.id).state == "queued"
+
+
+def test_it_records_no_failure(shelf: Shelf) -> None:
+    """What failed, perhaps with settings that were changed since, is for the new holder to see."""
+
+    def break_off(*_: object) -> None:
+        take_over()
+        raise TransientError(codes.CONNECTION_LOST, "The connection broke.")
+
+    shelf.put(mail("c"))
+    shelf.on_fetch = break_off
+    before = Side.get(Side.direction == "in")
+
+    visit("in")
+
+    after = Side.get(Side.direction == "in")
+    assert (after.failures, after.next_try_at) == (0, before.next_try_at)
+    assert not Trouble.select().exists()
+
+
+def test_it_records_no_success(shelf: Shelf, row: Outbox) -> None:
+    def send(outgoing: Outgoing) -> SendResult:
+        take_over()
+        Side.update(failures=2).execute()
+        return SendResult(accepted=outgoing.recipients, reply="250 taken")
+
+    shelf.on_send = send
+
+    assert visit("out") == 1
+
+    assert Side.get(Side.direction == "out").failures == 2

@@ -21,7 +21,7 @@ from postroom.leases import health
 from postroom.leases.leases import Keeper, Lease
 from postroom.leases.pulse import Pulse
 from postroom.plugins import Plugins
-from postroom.store.database import connection
+from postroom.store.database import connection, transaction
 from postroom.store.errors import database_errors
 from postroom.store.models import Side
 
@@ -215,9 +215,11 @@ def give_back(lease: Lease, error: HangsError, plugins: Plugins, keeper: Keeper)
     lease.on_lost = lambda: None
     try:
         with connection(), database_errors():
-            side = Side.get_or_none(Side.id == lease.side_id)
-            is_told = lease.is_awaited
-            event = None if side is None else health.note_failure(side, error, is_told=is_told)
+            side, event = Side.get_or_none(Side.id == lease.side_id), None
+            if side is not None:
+                with transaction():
+                    lease.hold()
+                    event = health.note_failure(side, error, is_told=lease.is_awaited)
             lease.release()
         if event is not None:
             plugins.tell(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import TypeVar
@@ -31,7 +32,7 @@ from postroom.outbox.outbox import Dispatch
 from postroom.plugins import Plugins
 from postroom.runner.crew import HangsError, give_back
 from postroom.runner.foreground import attend
-from postroom.store.database import now
+from postroom.store.database import now, transaction
 from postroom.store.errors import database_errors
 from postroom.store.models import Mailbox, Side
 
@@ -112,8 +113,15 @@ def _visit(
 ) -> Result | BaseException:
     side = Side.get_by_id(lease.side_id)
 
+    def note(outcome: Callable[[], Event | None]) -> None:
+        with suppress(LeaseLostError):  # then how the side fares is for others to say
+            with transaction():
+                lease.hold()
+                event = outcome()
+            _tell(plugins, event)
+
     def note_failure(error: BaseException, who: str = "") -> None:
-        _tell(plugins, health.note_failure(side, error, who, is_told=lease.is_awaited))
+        note(lambda: health.note_failure(side, error, who, is_told=lease.is_awaited))
 
     keeper.keep(lease)
     try:
@@ -135,8 +143,8 @@ def _visit(
         note_failure(error, lease.pulse.who)
         return error
     else:
-        if not lease.lost:  # else how the side fares is for others to say
-            _tell(plugins, health.note_success(side, next_visit(result)))
+        if not lease.lost:
+            note(lambda: health.note_success(side, next_visit(result)))
         return result
     finally:
         keeper.drop(lease)
