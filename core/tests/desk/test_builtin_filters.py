@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,6 +105,18 @@ def test_all_rules_together_have_a_time_limit(parsed: Parsed) -> None:
     assert time.monotonic() - begun < 5
     assert verdict is not None
     assert verdict.topic is None
+
+
+def test_many_short_searches_have_a_time_limit_too(
+    parsed: Parsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milliseconds = itertools.count()
+    monkeypatch.setattr(filters.time, "thread_time", lambda: next(milliseconds) / 1_000)
+    message = parsed(*HEAD, *(f"X-Hop: {n}" for n in range(filters.MOST_VALUES)))
+
+    verdict = classify(message, FilterRule("slow", "header:x-hop", "never", topic="Never"))
+
+    assert verdict == Verdict(because="(skipped: slow)")
 
 
 def test_busy_threads_of_the_process_take_no_time_from_a_rule(parsed: Parsed) -> None:

@@ -112,6 +112,8 @@ class _Allowance:
 
 def _search(pattern: Any, value: str, allowed: _Allowance) -> bool:
     """Say whether the pattern is found; raise TimeoutError once the allowance is used up."""
+    if allowed.used and allowed.used >= allowed.seconds:
+        raise TimeoutError
     limit = max(allowed.seconds - allowed.used, 0.001)
     while True:
         begun = time.thread_time()
