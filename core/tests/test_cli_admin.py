@@ -535,10 +535,11 @@ def test_disposition_is_refused_in_the_words_of_the_option(mailbox: str, command
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
-def test_output_that_a_full_disk_does_not_take_is_told_once(store: str) -> None:
+@pytest.mark.parametrize("argument", ["status", "--help", "--version"])
+def test_output_that_a_full_disk_does_not_take_is_told_once(store: str, argument: str) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "postroom", "status"],
+            [sys.executable, "-m", "postroom", argument],
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
         )  # fmt: skip
 

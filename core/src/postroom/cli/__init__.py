@@ -8,6 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -39,18 +41,29 @@ _COMMANDS = {
 class Postroom(LazyGroup):
     """The root: turns what a command raises into a sentence and an exit code."""
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the arguments, and print the help or the version where they are asked for."""
+        with _explained():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        try:
+        with _explained():
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(130) from None
-        except Exception as error:
-            from postroom.cli.failure import explain  # not on the way to --help
 
-            raise explain(error) from error
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (click.exceptions.Exit, click.Abort, click.ClickException, BrokenPipeError):
+        raise
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+    except Exception as error:
+        from postroom.cli.failure import explain  # not on the way to --help
+
+        raise explain(error) from error
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
