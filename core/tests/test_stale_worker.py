@@ -116,6 +116,19 @@ def test_it_sends_nothing(shelf: Shelf, row: Outbox) -> None:
     assert (Outbox.get_by_id(row.id).state, shelf.sent) == ("queued", [])
 
 
+def test_it_does_not_give_up_what_another_is_sending(shelf: Shelf, row: Outbox) -> None:
+    """That it found it half sent means nothing: whoever sends it is alive."""
+    keeper = Keeper()
+    [lease] = claim(new_owner(), "out", only_due=False)
+    take_over()
+    Outbox.update(state="sending", generation=lease.generation + 1).execute()
+
+    assert isinstance(visit_outgoing(lease, plugins.load(), keeper), LeaseLostError)
+
+    keeper.close()
+    assert Outbox.get_by_id(row.id).state == "sending"
+
+
 def test_it_changes_no_state_but_what_it_did_is_known(shelf: Shelf, row: Outbox) -> None:
     """It is evidence: what was unknown to whoever took over was sent."""
 

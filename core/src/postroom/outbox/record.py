@@ -163,6 +163,7 @@ class Record:
         """Write how it ended: `sent`, `failed` or `unknown`; return when.
 
         :param generation: of the worker that sent it, if that was not this one
+        :raises LeaseLostError: it was not this one, which may be alive and sending
         """
         instant = self._instant()
         self._update(
@@ -195,6 +196,8 @@ class Record:
 
         def write() -> bool:
             with transaction():
+                if mine != self._lease.generation:
+                    self._lease.hold()
                 changed = Outbox.update(**values).where(is_mine).execute()
                 if changed:
                     self._note(row.id, outcome, detail)
