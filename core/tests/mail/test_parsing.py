@@ -249,6 +249,16 @@ def test_plain_text_below_base64_is_no_part_of_what_it_says(foot: bytes) -> None
     assert message.problems
 
 
+@pytest.mark.parametrize("damage", [b"@", b":", b"--", b"!"])
+@pytest.mark.parametrize("place", [1, 10, 76, 78, 100, 115, 152])
+def test_base64_goes_on_behind_a_damaged_character(damage: bytes, place: int) -> None:
+    text = "Die Lampe für die Brücke ist kaputt, und die Glocke hört man nicht.\n" * 4
+    head = HEAD + b"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    body = base64.encodebytes(text.encode())
+
+    assert parse(head + body[:place] + damage + body[place:]).text == text
+
+
 def test_text_that_is_labelled_as_a_page_keeps_its_lines() -> None:
     page = b"It is broken.\r\n\r\nAnn &amp; Bo\r\n"
 

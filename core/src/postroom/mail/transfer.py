@@ -24,10 +24,11 @@ except ImportError:  # no wheel for this platform: the standard library does it,
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
 _FOOT = re.compile(
-    rb"\n[ \t]{0,9}(?=[_*#~=-]{10}|[^\s]{0,80}(?:[@:]|--)|(?:[^\s]{1,19}[ \t]{1,9}){2}[^\s])"
+    rb"\n[ \t]{0,9}(?=[_*#~=-]{10}|(?![^\s]{0,44}[A-Za-z0-9+/]{36})[^\s]{0,80}(?:[@:]|--)"
+    rb"|(?:[^\s]{1,19}[ \t]{1,9}){2}[^\s])"
 )
 """What lists and scanners put below a body without looking at its encoding: a line with a rule, an
-address, or three words."""
+address, or three words; not a line of it with a damaged character."""
 _FOOT_REACH = 120
 _LARGE = 4096
 _MOST_PIECES = 100_000
