@@ -9,7 +9,7 @@ import pytest
 from postroom import plugins
 from postroom.api import codes
 from postroom.api.errors import TransientError
-from postroom.api.transport import Outgoing, SendResult
+from postroom.api.transport import CANNOT_TELL, Lookup, Outgoing, SendResult
 from postroom.errors import LeaseLostError
 from postroom.leases.leases import Keeper, claim
 from postroom.leases.owners import new_owner
@@ -127,6 +127,20 @@ def test_it_does_not_give_up_what_another_is_sending(shelf: Shelf, row: Outbox) 
 
     keeper.close()
     assert Outbox.get_by_id(row.id).state == "sending"
+
+
+def test_it_does_not_say_when_to_look_again(shelf: Shelf, row: Outbox) -> None:
+    Outbox.update(state="unknown").execute()
+
+    def find(_: str) -> Lookup:
+        take_over()
+        return CANNOT_TELL
+
+    shelf.on_find = find
+
+    assert isinstance(visit("out"), LeaseLostError)
+
+    assert Outbox.get_by_id(row.id).next_try_at is None
 
 
 def test_it_changes_no_state_but_what_it_did_is_known(shelf: Shelf, row: Outbox) -> None:

@@ -140,13 +140,13 @@ class Dispatch:
         age = now() - (row.sending_since or row.queued_at)
         shortest, longest = LOOK_PAUSES
         due = None if age >= GIVE_UP_AFTER else now() + max(shortest, min(age / 2, longest))
-        Outbox.update(next_try_at=due).where(
-            (Outbox.id == row.id) & (Outbox.state == "unknown")
-        ).execute()
+        self._record.look_again((Outbox.id == row.id) & (Outbox.state == "unknown"), due)
 
     def _look_no_more(self, _sender: Sender) -> None:
         """The transport can prove nothing: a person decides."""
-        Outbox.update(next_try_at=None).where(self._is_unknown()).execute()
+        undecided = self._is_unknown() & Outbox.next_try_at.is_null(False)
+        if Outbox.select().where(undecided).exists():
+            self._record.look_again(undecided, None)
 
     def _is_unknown(self) -> Expression:
         return (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "unknown")

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from threading import Event as Flag
 from typing import Any, TypeVar
 
+from peewee import Expression
+
 from postroom.api.codes import Code
 from postroom.api.errors import TransportError
 from postroom.api.transport import SendResult
@@ -180,6 +182,12 @@ class Record:
             next_step=error.next_step if error else None,
         )
         return instant
+
+    def look_again(self, which: Expression, due: datetime | None) -> None:
+        """Say when to look for evidence once more of what is unknown, if at all."""
+        with transaction():
+            self._lease.hold()
+            Outbox.update(next_try_at=due).where(which).execute()
 
     def _update(
         self,
