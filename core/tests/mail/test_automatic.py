@@ -79,11 +79,28 @@ def test_daemon_is_a_machine_whatever_it_writes() -> None:
             "report_parts": (("message/rfc822", b"Subject: x\n"),),
         },
         {"text": "메일을 보내지 못했습니다.\n\nReceived: from x\nMessage-ID: <q1@desk.example>\n"},
+        {"text": "보내지 못했습니다.\n\nMessage-ID: <q1@desk.example>\n\nThe lamp was delivered.\n"},
     ],
-    ids=["enclosed", "copied"],
+    ids=["enclosed", "copied", "with its text"],
 )
 def test_daemon_that_returns_a_mail_bounces_it_in_whatever_language(facts: dict[str, Any]) -> None:
     assert seen(from_=DAEMON, subject="메일 발송 안내", **facts).is_bounce
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"report_parts": (("message/rfc822", b"Subject: x\n"),)},
+        {"text": "Your message was successfully delivered.\nMessage-ID: <q1@desk.example>\n"},
+    ],
+    ids=["enclosed", "copied"],
+)
+def test_daemon_that_tells_of_a_delivery_bounces_nothing(facts: dict[str, Any]) -> None:
+    told = {"text": "Your message was successfully delivered to its recipients.", **facts}
+
+    found = seen(from_=DAEMON, subject="Mail receipt", **told)
+
+    assert (found.is_automatic, found.is_bounce) == (True, False)
 
 
 def test_auto_responder_of_a_helpdesk_puts_its_ticket_before_the_word() -> None:

@@ -256,10 +256,13 @@ def _is_text_bounce(message: Recognisable, marks: Marks) -> bool:
 
 
 def _returns_mail(message: Recognisable) -> bool:
-    """Does it enclose a mail, or copy one's id? That tells in languages that nothing here knows."""
-    if any(kind in _ORIGINAL_TYPES for kind, _ in message.report_parts):
-        return True
-    return _ID_LINE.search(message.text[:_TEXT_LOOKED_AT]) is not None
+    """Does it enclose a mail, or copy one's id, and not say that it was delivered? That tells in
+    languages that nothing here knows."""
+    copied = _ID_LINE.search(message.text[:_TEXT_LOOKED_AT])
+    if copied is None and not any(kind in _ORIGINAL_TYPES for kind, _ in message.report_parts):
+        return False
+    says = message.text[: min(4_000, copied.start() if copied else 4_000)]
+    return DELIVERED_TEXT.search(says) is None
 
 
 def _is_from_program(message: Recognisable) -> bool:
