@@ -79,7 +79,7 @@ def test_daemon_is_a_machine_whatever_it_writes() -> None:
             "report_parts": (("message/rfc822", b"Subject: x\n"),),
         },
         {"text": "메일을 보내지 못했습니다.\n\nReceived: from x\nMessage-ID: <q1@desk.example>\n"},
-        {"text": "보내지 못했습니다.\n\nMessage-ID: <q1@desk.example>\n\nThe lamp was delivered.\n"},
+        {"text": "보내지 못했습니다.\n\nMessage-ID: <q1@desk.example>\n\nIt was delivered.\n"},
     ],
     ids=["enclosed", "copied", "with its text"],
 )
