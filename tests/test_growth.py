@@ -44,7 +44,7 @@ def test_no_visit_looks_through_what_is_stored(statements: list[tuple[str, Any]]
 
         visit(runner)
         wrong_clock.mend(datetime.now(UTC))
-        runner.outcome.judge(datetime.now(UTC))
+        runner.outcome.judge(datetime.now(UTC), was_stopped=False)
         nothing_new = list(statements)
         shelf.put(_mail(20, answers=3))
         visit(runner)
