@@ -161,11 +161,17 @@ class Conversations:
             for question in told.order_by(Question.id):
                 self._by_number[question.id] = question
                 self._by_conversation.setdefault(question.conversation or "", question)
-        wanted = (ids | self._merged_into()) - self._by_number.keys()
-        while wanted:
-            for question in Question.select().where(is_among(Question.id, wanted) & here):
-                self._by_number[question.id] = question
-            wanted = self._merged_into() - self._by_number.keys() - wanted
+        asked: set[int] = set()
+        while wanted := (ids | self._merged_into()) - self._by_number.keys() - asked:
+            asked |= wanted
+            # without `here`: SQLite would go through all questions of the segment for it
+            for question in Question.select().where(is_among(Question.id, wanted)):
+                if self._is_here(question):
+                    self._by_number[question.id] = question
+
+    def _is_here(self, question: Question) -> bool:
+        mailbox = self._mailbox
+        return question.segment_id == mailbox.segment_id or question.mailbox_id == mailbox.id
 
     def _merged_into(self) -> set[int]:
         merged = (question.merged_into_id for question in self._by_number.values())
