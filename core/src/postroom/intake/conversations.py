@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from peewee import Expression
+
 from postroom.api.verdict import Verdict
 from postroom.intake.changes import Changes
 from postroom.intake.participants import Participants
@@ -153,21 +155,20 @@ class Conversations:
     def _load_questions(self, ids: set[int], conversations: set[str]) -> None:
         """Load those of the segment, and of this mailbox wherever it belonged before; each once,
         or what one message does to it would be undone by the next."""
-        here = (Question.segment == self._mailbox.segment_id) | (
-            Question.mailbox == self._mailbox.id
-        )
         if conversations:
-            told = Question.select().where(is_among(Question.conversation, conversations) & here)
-            for question in told.order_by(Question.id):
-                self._by_number[question.id] = question
+            for question in self._load(is_among(Question.conversation, conversations)):
                 self._by_conversation.setdefault(question.conversation or "", question)
         asked: set[int] = set()
         while wanted := (ids | self._merged_into()) - self._by_number.keys() - asked:
             asked |= wanted
-            # without `here`: SQLite would go through all questions of the segment for it
-            for question in Question.select().where(is_among(Question.id, wanted)):
-                if self._is_here(question):
-                    self._by_number[question.id] = question
+            self._load(is_among(Question.id, wanted))
+
+    def _load(self, condition: Expression) -> list[Question]:
+        # Where they are is no part of the condition: for that SQLite goes through all of a segment.
+        found = Question.select().where(condition).order_by(Question.id)
+        here = [question for question in found if self._is_here(question)]
+        self._by_number.update((question.id, question) for question in here)
+        return here
 
     def _is_here(self, question: Question) -> bool:
         mailbox = self._mailbox
