@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from postroom import plugins
+from postroom.admin import audit
 from postroom.leases import wrong_clock
-from postroom.store.models import Contact, Message, Receipt, database
+from postroom.store.models import Contact, Mailbox, Message, Receipt, database
 from postroom_test_servers.shelves import shelf_mailbox, visit
 
 GROWING = {"contact", "message", "message_key", "question", "raw", "raw_chunk", "receipt"}
@@ -39,7 +41,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
 @pytest.mark.usefixtures("store")
 def test_no_visit_looks_through_what_is_stored(statements: list[tuple[str, Any]]) -> None:
     with shelf_mailbox() as (shelf, runner):
-        shelf.put(*[_mail(number) for number in range(20)])
+        for number in range(20):
+            shelf.put(_mail(number), conversation=f"conversation {number}")
         visit(runner)
         assert Message.select().count() == Receipt.select().count() == 20
         statements.clear()
@@ -48,7 +51,7 @@ def test_no_visit_looks_through_what_is_stored(statements: list[tuple[str, Any]]
         wrong_clock.mend(datetime.now(UTC))
         runner.outcome.judge(datetime.now(UTC), was_stopped=False)
         nothing_new = list(statements)
-        shelf.put(_mail(20, answers=3))
+        shelf.put(_mail(20, answers=3), conversation="conversation 4")
         visit(runner)
         asked = list(statements)
 
@@ -65,6 +68,46 @@ def test_no_visit_looks_through_what_is_stored(statements: list[tuple[str, Any]]
             growing = {aliases.get(table, table) for table in GROWING}
             assert not scanned & growing, f"{sql}\n{plan}"
             assert not _OF_ALL.search(plan), f"{sql}\n{plan}"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.usefixtures("store")
+def test_an_audit_looks_through_all_receipts_as_often_for_many_pages_as_for_one(
+    statements: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = []
+    with shelf_mailbox() as (shelf, runner):
+        shelf.put(*[_mail(number) for number in range(20)])
+        visit(runner)
+        for page in (20, 4):
+            monkeypatch.setattr(audit, "_PAGE", page)
+            statements.clear()
+            assert audit.audit(Mailbox.get(), plugins.load(), poll=False).counted["stored"] == 20
+            asked = [one for one in statements if '"receipt"' in one[0]]
+            scans.append(sum(_scans_receipts(*one) for one in asked))
+    assert scans[0] == scans[1] > 0
+
+
+def _scans_receipts(sql: str, params: Any) -> bool:
+    return any(re.match(r"SCAN (t1|receipt)\b", step) for step in _plan(sql, params))
+
+
+# PostgreSQL scans a small table whatever there is: so it is told not to
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("store")
+def test_conversations_are_looked_up_by_their_index(statements: list[tuple[str, Any]]) -> None:
+    with shelf_mailbox() as (shelf, runner):
+        shelf.put(_mail(1), conversation="one")
+        visit(runner)
+
+    [(sql, params)] = [
+        (sql, params)
+        for sql, params in statements
+        if sql.startswith("SELECT") and re.search(r'WHERE.*"conversation" =', sql)
+    ]
+    database.execute_sql("SET enable_seqscan = off")
+    plan = [line for (line,) in database.execute_sql(f"EXPLAIN {sql}", params).fetchall()]
+    assert any("question_conversation" in line for line in plan), plan
 
 
 def _plan(sql: str, params: Any) -> list[str]:

@@ -11,11 +11,14 @@ from postroom.api import codes
 from postroom.api.errors import TransientError
 from postroom.api.transport import CANNOT_TELL, Lookup, Outgoing, SendResult
 from postroom.errors import LeaseLostError
+from postroom.leases import health
 from postroom.leases.leases import Keeper, claim
 from postroom.leases.owners import new_owner
 from postroom.mailboxes import sides
 from postroom.outbox import answers
+from postroom.runner import visits
 from postroom.runner.visits import visit_incoming, visit_outgoing
+from postroom.store.database import now
 from postroom.store.models import (
     Attempt,
     Mailbox,
@@ -28,7 +31,7 @@ from postroom.store.models import (
 )
 from postroom_test_servers.desk import mail
 from postroom_test_servers.shelf import Shelf
-from postroom_test_servers.shelves import shelf_mailbox
+from postroom_test_servers.shelves import look, shelf_mailbox
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -201,3 +204,16 @@ def test_it_records_no_success(shelf: Shelf, row: Outbox) -> None:
     assert visit("out") == 1
 
     assert Side.get(Side.direction == "out").failures == 2
+
+
+def test_it_puts_off_nothing_after_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(health, "note_success", fail)
+    monkeypatch.setattr(visits, "_release", take_over)
+    with shelf_mailbox() as (shelf, runner):
+        look(runner)
+
+        assert shelf.visits == 1
+        assert Side.get(Side.direction == "in").next_try_at <= now()

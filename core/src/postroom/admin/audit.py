@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from peewee import Expression
+
 from postroom.api.errors import SettingsError
 from postroom.api.transport import Listed
 from postroom.intake.tally import Progress, no_progress
@@ -19,6 +21,8 @@ from postroom.store.models import Mailbox, Receipt, Side
 
 _PAGE = 500
 OUTCOMES = ("stored", "duplicate", "ignored", "quarantined", "refused")
+_Row = tuple[str, str, int | None, datetime | None]
+"""Of a receipt: ref key, outcome, listed size, and when the server received it."""
 
 
 @dataclass(slots=True)
@@ -71,8 +75,7 @@ def audit(
             retrieve(side, plugins, progress=progress)
         except SettingsError as error:
             result.trouble = error
-    for i in range(0, len(listing), _PAGE):
-        _compare(mailbox, listing[i : i + _PAGE], begun, result)
+    _compare(mailbox, listing, begun, result)
     result.in_ledger = dict.fromkeys(OUTCOMES, 0) | ledger.counts(mailbox.id)
     result.unsettled = (
         Receipt.select()
@@ -93,31 +96,42 @@ def _listing(mailbox: Mailbox, side: Side, plugins: Plugins) -> list[Listed]:
     return attend(look, listed)
 
 
-def _compare(mailbox: Mailbox, page: list[Listed], begun: datetime, result: Audit) -> None:
-    """Count a page of the listing by what became of each message.
+def _compare(mailbox: Mailbox, listing: list[Listed], begun: datetime, result: Audit) -> None:
+    """Count the listing by what became of each message.
 
     A receipt that was closed since the listing counts: the retrieval moved or deleted it.
     """
-    keys = {ledger.ref_key(item.ref): item for item in page}
-    query = Receipt.select(
-        Receipt.ref_key, Receipt.outcome, Receipt.listed_size, Receipt.received_at
-    ).where(
-        (Receipt.mailbox == mailbox.id)
-        & is_among(Receipt.ref_key, keys)
-        & (Receipt.gone_at.is_null() | (Receipt.gone_at >= begun))
-    )
-    found: dict[str, str] = {}
-    for key, outcome, size, received_at in rows(query):
-        item = keys[key]
-        same_size = None in (size, item.size) or size == ledger.kept_size(item.size)
-        same_date = None in (received_at, item.received_at) or received_at == item.received_at
-        if same_size and same_date:
-            found[key] = outcome
-    for key, item in keys.items():
-        outcome = found.get(key)
-        if outcome is None:
-            result.unaccounted += 1
-            if len(result.unaccounted_refs) < 100:
-                result.unaccounted_refs.append(item.ref)
-        else:
-            result.counted[outcome] += 1
+    closed: dict[str, list[_Row]] = {}
+    for row in _receipts(mailbox, Receipt.gone_at >= begun):  # goes through all there are, once
+        closed.setdefault(row[0], []).append(row)
+    for i in range(0, len(listing), _PAGE):
+        page = {ledger.ref_key(item.ref): item for item in listing[i : i + _PAGE]}
+        live = _receipts(mailbox, Receipt.gone_at.is_null() & is_among(Receipt.ref_key, page))
+        candidates = [*(row for key in page for row in closed.get(key, ())), *live]
+        found = {row[0]: row[1] for row in candidates if _is_of(row, page[row[0]])}
+        for key, item in page.items():
+            _count(item, found.get(key), result)
+
+
+def _receipts(mailbox: Mailbox, which: Expression) -> list[_Row]:
+    columns = (Receipt.ref_key, Receipt.outcome, Receipt.listed_size, Receipt.received_at)
+    query = Receipt.select(*columns).where((Receipt.mailbox == mailbox.id) & which)
+    found: list[_Row] = rows(query)
+    return found
+
+
+def _is_of(receipt: _Row, item: Listed) -> bool:
+    """Say whether a receipt with the ref of a listed message is that message's."""
+    _, _, size, received_at = receipt
+    same_size = None in (size, item.size) or size == ledger.kept_size(item.size)
+    same_date = None in (received_at, item.received_at) or received_at == item.received_at
+    return same_size and same_date
+
+
+def _count(item: Listed, outcome: str | None, result: Audit) -> None:
+    if outcome is not None:
+        result.counted[outcome] += 1
+        return
+    result.unaccounted += 1
+    if len(result.unaccounted_refs) < 100:
+        result.unaccounted_refs.append(item.ref)

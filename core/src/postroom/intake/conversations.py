@@ -156,7 +156,9 @@ class Conversations:
         """Load those of the segment, and of this mailbox wherever it belonged before; each once,
         or what one message does to it would be undone by the next."""
         if conversations:
-            for question in self._load(is_among(Question.conversation, conversations)):
+            # that there is one is said for PostgreSQL, which else may not see that the index does
+            has_one = Question.conversation.is_null(False)
+            for question in self._load(has_one & is_among(Question.conversation, conversations)):
                 self._by_conversation.setdefault(question.conversation or "", question)
         asked: set[int] = set()
         while wanted := (ids | self._merged_into()) - self._by_number.keys() - asked:

@@ -273,11 +273,13 @@ class Runner:
                 self._unreleased.append(lease)
 
     def _put_off(self, lease: Lease) -> None:
-        """Leave a side alone for a while whose trouble could not be recorded."""
+        """Leave a side alone for a while whose trouble could not be recorded; the lease may be
+        given back, but not with another."""
+        is_mine = (Side.id == lease.side_id) & (Side.generation == lease.generation)
         try:
             with connection(), transaction():
                 due = now() + timedelta(seconds=outage.REST_SECONDS[1])
-                Side.update(next_try_at=due).where(Side.id == lease.side_id).execute()
+                Side.update(next_try_at=due).where(is_mine).execute()
         except StoreError as error:
             self._outage.unrecorded = error
 

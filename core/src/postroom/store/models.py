@@ -483,6 +483,13 @@ class Attempt(Table):
 
 
 # Indexes with a condition: the two unique ones are what decides, see invariant 4.
+Question.add_index(
+    Question.index(
+        Question.conversation,
+        where=Question.conversation.is_null(False),
+        name="question_conversation",
+    )
+)
 Receipt.add_index(
     Receipt.index(
         Receipt.mailbox,
