@@ -639,8 +639,8 @@ def test_a_look_at_a_mailbox_needs_no_reader_of_mail() -> None:
     )
 
     assert not set(done.stdout.split()) & {
-        "postroom.mail.parsing", "postroom.mail.phrases", "postroom.intake.understanding.wire",
-        "regex", "jinja2", "nh3",
+        "postroom.mail.parsing", "postroom.mail.machines.phrases", "regex", "jinja2", "nh3",
+        "postroom.intake.understanding.wire",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from postroom.api.transport import Spool
 from postroom.errors import DiskFullError
-from postroom.mail import runs
+from postroom.mail.decoding import runs
 from postroom.mail.large import Pages
 from postroom.store import packing
 from postroom.store.packing import (

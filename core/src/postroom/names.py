@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from postroom.mail.addresses import parse_addresses
 from postroom.mail.domains import to_ascii
+from postroom.mail.header.addresses import parse_addresses
 
 LONGEST_NAME: Final = 100
 LONGEST_ADDRESS: Final = 254  # RFC 5321 section 4.5.3.1.3, without the brackets

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from postroom.errors import InputError
 from postroom.mail import ParsedMessage, parse
-from postroom.mail.compose import OutgoingFile
+from postroom.mail.compose.compose import OutgoingFile
 from postroom.outbox import acknowledgements, answers
 from postroom.questions import notes, questions
 from postroom.store import raws

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from postroom.mail.automatic import Recognition, is_no_reply, recognise
+from postroom.mail.machines.automatic import Recognition, is_no_reply, recognise
+from postroom.mail.machines.recognisable import Recognisable
 from postroom.mail.message import Address
-from postroom.mail.recognisable import Recognisable
 
 ANN = Address("ann@customer.example", "Ann Reed")
 DAEMON = Address("MAILER-DAEMON@mx.other.example", "Mail Delivery System")

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from postroom.mail import parse
-from postroom.mail.automatic import recognise
-from postroom.mail.compose import (
+from postroom.mail.compose.compose import (
     Draft,
     OutgoingFile,
     compose,
@@ -23,8 +22,9 @@ from postroom.mail.compose import (
     quote,
 )
 from postroom.mail.domains import address_key, is_own, to_ascii
+from postroom.mail.machines.automatic import recognise
+from postroom.mail.machines.recognisable import Recognisable
 from postroom.mail.message import Address
-from postroom.mail.recognisable import Recognisable
 
 DRAFT = Draft(
     from_=Address("help@desk.example", "Example Support"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
-from postroom.mail.addresses import parse_addresses
-from postroom.mail.charsets import codec_for, decode
-from postroom.mail.dates import parse_date
-from postroom.mail.filenames import safe_name
-from postroom.mail.ids import LONGEST, message_id, message_ids
-from postroom.mail.parameters import content_type, disposition
-from postroom.mail.words import decode_words
+from postroom.mail.body.filenames import safe_name
+from postroom.mail.decoding.charsets import codec_for, decode
+from postroom.mail.header.addresses import parse_addresses
+from postroom.mail.header.dates import parse_date
+from postroom.mail.header.ids import LONGEST, message_id, message_ids
+from postroom.mail.header.parameters import content_type, disposition
+from postroom.mail.header.words import decode_words
 
 WORDS = {
     "=?utf-8?B?4pyIIEhvbGE=?= =?utf-8?Q?_x?= \t=?ISO-8859-1?Q?_y=E9?= end": "✈ Hola x yé end",

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 import pytest
 from postroom.api.transport import Spool
-from postroom.mail import bodies, content, identity, large, ondisk, runs, search
+from postroom.mail import identity, large, ondisk, search
+from postroom.mail.body import bodies, content
+from postroom.mail.decoding import runs
 from postroom.mail.identity import fingerprint
 from postroom.mail.message import ParsedMessage
 from postroom.mail.parsing import parse

@@ -569,7 +569,7 @@ def test_page_of_a_winmail_dat_is_the_text_where_there_is_no_other() -> None:
 
 
 def test_more_delimiters_than_any_mail_has_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postroom.mail.structure.MOST_DELIMITERS", 3)
+    monkeypatch.setattr("postroom.mail.body.structure.MOST_DELIMITERS", 3)
     part = b"--outer\r\n\r\nhello\r\n"
 
     message = parse(HEAD + b"Content-Type: multipart/mixed; boundary=outer\r\n\r\n" + part * 5)
@@ -578,7 +578,7 @@ def test_more_delimiters_than_any_mail_has_end_the_search(monkeypatch: pytest.Mo
 
 
 def test_more_padding_than_any_file_has_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("postroom.mail.transfer._MOST_PIECES", 3)
+    monkeypatch.setattr("postroom.mail.decoding.transfer._MOST_PIECES", 3)
     body = b"Content-Transfer-Encoding: base64\r\n\r\naGVs==bG8g=aGVs=bG8="
 
     assert parse(HEAD + body).text == "hello hello"

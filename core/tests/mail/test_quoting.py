@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from postroom.mail.quoting import strip_quotes
+from postroom.mail.quoting.quoting import strip_quotes
 
 ATTRIBUTIONS = {
     "english-gmail": "On Tue, Mar 3, 2026 at 9:15 AM Desk <help@desk.example> wrote:",

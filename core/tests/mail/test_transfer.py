@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from postroom.mail.transfer import unquoted
+from postroom.mail.decoding.transfer import unquoted
 
 
 def cut(coded: bytes, places: list[int]) -> Iterator[bytes]:

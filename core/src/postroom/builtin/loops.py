@@ -55,7 +55,7 @@ def _marks(message: ParsedMessage) -> dict[str, list[str]]:
 
 
 def _names_one(values: Iterable[str], own: frozenset[str]) -> bool:
-    from postroom.mail.addresses import parse_addresses
+    from postroom.mail.header.addresses import parse_addresses
 
     return any(is_own(parse_addresses(value), own) for value in values)
 

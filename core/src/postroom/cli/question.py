@@ -209,7 +209,7 @@ def answer(
     written = read_text(text, text_file)
     html = read_file(html_file) if html_file else None
     with open_store():
-        from postroom.mail.compose import OutgoingFile
+        from postroom.mail.compose.compose import OutgoingFile
         from postroom.outbox import answers
         from postroom.questions import questions, transcript
 

@@ -1,4 +1,7 @@
-"""Pure functions on mail: bytes in, values out. Nothing here knows the database or a protocol."""
+"""Pure functions on mail: bytes in, values out. Nothing here knows the database or a protocol.
+
+`parsing` tells how a message is read, with the folders below; `message` is what comes of it.
+"""
 
 from typing import TYPE_CHECKING, Any
 

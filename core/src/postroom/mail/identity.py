@@ -28,8 +28,8 @@ from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from postroom.mail.decoding.transfer import decode_base64, unquoted
 from postroom.mail.search import Source, find_line, pieces, search
-from postroom.mail.transfer import decode_base64, unquoted
 
 _VERSION = "v1:"
 _MOST_PARTS = 2_000

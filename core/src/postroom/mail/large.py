@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from postroom.mail import identity, parsing
+from postroom.mail.decoding.runs import PIECE, Piece, Run, find_runs
 from postroom.mail.message import ParsedMessage
 from postroom.mail.ondisk import FileBytes, OnDisk
-from postroom.mail.runs import PIECE, Piece, Run, find_runs
 
 WHOLE = 1 << 20
 """A message that is no longer is read whole."""

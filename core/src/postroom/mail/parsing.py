@@ -6,24 +6,24 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from postroom.mail import automatic
-from postroom.mail.addresses import MOST as MOST_ADDRESSES
-from postroom.mail.addresses import parse_addresses
-from postroom.mail.bodies import Body, Reader
-from postroom.mail.charsets import decode
-from postroom.mail.content import Runs
-from postroom.mail.dates import parse_date, received_date
-from postroom.mail.fields import Fields, read_fields
-from postroom.mail.ids import message_id, message_ids
+from postroom.mail.body.bodies import Body, Reader
+from postroom.mail.body.content import Runs
+from postroom.mail.body.structure import Part, Splitter
+from postroom.mail.decoding.charsets import decode
+from postroom.mail.decoding.transfer import decode_body
+from postroom.mail.header.addresses import MOST as MOST_ADDRESSES
+from postroom.mail.header.addresses import parse_addresses
+from postroom.mail.header.dates import parse_date, received_date
+from postroom.mail.header.fields import Fields, read_fields
+from postroom.mail.header.ids import message_id, message_ids
+from postroom.mail.header.parameters import content_type
+from postroom.mail.header.words import decode_words
+from postroom.mail.machines import automatic
+from postroom.mail.machines.recognisable import Recognisable
 from postroom.mail.message import Address, ParsedMessage, make_message
-from postroom.mail.parameters import content_type
-from postroom.mail.quoting import strip_quotes
-from postroom.mail.recognisable import Recognisable
+from postroom.mail.quoting.quoting import strip_quotes
 from postroom.mail.search import Source, is_nothing_but
-from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import one_line, readable
-from postroom.mail.transfer import decode_body
-from postroom.mail.words import decode_words
 
 LONGEST_SUBJECT = 2_000
 _LONGEST_VALUE = 8_192

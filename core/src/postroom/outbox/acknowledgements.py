@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from postroom.mail.automatic import is_usable
-from postroom.mail.compose import Draft
+from postroom.mail.compose.compose import Draft
 from postroom.mail.domains import address_key
+from postroom.mail.machines.automatic import is_usable
 from postroom.mail.message import Address
 from postroom.mail.threading import reply_subject
 from postroom.mailboxes import templates

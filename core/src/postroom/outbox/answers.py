@@ -7,10 +7,10 @@ from typing import Final
 
 from postroom.api import codes
 from postroom.errors import InputError
-from postroom.mail.automatic import is_usable
-from postroom.mail.compose import Draft, OutgoingFile
+from postroom.mail.compose.compose import Draft, OutgoingFile
 from postroom.mail.domains import address_key
 from postroom.mail.html import to_text
+from postroom.mail.machines.automatic import is_usable
 from postroom.mail.message import Address
 from postroom.mail.text import storable
 from postroom.mail.threading import reply_subject

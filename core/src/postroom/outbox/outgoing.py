@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from postroom import mail
-from postroom.mail.compose import Draft, compose, new_message_id
+from postroom.mail.compose.compose import Draft, compose, new_message_id
 from postroom.mail.domains import address_key
 from postroom.mail.message import Address
 from postroom.mail.threading import id_key, reply_references

@@ -26,9 +26,9 @@ import zstandard
 from postroom.errors import DiskFullError
 
 if TYPE_CHECKING:
+    from postroom.mail.decoding.runs import Piece
     from postroom.mail.large import Pages
     from postroom.mail.ondisk import OnDisk
-    from postroom.mail.runs import Piece
     from postroom.mail.search import Source
 
 CHUNK_BYTES = 1 << 20
@@ -73,7 +73,7 @@ def pack(raw: bytes | OnDisk | Pages) -> Packed:
 def _packed(raw: bytes) -> list[bytes]:
     if len(raw) <= _LARGE:
         return [_compress(raw)] if raw else []
-    from postroom.mail.runs import find_runs
+    from postroom.mail.decoding.runs import find_runs
 
     return list(_pack_large(raw, find_runs(raw)))
 
@@ -100,7 +100,7 @@ def unpack(chunk: bytes) -> bytes:
 
 
 def _mixed(content: bytes, runs: Iterable[tuple[int, int, int, int]]) -> Iterator[bytes]:
-    from postroom.mail.transfer import encode_base64
+    from postroom.mail.decoding.transfer import encode_base64
 
     at = 0
     for text, says, letters, end_bytes in runs:
@@ -146,8 +146,8 @@ def _has_room(file: OnDisk) -> bool:
 
 def written_behind(packed: Packed, file: OnDisk) -> Packed:
     """Return it with the chunks that `pack_behind` wrote into the file, or to be packed."""
+    from postroom.mail.decoding.runs import find_runs
     from postroom.mail.ondisk import FileBytes
-    from postroom.mail.runs import find_runs
 
     if packed.behind:
         return replace(packed, chunks=_Behind(file, packed.behind))

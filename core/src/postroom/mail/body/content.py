@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postroom.mail.structure import Part
-from postroom.mail.transfer import BASE64, SAMPLE, Decoding, decode_in_pieces
+from postroom.mail.body.structure import Part
+from postroom.mail.decoding.transfer import BASE64, SAMPLE, Decoding, decode_in_pieces
 
 if TYPE_CHECKING:
-    from postroom.mail.runs import Run
+    from postroom.mail.decoding.runs import Run
 
 HELD = 1 << 20
 """A part of a message on disk that is longer, as it came, is not held."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-_UU = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} +([^\r\n]{1,255}?)[ \t]*\r?\n", re.MULTILINE)
-_UU_END = re.compile(rb"^(?:end|====)[ \t]*\r?$\n?", re.MULTILINE)
+from postroom.mail.decoding import uuencode
+
 _YENC = re.compile(rb"^=ybegin [^\r\n]*?name=([^\r\n]{1,255})\r?\n", re.MULTILINE)
 _YENC_END = re.compile(rb"^=yend[^\r\n]*\r?$\n?", re.MULTILINE)
 _BEGIN = re.compile(rb"^(?:begin(?:-base64)? [0-7]{3,4} |=ybegin )", re.MULTILINE)
@@ -33,7 +32,7 @@ def extract(body: bytes) -> tuple[bytes, list[Embedded]]:
     if b"begin" not in body:
         return body, files
     if b"begin " in body or b"begin-base64 " in body:
-        body = _take(body, _UU, _UU_END, _uu_content, files)
+        body = _take(body, uuencode.BEGIN, uuencode.END, uuencode.decode_block, files)
     if b"=ybegin " in body:
         body = _take(body, _YENC, _YENC_END, _yenc_content, files)
     return body, files
@@ -62,15 +61,6 @@ def without_data(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield page[:end]
         left = page[end:]
     yield left
-
-
-def decode_uu(body: bytes) -> bytes | None:
-    """Return the content of a body that is uuencoded as a whole, or None."""
-    begin = _UU.search(body)
-    if begin is None:
-        return None
-    end = _UU_END.search(body, begin.end())
-    return _uu_content(begin, body[begin.end() : end.start() if end else len(body)])
 
 
 def _take(
@@ -103,37 +93,6 @@ def _take(
         files.append(Embedded(begin[1], content))
         done = end.end()
     return b"".join(kept) + body[done:] if files else body
-
-
-def _uu_content(begin: re.Match[bytes], block: bytes) -> bytes | None:
-    """Decode the lines of a block, or return None where it is prose that begins alike."""
-    if begin.group().startswith(b"begin-base64"):
-        try:
-            return binascii.a2b_base64(block.translate(None, b"=\r\n") + b"===")
-        except binascii.Error:
-            return None
-    out: list[bytes] = []
-    bad = 0
-    for line in block.splitlines():
-        line = line.rstrip(b"\r\n")
-        if not line or line in (b"`", b" "):
-            continue
-        try:
-            out.append(_uu_line(line))
-        except binascii.Error:
-            bad += 1
-            if bad > len(out):
-                return None
-    return b"".join(out) if out or not bad else None
-
-
-def _uu_line(line: bytes) -> bytes:
-    try:
-        return binascii.a2b_uu(line)
-    except binascii.Error:
-        # some encoders leave trailing rubbish; what the length says is enough
-        length = (((line[0] - 32) & 63) * 4 + 5) // 3
-        return binascii.a2b_uu(line[:length])
 
 
 def _yenc_content(_begin: re.Match[bytes], block: bytes) -> bytes:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from postroom.mail.decoding.transfer import decode_base64
 from postroom.mail.search import Source, find_line
-from postroom.mail.transfer import decode_base64
 
 PIECE = 1 << 20
 """So many bytes are decoded at once: they are in the processor's cache for what comes next."""

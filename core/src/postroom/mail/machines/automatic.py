@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from postroom.mail import bounces
-from postroom.mail.phrases import (
+from postroom.mail.machines import bounces
+from postroom.mail.machines.phrases import (
     AUTO_REPLY_DECLARATION,
     AUTO_REPLY_NOTICE,
     AUTO_REPLY_SUBJECT,
@@ -24,7 +24,7 @@ from postroom.mail.phrases import (
     QUESTION,
     WORD_OF_PEOPLE_TOO,
 )
-from postroom.mail.recognisable import Marks, Recognisable
+from postroom.mail.machines.recognisable import Marks, Recognisable
 
 MAX_HOPS = 40
 """More Received lines than any honest route has (Postfix gives up at 50, sendmail at 25)."""

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from postroom.mail.header.words import decode_plain, decode_words
 from postroom.mail.message import Address
 from postroom.mail.text import one_line, without_direction
-from postroom.mail.words import decode_plain, decode_words
 
 MOST = 100
 LONGEST_NAME = 200

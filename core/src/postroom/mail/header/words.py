@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from postroom.mail.charsets import decode, decode_header
+from postroom.mail.decoding.charsets import decode, decode_header
 
 _WORD = re.compile(r"=\?([^?\s]{0,100})\?([bBqQ])\?(.{0,4000}?)\?=", re.DOTALL)
 """The text may hold spaces (RFC 2047 section 2 forbids it, mailers do it). The bounds keep the

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from postroom.mail import lines
+from postroom.mail.compose import lines
+from postroom.mail.compose.mime import Part, attachment, multipart, text_part
 from postroom.mail.domains import to_ascii
 from postroom.mail.message import Address
-from postroom.mail.mime import Part, attachment, multipart, text_part
 
 
 @dataclass(frozen=True, slots=True)

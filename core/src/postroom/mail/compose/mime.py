@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote as percent_encoded
 
-from postroom.mail import lines
+from postroom.mail.compose import lines
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -6,21 +6,21 @@ import html as markup
 import re
 from dataclasses import dataclass, field
 
-from postroom.mail import content as contents
-from postroom.mail.charsets import cut, decode
-from postroom.mail.cms import is_signed, signed_content
-from postroom.mail.content import Content, Runs, beginning, is_held, joined, whole
-from postroom.mail.embedded import DATA, Embedded, extract, is_any_in, without_data
-from postroom.mail.fields import read_fields
-from postroom.mail.filenames import safe_name
-from postroom.mail.flowed import unflow
-from postroom.mail.ids import message_id
+from postroom.mail.body import content as contents
+from postroom.mail.body.cms import is_signed, signed_content
+from postroom.mail.body.content import Content, Runs, beginning, is_held, joined, whole
+from postroom.mail.body.embedded import DATA, Embedded, extract, is_any_in, without_data
+from postroom.mail.body.filenames import safe_name
+from postroom.mail.body.flowed import unflow
+from postroom.mail.body.structure import Part, Splitter
+from postroom.mail.body.tnef import TnefFile, read_tnef
+from postroom.mail.decoding.charsets import cut, decode
+from postroom.mail.decoding.transfer import Decoding, decode_body, decode_in_pieces
+from postroom.mail.header.fields import read_fields
+from postroom.mail.header.ids import message_id
+from postroom.mail.header.parameters import content_type
 from postroom.mail.message import Attachment
-from postroom.mail.parameters import content_type
-from postroom.mail.structure import Part, Splitter
 from postroom.mail.text import readable, storable
-from postroom.mail.tnef import TnefFile, read_tnef
-from postroom.mail.transfer import Decoding, decode_body, decode_in_pieces
 
 LONGEST_TEXT = 2 << 20
 """Bytes of text that are read, and as many of HTML; the original has all of them."""

@@ -17,7 +17,7 @@ import re
 from collections.abc import Container, Sequence
 from itertools import pairwise
 
-from postroom.mail.quote_marks import (
+from postroom.mail.quoting.marks import (
     ADDRESS,
     ANSWERS_BELOW,
     BESIDE_WROTE,

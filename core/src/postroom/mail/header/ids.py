@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from postroom.mail.header.words import decode_words
 from postroom.mail.text import storable
-from postroom.mail.words import decode_words
 
 LONGEST = 900
 """An index entry of PostgreSQL ends at 2,704 bytes; a character may have three or four."""

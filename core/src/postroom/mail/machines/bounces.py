@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from postroom.mail.ids import tidy
-from postroom.mail.phrases import (
+from postroom.mail.header.ids import tidy
+from postroom.mail.machines.phrases import (
     BOUNCE_OPENING,
     BOUNCE_REFUSAL,
     BOUNCE_SUBJECT,
@@ -22,7 +22,7 @@ from postroom.mail.phrases import (
     DELIVERED_TEXT,
     QUESTION,
 )
-from postroom.mail.recognisable import Marks, Recognisable
+from postroom.mail.machines.recognisable import Marks, Recognisable
 
 MAX_IDS = 20
 PARENT_HEADERS = (

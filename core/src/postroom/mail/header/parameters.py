@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from postroom.mail.charsets import decode
-from postroom.mail.words import decode_words
+from postroom.mail.decoding.charsets import decode
+from postroom.mail.header.words import decode_words
 
 MOST = 200
 

@@ -15,8 +15,8 @@ import re
 from contextlib import suppress
 from functools import lru_cache
 
-from postroom.mail.guesses import guess
-from postroom.mail.jis import decode_jis
+from postroom.mail.decoding.guesses import guess
+from postroom.mail.decoding.jis import decode_jis
 
 _LABEL = re.compile(r"[A-Za-z0-9][\w.:+-]*", re.ASCII)
 

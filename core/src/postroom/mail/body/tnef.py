@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from postroom.mail.charsets import decode
+from postroom.mail.decoding.charsets import decode
 
 _SIGNATURE = 0x223E9F78
 _BODY, _MESSAGE_PROPERTIES = 0x0002800C, 0x00069003

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from postroom.mail.fields import Fields, read_fields
-from postroom.mail.parameters import Parameterised, content_type, disposition
+from postroom.mail.decoding.transfer import decode_body
+from postroom.mail.header.fields import Fields, read_fields
+from postroom.mail.header.parameters import Parameterised, content_type, disposition
 from postroom.mail.search import Source, find_line, is_nothing_but, search
-from postroom.mail.transfer import decode_body
 
 MOST_PARTS = 1_000
 DEEPEST = 100

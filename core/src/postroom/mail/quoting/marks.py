@@ -1,4 +1,4 @@
-"""How mail programs announce quoted text, by language: the words `quoting` looks for.
+"""How mail programs announce quoted text, by language: the words that are looked for.
 
 Every pattern is used on one line (or one wrapped line) of bounded length, and none has nested
 repetition, so their cost is bounded whatever a message holds.

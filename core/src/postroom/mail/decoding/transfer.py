@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from postroom.mail.embedded import decode_uu
+from postroom.mail.decoding.uuencode import decode_uu
 from postroom.mail.search import Source, find_line, pieces, search
 
 decode_base64: Callable[[bytes], bytes]

@@ -1,0 +1,1 @@
+"""Bytes become text: transfer encodings undone, character sets recognised."""

@@ -1,0 +1,1 @@
+"""The mail of machines recognised, and what their reports say."""
