@@ -155,6 +155,23 @@ def test_an_older_database_keeps_what_it_has(
             assert schema.upgrade() == []
 
 
+def test_what_was_stored_is_known_by_its_dated_fingerprint(
+    desk: Desk, filled: list[bytes], databases: Databases, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["database_url"]
+    find = "SELECT id, fingerprint FROM receipt WHERE outcome = 'stored' ORDER BY id"
+    stored = store.execute(find, [])
+
+    with _older(databases, kind, "0006_conversations"):
+        store.execute("UPDATE receipt SET fingerprint = 'v1:' || substr(fingerprint, 15) "
+                      "RETURNING 1", [])  # fmt: skip
+        schema.upgrade()
+
+        assert store.execute(find, []) == stored
+    assert len(stored) == len(filled)
+    assert all(fingerprint.startswith("v2:00") for _, fingerprint in stored)
+
+
 class _CutError(Exception):
     """The process is gone."""
 

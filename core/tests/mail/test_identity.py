@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from postroom.api.transport import Spool
 from postroom.mail import identity
-from postroom.mail.identity import fingerprint, weak_key
+from postroom.mail.identity import dated, digest_of, fingerprint, weak_key
 from postroom.mail.large import Pages
 
 PDF = b"%PDF-1.4 " + bytes(range(256)) * 3
@@ -49,19 +49,54 @@ def mixed(
     )
 
 
-def test_results_of_version_1_stay_the_same_for_ever() -> None:
+def test_results_of_version_2_stay_the_same_for_ever() -> None:
     assert (fingerprint(plain()), weak_key(plain())) == (
-        "v1:97bdfe029baadd33c055ad7f22a4d100ea89e1026b4d438fe9bd63ca61ed71cc",
+        "v2:0069a69884:97bdfe029baadd33c055ad7f22a4d100ea89e1026b4d438fe9bd63ca61ed71cc",
         "v1:22c11ee9b1c0f94eeebc5ccb624580cc2922bcdc54555df71610fca7817176f0",
     )
     assert (
         fingerprint(mixed())
-        == "v1:5042cb8bac89f0cc3cc812abccac8b6e93a85ed72f767bb957db01ea9f2db080"
+        == "v2:0069a69884:5042cb8bac89f0cc3cc812abccac8b6e93a85ed72f767bb957db01ea9f2db080"
     )
-    assert fingerprint(b"") == "v1:fabc833872435cea3f0863489221d2c8681ee3205369a021ae97d0e5b841cfb3"
+    assert (
+        fingerprint(b"")
+        == "v2:0000000000:fabc833872435cea3f0863489221d2c8681ee3205369a021ae97d0e5b841cfb3"
+    )
     assert fingerprint(HEAD + b"\r\n" + b"caf\xe9 \x1b$B!") == (
-        "v1:3f6d02fc747d2efc25c70131f717918fbca8fd8a2328eb2e71d46651038c7fe9"
+        "v2:0069a69884:3f6d02fc747d2efc25c70131f717918fbca8fd8a2328eb2e71d46651038c7fe9"
     )
+
+
+@pytest.mark.parametrize(
+    ("date", "second"),
+    [
+        (b"Tue, 03 Mar 2026 09:15:00 +0100", "0069a69884"),
+        (b"31 Dec 1969 23:59:59 +0000", "0000000000"),
+        (b"1 Jan 1970 00:00:01 +0000", "0000000001"),
+        (b"31 Dec 9999 23:59:59 +0000", "3afff4417f"),
+        (b"29 Feb 2023 00:00:00 +0000", "0000000000"),
+        (b"yesterday", "0000000000"),
+        (b"", "0000000000"),
+        (b"9" * 5000, "0000000000"),
+    ],
+)
+def test_a_fingerprint_begins_with_the_second_of_the_date(date: bytes, second: str) -> None:
+    raw = HEAD.replace(b"Tue, 03 Mar 2026 09:15:00 +0100", date) + b"\r\nIt squeals."
+
+    found = fingerprint(raw)
+
+    assert found == f"v2:{second}:{digest_of(found)}"
+    assert dated(digest_of(found), raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\nIt") == found
+
+
+def test_a_message_that_cannot_be_taken_apart_has_the_date_of_its_header_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(identity, "_MOST_PARTS", 1)
+    twice = mixed().replace(b"--b1--\r\n", b"")
+
+    assert fingerprint(twice).startswith("v2:0069a69884:")
+    assert digest_of(fingerprint(twice)) != digest_of(fingerprint(mixed()))
 
 
 @pytest.mark.parametrize(
@@ -335,4 +370,5 @@ def test_parts_without_end_are_not_all_listed_first() -> None:
     "raw", [b"", b"\n", b"\x00", b"\r", b":", b"From:\n\n", b"--", b"\xff" * 9]
 )
 def test_never_raises(raw: bytes) -> None:
-    assert len(fingerprint(raw)) == len(weak_key(raw)) == 3 + 64
+    assert len(fingerprint(raw)) == 3 + 11 + 64
+    assert len(weak_key(raw)) == 3 + 64

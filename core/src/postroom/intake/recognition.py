@@ -19,7 +19,7 @@ from postroom.api.transport import Fetched, Limits, Listed, Receiver, Spool
 from postroom.intake.records import ReceiptRow, insert_receipts
 from postroom.intake.tally import Progress, no_progress
 from postroom.intake.understanding.understood import Understanding, Understood
-from postroom.mail.identity import weak_key
+from postroom.mail.identity import digest_of, weak_key
 from postroom.mail.ondisk import FileBytes
 from postroom.mailboxes.ledger import BEFORE_START, ref_key
 from postroom.store import raws
@@ -99,7 +99,7 @@ def survey(
     limits = Limits(max_message_bytes=mailbox.max_message_bytes)
     for batch in _batches(receiver.fetch(None, limits=limits, wanted=wanted)):
         try:
-            results = understanding.understand([one.raw for one in batch])()
+            results = understanding.understand([one.raw for one in batch]).result()
             for fetched, result in zip(batch, results, strict=True):
                 listed = listings.pop(fetched.ref, Listed(fetched.ref))
                 found.seen.append(_seen(fetched, listed, result))
@@ -191,7 +191,7 @@ def recognise(mailbox: Mailbox, survey: Survey, *, since: datetime | None) -> Re
     done = Recognised()
     left: list[Seen] = []
     for seen in survey.seen:
-        match = known.get(seen.fingerprint)
+        match = known.get(digest_of(seen.fingerprint))
         if match is None:
             left.append(seen)
         else:
@@ -224,7 +224,8 @@ def _decide(
 
 
 def _known(mailbox: Mailbox, since: datetime | None) -> dict[str, _Known]:
-    """Return what is known by fingerprint; the copies of one message share an entry."""
+    """Return what is known by the digest of its fingerprint; the copies of one message share an
+    entry."""
     query = Receipt.select(
         Receipt.fingerprint,
         Receipt.outcome,
@@ -241,7 +242,7 @@ def _known(mailbox: Mailbox, since: datetime | None) -> dict[str, _Known]:
         one = _Known(*columns)
         if one.message is not None:
             one = messages.setdefault(one.message, one)
-        one = found.setdefault(fingerprint, one)
+        one = found.setdefault(digest_of(fingerprint), one)
         was_live = gone_at is None or (since is not None and gone_at >= since)
         one.live += was_live
     return found
