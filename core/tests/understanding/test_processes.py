@@ -191,7 +191,7 @@ def test_a_pool_that_expects_much_starts_its_workers_together_and_ends_all() -> 
     pool.expect(FEW + 1)
     waiting = [pool.understand([MAIL % n]) for n in range(30)]
 
-    results = [one for pending in waiting for one in pending()]
+    results = [one for pending in waiting for one in pending.result()]
     pids = {int(one.fingerprint) for one in results if isinstance(one, Understood)}
     ours = {pid for pid in pids if _parent(pid) == os.getpid()}
     pool.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event as Flag
@@ -40,7 +40,7 @@ from postroom.intake.listing import Listing, Unfetched
 from postroom.intake.records import Prepared
 from postroom.intake.settlement import Settlement
 from postroom.intake.tally import Progress, Tally, no_progress
-from postroom.intake.understanding.understood import IN_PLACE, Result, Understanding, Understood
+from postroom.intake.understanding.understood import IN_PLACE, Pending, Understanding, Understood
 from postroom.intake.unstored import Unstored
 from postroom.leases.leases import Lease
 from postroom.mailboxes import sessions
@@ -71,6 +71,9 @@ again, or asked to give way, still gets on."""
 BATCHES_AHEAD = 6
 """So many are understood, or wait for it, while another is fetched or written: enough to do for the
 workers while the database moves what it has logged, which may take as long as three batches."""
+ENOUGH_AHEAD = 3
+"""While so many are not understood yet, one that is is written at once: else most of the writing
+would be left to the end, when the workers have nothing to do any more."""
 AHEAD_BYTES = 32 << 20
 """What waits behind the latest may have so many bytes: large messages fill the temporary folder."""
 
@@ -87,8 +90,8 @@ class Batch:
     bytes: int = 0
     since: float = inf
     """When its first message came, by the monotonic clock."""
-    result: Callable[[], Result] = list
-    """What was understood of `fetched`; waits for it."""
+    understood: Pending = field(default_factory=lambda: IN_PLACE.understand([]))
+    """What is made of `fetched`, once that was begun."""
 
     def is_full(self) -> bool:
         """Say whether it is time to commit."""
@@ -314,7 +317,7 @@ class Retrieval:
         """Have the batch understood, and commit those before it that had their time: while one is
         written or fetched, others are understood. Batches are committed in their order."""
         batch, self._batch = self._batch, Batch(min(2 * self._batch.most, BATCH_COUNT))
-        batch.result = self._understanding.understand(
+        batch.understood = self._understanding.understand(
             [fetched.raw for fetched in batch.fetched], self._view
         )
         self._begun.append(batch)
@@ -328,7 +331,14 @@ class Retrieval:
             len(behind) >= BATCHES_AHEAD
             or sum(batch.bytes for batch in behind) > AHEAD_BYTES
             or self._begun[0].age() >= 2 * BATCH_SECONDS
+            or self._is_first_understood()
         )
+
+    def _is_first_understood(self) -> bool:
+        """Say whether the first batch that was begun only waits for being written, and the workers
+        have enough to do meanwhile."""
+        is_done = [batch.understood.done() for batch in self._begun]
+        return is_done[0] and is_done.count(False) >= ENOUGH_AHEAD
 
     def _finish_begun(self) -> None:
         """Commit what was begun."""
@@ -361,7 +371,7 @@ class Retrieval:
 
     def _commit(self, batch: Batch) -> None:
         """Store a batch in one transaction."""
-        results = batch.result()
+        results = batch.understood.result()
         prepared = [self.prepare(f, r) for f, r in zip(batch.fetched, results, strict=True)]
         unfetched, self._listing.unfetched = self._listing.unfetched, []
         if not (prepared or unfetched or batch.unavailable or batch.oversized or batch.cursor):

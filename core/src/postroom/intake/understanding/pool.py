@@ -11,7 +11,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import inf
@@ -22,6 +22,7 @@ from postroom.api.verdict import MailboxView
 from postroom.intake.understanding.processes import Worker, start
 from postroom.intake.understanding.understood import (
     NotUnderstoodError,
+    Pending,
     Raws,
     Result,
     Understanding,
@@ -90,14 +91,15 @@ class Pool:
         for _ in range(self._wanted):
             self._jobs.put(_Job([]))
 
-    def understand(self, batch: Raws, view: MailboxView | None = None) -> Callable[[], Result]:
+    def understand(self, batch: Raws, view: MailboxView | None = None) -> Pending:
         """Begin to understand a batch, and to classify it where there is a view of its mailbox."""
         job = _Job(batch, view)
-        if not batch:  # a look that finds nothing new starts no process
-            return list
-        self._start()
-        self._jobs.put(job)
-        return job.done.result
+        if batch:
+            self._start()
+            self._jobs.put(job)
+        else:  # a look that finds nothing new starts no process
+            job.done.set_result([])
+        return job.done
 
     def close(self) -> None:
         """End the workers, also in the middle of a batch: by now nobody waits for what they do."""
@@ -225,10 +227,21 @@ class _Whole:
         self,
         batch: Raws,
         view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
-    ) -> Callable[[], Result]:
+    ) -> Pending:
         """See `Understanding`."""
-        result = self._pool.understand(batch)
-        return lambda: [*map(_whole, batch, result())]
+        return _WholePending(batch, self._pool.understand(batch))
+
+
+@dataclass(frozen=True, slots=True)
+class _WholePending:
+    batch: Raws
+    understood: Pending
+
+    def done(self) -> bool:
+        return self.understood.done()
+
+    def result(self) -> Result:
+        return [*map(_whole, self.batch, self.understood.result())]
 
 
 def _whole(raw: bytes | Spool, result: Understood | Exception) -> Understood | Exception:

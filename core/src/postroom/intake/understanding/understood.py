@@ -41,16 +41,26 @@ Result = list[Understood | Exception]
 """What became of each of a batch."""
 
 
+class Pending(Protocol):
+    """The result of a batch, as soon as there is one."""
+
+    def done(self) -> bool:
+        """Say whether it is there."""
+
+    def result(self) -> Result:
+        """Return it, in the order of the batch; waits for it."""
+
+
 class Understanding(Protocol):
     """How batches are understood."""
 
     def expect(self, messages: int) -> None:
         """Get ready for so many messages."""
 
-    def understand(self, batch: Raws, view: MailboxView | None = None) -> Callable[[], Result]:
-        """Return what gives the result of a batch, in the same order; an exception stands for a
-        message that could not be understood. With a view of its mailbox, a message may be
-        classified as well, by what is built in."""
+    def understand(self, batch: Raws, view: MailboxView | None = None) -> Pending:
+        """Begin to understand a batch; an exception stands for a message that could not be
+        understood. With a view of its mailbox, a message may be classified as well, by what is
+        built in."""
 
 
 def understand_all(
@@ -90,9 +100,20 @@ class InPlace:
         self,
         batch: Raws,
         view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
-    ) -> Callable[[], Result]:
+    ) -> Pending:
         """See `Understanding`."""
-        return lambda: understand_all(batch)
+        return _InPlace(batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _InPlace:
+    batch: Raws
+
+    def done(self) -> bool:
+        return False
+
+    def result(self) -> Result:
+        return understand_all(self.batch)
 
 
 IN_PLACE = InPlace()
