@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from postroom.mail.decoding.transfer import decode_base64
+from postroom.mail.decoding.transfer import decode_letters
 from postroom.mail.search import Source, find_line
 
 PIECE = 1 << 20
@@ -110,8 +110,16 @@ def _decoded(lines: bytes, line_bytes: int, line_end: bytes) -> bytes | None:
     ends = (lines[letters + place :: line_bytes] for place in range(len(line_end)))
     if any(found != line_end[place : place + 1] * count for place, found in enumerate(ends)):
         return None
-    try:  # what is no letter of base 64 is skipped
-        decoded = decode_base64(lines)
+    try:
+        decoded = decode_letters(_without_ends(lines, letters, line_bytes))
     except ValueError:
         return None
     return decoded if len(decoded) == count * letters // 4 * 3 else None
+
+
+def _without_ends(lines: bytes, letters: int, line_bytes: int) -> bytearray:
+    """Take the ends out, which takes a fifth of the time of skipping them while decoding."""
+    left = bytearray(lines)
+    for length in range(line_bytes, letters, -1):
+        del left[letters::length]
+    return left

@@ -6,20 +6,25 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from postroom.mail.decoding.uuencode import decode_uu
 from postroom.mail.search import Source, find_line, pieces, search
 
 decode_base64: Callable[[bytes], bytes]
+decode_letters: Callable[[bytes | bytearray], bytes]
+"""Decodes what is nothing but base 64, without line ends; else raises ValueError."""
 encode_base64: Callable[[bytes], bytes]
 try:
     import pybase64
 
     decode_base64, encode_base64 = pybase64.b64decode, pybase64.b64encode
+    decode_letters = partial(pybase64.b64decode, validate=True)
 except ImportError:  # no wheel for this platform: the standard library does it, more slowly
     import base64
 
     decode_base64, encode_base64 = binascii.a2b_base64, base64.b64encode
+    decode_letters = partial(binascii.a2b_base64, strict_mode=True)
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=\s]")
