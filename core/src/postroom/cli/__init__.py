@@ -108,7 +108,9 @@ def main() -> NoReturn:
     _open_closed_streams()
     # pydantic would look through all that is installed for plugins of its own
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.set_threshold(50_000)  # a start and a batch make much that stays: look through it less often
+    gc.set_threshold(
+        200_000
+    )  # a start and a batch make much that stays: look through it less often
     try:
         cli(prog_name="postroom")
     except SystemExit as end:
