@@ -21,6 +21,7 @@ from postroom.cli.mailbox_migrate import MigrateCommand
 from postroom.questions import transcript
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Message, Question, Segment
+from postroom_test_servers.tls import PrivateAuthority
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -154,10 +155,13 @@ def toml_examples() -> list[Any]:
 
 
 @pytest.mark.parametrize("text", toml_examples())
-def test_a_toml_example_can_be_applied(text: str, tmp_path: Path) -> None:
+def test_a_toml_example_can_be_applied(
+    text: str, tmp_path: Path, authority: PrivateAuthority
+) -> None:
+    text = re.sub(r'ca_file = "[^"]+"', f'ca_file = "{authority.ca_file}"', text)
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
     secrets = dict.fromkeys(re.findall(r'env = "(\w+)"', text), "secret")
-    for name in re.findall(r'file = "([^"]+)"', text):
+    for name in re.findall(r'(?<!ca_)file = "([^"]+)"', text):
         (tmp_path / name).write_text("secret\n")
     environment = {
         **os.environ,

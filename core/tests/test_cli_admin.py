@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,52 @@ def test_key_that_is_none_is_a_sentence(
     assert "cannot be read" in unreadable.stderr
     assert "POSTROOM_KEY holds no key" in malformed.stderr
     assert "my password" not in malformed.output
+
+
+def test_a_flag_for_the_key_goes_before_the_environment(
+    store: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command("init")
+    kept = tmp_path / "kept"
+    Path(os.environ["POSTROOM_KEY_FILE"]).rename(kept)
+    monkeypatch.setenv("POSTROOM_KEY", "no key at all")
+
+    assert command("init").exit_code == 1
+    assert command("--key-file", str(kept), "init").exit_code == 0
+    assert command("--key-file", str(tmp_path / "none"), "init").exit_code == 1
+
+
+def test_a_database_that_another_program_holds_is_for_later(
+    fresh: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.store.sqlite._BUSY_SECONDS", 0.01)
+    command("init")
+    holder = sqlite3.connect(fresh, isolation_level=None)
+    with closing(holder):
+        holder.execute("BEGIN IMMEDIATE")
+        held = [command("segment", "add", "sales"), command("run", "--once")]
+    after = [command("segment", "add", "sales"), command("run", "--once")]
+
+    assert [one.exit_code for one in held] == [75, 75], [one.output for one in held]
+    assert all("Another program holds it" in one.stderr for one in held)
+    assert [one.exit_code for one in after] == [0, 0]
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_told_when_it_is_named(
+    mailbox: str, command: Command, tmp_path: Path
+) -> None:
+    pigeon = TOML.replace("[mailbox.incoming]", '[mailbox.incoming]\nca_file = "none.pem"')
+    nul = TOML.replace("[mailbox.incoming]", '[mailbox.incoming]\nca_file = "a\\u0000b"')
+
+    applied = command("apply", "-", stdin=pigeon)
+    damaged = command("apply", "-", stdin=nul)
+    by_option = command("mailbox", "incoming", mailbox, "pigeon", "--ca-file", str(tmp_path))
+
+    assert [one.exit_code for one in (applied, damaged, by_option)] == [0, 0, 0], applied.output
+    assert "line 5: The file of certificates" in applied.stderr
+    assert "No such file" in applied.stderr
+    assert "null byte" in damaged.stderr
+    assert "Is a directory" in by_option.stderr
 
 
 def test_malformed_file_is_a_sentence_with_its_place(store: str, command: Command) -> None:

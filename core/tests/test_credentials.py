@@ -90,6 +90,14 @@ def end_in(**delta: float) -> None:
 # ---------------------------------------------------------------------------- apply
 
 
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_an_end_that_no_calendar_has_in_utc_is_a_problem(whistle: Whistle, end: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run(f'{TOML}\n[[credential]]\nname = "late"\nkind = "whistle"\nexpires_at = {end}')
+
+    assert any("expires_at: must be a date" in str(one) for one in caught.value.problems)
+
+
 def test_a_file_sets_a_credential_up_and_twice_changes_nothing(whistle: Whistle) -> None:
     rehearsed = run(TOML, dry_run=True)
     first, again = run(TOML), run(TOML)

@@ -5,6 +5,7 @@
     PostroomError
     ├── StoreError
     │   ├── DatabaseUnusableError
+    │   │   └── DatabaseLockedError   another program holds it, and did not let go
     │   ├── DatabaseAwayError         its server restarts, or ended the connection: nobody's trouble
     │   ├── ConflictError             undone in favour of another transaction: once more
     │   ├── SchemaError               `postroom db upgrade` is needed, or a newer postroom
@@ -53,6 +54,10 @@ class StoreError(PostroomError):
 
 class DatabaseUnusableError(StoreError):
     """No connection, no permission, no driver, or damaged."""
+
+
+class DatabaseLockedError(DatabaseUnusableError):
+    """Another program holds the file, and did not let it go while it was waited for."""
 
 
 class DatabaseAwayError(DatabaseUnusableError):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from postroom.admin import outbox_admin
+from postroom.admin.overdue import overdue
 from postroom.errors import InputError, NotFoundError
 from postroom.outbox import answers
+from postroom.store.database import now
 from postroom.store.models import Attempt, Outbox
 
 Desk = Any
@@ -121,3 +124,17 @@ def test_no_such_mail(desk: Desk, act: Callable[..., Any]) -> None:
     options = {} if act is outbox_admin.shown else {"author": "Eve"}
     with pytest.raises(NotFoundError):
         act(99, **options)
+
+
+def test_mail_that_nobody_sends_is_told(queued: Outbox) -> None:
+    assert [*overdue()] == []
+
+    put(queued, queued_at=now() - timedelta(hours=2))
+
+    [late] = overdue()
+    assert (late["mailbox"], late["direction"]) == ("info@example.org", "out")
+    assert "should have been sent" in late["sentence"]
+    put(queued, next_try_at=now())  # our own back-off
+    assert [*overdue()] == []
+    put(queued, state="held", next_try_at=None)
+    assert [*overdue()] == []

@@ -15,6 +15,7 @@ from postroom.admin.secret_sources import SecretSource
 from postroom.admin.toml_lines import Lines, Place
 from postroom.api.errors import Problem, TransportError
 from postroom.credentials import credentials
+from postroom.credentials.tls import doubt_about_ca_file
 from postroom.errors import InputError, NotFoundError, in_one_line
 from postroom.mail.domains import address_key
 from postroom.mailboxes import filters, mailboxes, segments, sides, topics
@@ -231,6 +232,8 @@ class _Work:
         source = SecretSource(self._file.folder)
         values = source.resolve(model, table)
         self._tell_of_secrets(source, place, prefix)
+        if doubt := doubt_about_ca_file(values):
+            self._warn((*place, "ca_file"), doubt)
         for problem in mistyped(model, values):
             spot = (*place, *problem.field.split("."))
             self._problem(spot, prefix + problem.field, problem.sentence)
@@ -241,11 +244,8 @@ class _Work:
         for name, text in source.problems:
             self._problem((*place, name), prefix + name, text)
         for name in source.in_clear:
-            line = self._file.lines.of(*place, name)
-            self.applied.warnings.append(
-                f"{self._file.name}, line {line}: {name} stands in the file in clear; "
-                'better { env = "NAME" } or { file = "PATH" }.'
-            )
+            text = f"{name} stands in the file in clear"
+            self._warn((*place, name), f'{text}; better {{ env = "NAME" }} or {{ file = "PATH" }}.')
 
     # ------------------------------------------------------------------------ reporting
 
@@ -308,6 +308,10 @@ class _Work:
 
     def _problem(self, place: Place, label: str, text: str) -> None:
         self.problems.append((self._file.lines.of(*place), label, text))
+
+    def _warn(self, place: Place, text: str) -> None:
+        line = self._file.lines.of(*place)
+        self.applied.warnings.append(f"{self._file.name}, line {line}: {text}")
 
     def _note(self, what: str, changed: list[str], *, verb: str = "changed") -> None:
         if changed == ["added"]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from peewee import fn
 
+from postroom.admin.overdue import overdue
 from postroom.credentials import credential_expiry, credentials
 from postroom.leases import health
 from postroom.mailboxes.ledger import needs_person
@@ -33,10 +34,12 @@ def status() -> dict[str, Any]:
         .group_by(Question.status)
     )
     ending = list(_credentials())
+    late = list(overdue())
     return {
         "time": now(),
         "mailboxes": states,
         "problems": wrong,
+        "overdue": late,
         "credentials": ending,
         "questions": questions,
         "quarantined": quarantine.get("quarantined", 0),
@@ -44,6 +47,7 @@ def status() -> dict[str, Any]:
         "outbox": outbox,
         "needs_person": bool(
             quarantine
+            or late
             or outbox.get("failed")
             or outbox.get("unknown")
             or any(problem["state"] == "attention" for problem in wrong)

@@ -86,6 +86,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     help="sqlite:///PATH or postgresql://…; else POSTROOM_DATABASE, else a file of yours.",
 )
 @click.option(
+    "--key-file",
+    metavar="PATH",
+    help="File with the key; else POSTROOM_KEY or POSTROOM_KEY_FILE, else a file of yours.",
+)
+@click.option(
     "--version",
     is_flag=True,
     is_eager=True,
@@ -93,7 +98,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Show the version and exit.",
 )
-def cli(database: str | None) -> None:
+def cli(database: str | None, key_file: str | None) -> None:
     """Turn the mail of support mailboxes into questions, and send the answers.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but something needs a person,
@@ -101,6 +106,9 @@ def cli(database: str | None) -> None:
     """
     if database:
         os.environ["POSTROOM_DATABASE"] = database  # one place to read, also for what we start
+    if key_file:
+        os.environ["POSTROOM_KEY_FILE"] = key_file
+        os.environ.pop("POSTROOM_KEY", None)  # it would go before the file
 
 
 def main() -> NoReturn:

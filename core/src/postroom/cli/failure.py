@@ -17,7 +17,13 @@ import click
 from postroom.api import codes
 from postroom.api.errors import TransientError, TransportError
 from postroom.cli.output import clean
-from postroom.errors import BusyError, ConflictError, LeaseLostError, PostroomError
+from postroom.errors import (
+    BusyError,
+    ConflictError,
+    DatabaseLockedError,
+    LeaseLostError,
+    PostroomError,
+)
 
 TRY_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -70,7 +76,7 @@ def _passes_by_itself(error: PostroomError | TransportError) -> bool:
     """Say whether the same command may well succeed later, with nothing done in between."""
     if isinstance(error, TransientError):
         return error.code not in (codes.PLUGIN_BUG, codes.PLUGIN_HANGS)
-    return isinstance(error, BusyError | ConflictError | LeaseLostError)
+    return isinstance(error, BusyError | ConflictError | DatabaseLockedError | LeaseLostError)
 
 
 def _database_errors() -> tuple[type[Exception], ...]:

@@ -19,7 +19,7 @@ from postroom.cli.failure import TRY_LATER
 from postroom.cli.output import print_json, say, warn
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import plain_value, setting_options
-from postroom.intake.tally import Tally
+from postroom.intake.tally import STOPPED, Tally
 from postroom.plugin_settings import goes, model_of
 from postroom.plugins import load as load_plugins
 
@@ -118,7 +118,7 @@ def _report(address: str, tally: Tally, *, as_json: bool) -> None:
         words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         say(f"{address}: {words or 'nothing new'}")
     if not tally.complete:
-        warn("It was stopped before the end; run it again to go on.")
+        warn(STOPPED)
         sys.exit(TRY_LATER)
     if tally.quarantined or tally.refused:
         sys.exit(3)

@@ -10,7 +10,7 @@ import click
 
 from postroom.api.settings import TransportSettings
 from postroom.cli.arguments import complete_mailboxes, described
-from postroom.cli.output import say
+from postroom.cli.output import say, warn
 from postroom.cli.session import open_store
 from postroom.cli.setting_options import (
     given_secret,
@@ -20,6 +20,7 @@ from postroom.cli.setting_options import (
     setting_options,
     tell_how_secrets_are_given,
 )
+from postroom.credentials.tls import doubt_about_ca_file
 from postroom.errors import InputError
 from postroom.mailboxes import mailboxes, sides
 from postroom.plugin_settings import WORDS, goes, model_of, secret_fields, stored_values
@@ -98,6 +99,8 @@ def _callback(name: str, direction: str) -> Callable[..., None]:
             mailbox = mailboxes.find(address)
             values, own = _present(mailbox, direction, name, reset=reset)
             take_options(options, direction, name, values, own)
+            if doubt := doubt_about_ca_file(options):
+                warn(doubt)
             try:
                 changed = sides.put(mailbox, direction, name, values, own)[1]
             except InputError as error:

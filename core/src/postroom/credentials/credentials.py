@@ -141,7 +141,10 @@ def checked_end(value: object) -> datetime | None:
         value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if not isinstance(value, datetime):
         raise ValueError("must be a date, like 2027-05-01")
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:  # the first and the last day that there are, of another zone
+        raise ValueError("must be a date, like 2027-05-01") from error
 
 
 def pretend(name: str) -> None:

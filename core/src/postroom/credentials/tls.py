@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from postroom.api import codes
 from postroom.api.errors import Problem, SettingsError
@@ -29,8 +31,8 @@ def shared_context(
                 if alpn:
                     _contexts[key].set_alpn_protocols(list(alpn))
             return _contexts[key]
-    except OSError as error:
-        reason = getattr(error, "strerror", None) or "not a certificate in PEM form"
+    except (OSError, ValueError) as error:  # the second: no name of a file, or a damaged one
+        reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, ssl.SSLError):
             reason = "it holds no certificate in PEM form"
         raise SettingsError(
@@ -38,6 +40,19 @@ def shared_context(
             f"The file of certificates {ca_file} cannot be used: {reason}.",
             problems=[Problem("ca_file", reason)],
         ) from error
+
+
+def doubt_about_ca_file(values: Mapping[str, Any]) -> str | None:
+    """Return what an administrator should know of the file in settings, if it is of no use here:
+    the runner may be another user, or on another machine."""
+    path = values.get("ca_file")
+    if not isinstance(path, str) or not path:
+        return None
+    try:
+        shared_context(path)
+    except SettingsError as error:
+        return f"{error.sentence} Whoever runs postroom has to be able to read it."
+    return None
 
 
 def _new_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:

@@ -15,6 +15,7 @@ def no_progress(done: int, more: int) -> None:
     """Tell nobody."""
 
 
+STOPPED = "It was stopped before the end; run it again to go on."
 _COUNTED = ("stored", "duplicate", "ignored", "quarantined", "refused", "settled")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from postroom.errors import in_one_line
-from postroom.intake.tally import Tally
+from postroom.intake.tally import STOPPED, Tally
 from postroom.leases import health
 from postroom.mailboxes.ledger import needs_person
 from postroom.store.database import now
@@ -33,7 +33,7 @@ class Outcome:
         """Look at what there is after a run that began at that time."""
         if was_stopped:
             self.try_later = True
-            self.remarks.append("It was stopped before the end; run it again to go on.")
+            self.remarks.append(STOPPED)
         self._judge_receipts(begun)
         self._judge_outbox()
         self._judge_troubles(begun)

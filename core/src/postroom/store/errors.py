@@ -13,6 +13,7 @@ import peewee
 from postroom.errors import (
     ConflictError,
     DatabaseAwayError,
+    DatabaseLockedError,
     DatabaseUnusableError,
     DiskFullError,
     StoreError,
@@ -67,7 +68,8 @@ def explain(error: BaseException) -> StoreError:
         text = " ".join(str(cause).split())
         step = next((step for word, step in _SQLITE_STEPS.items() if word in text), None)
         sentence = f"The database {database.obj.database} says: {text}."
-        return DatabaseUnusableError(sentence, next_step=step)
+        told_as = DatabaseLockedError if "locked" in text else DatabaseUnusableError
+        return told_as(sentence, next_step=step)
     told = next((one for one in reversed(chain) if hasattr(one, "sqlstate")), error)
     text = _ERRNO.sub("", " ".join(str(told).split()))
     kind = _kind_of(error, told)

@@ -17,7 +17,7 @@ from postroom.api import (
     Transport,
 )
 from postroom.api.errors import TransportError
-from postroom.api.settings import CredentialSettings, TransportSettings
+from postroom.api.settings import CaFile, CredentialSettings, TransportSettings
 from pydantic import Field, SecretStr, field_validator
 
 
@@ -30,6 +30,7 @@ class PigeonSettings(TransportSettings):
     password: Annotated[SecretStr | None, Field(description="Word of the keeper")] = None
     folders: Annotated[list[str], Field(description="Baskets to look into")] = ["INBOX"]  # noqa: RUF012 - pydantic copies it
     credential: Annotated[str | None, Field(description="Name of a credential")] = None
+    ca_file: CaFile = None
     ringed: Annotated[bool, Field(description="Whether birds wear rings")] = True
 
     @field_validator("username")

@@ -1,0 +1,65 @@
+"""What nobody looks after: no runner runs, and cron starts none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from postroom.store.database import execute, now
+from postroom.store.fields import from_micros
+from postroom.store.models import Mailbox, Side
+
+OVERDUE_AFTER: Final = timedelta(hours=1)
+"""So much later than it was due; `run --once` every hour is in time."""
+_SENTENCES: Final = {
+    "in": "It should have been retrieved long ago: no runner seems to run.",
+    "out": "It has mail that should have been sent long ago: no runner seems to run.",
+}
+_NEXT_STEP: Final = "See that `postroom run` runs, or that cron starts `postroom run --once`."
+
+
+def overdue() -> Iterator[dict[str, Any]]:
+    """Yield the sides of mailboxes that were due long ago and that nobody is at work on."""
+    instant = now()
+    for mailbox in Mailbox.select().order_by(Mailbox.address_key):
+        for side in Side.select().where(Side.mailbox == mailbox.id).order_by(Side.direction):
+            due_at = _due_at(mailbox, side)
+            is_held = side.leased_until is not None and side.leased_until > instant
+            if due_at is None or is_held or instant < due_at + OVERDUE_AFTER:
+                continue
+            yield {
+                "mailbox": mailbox.address,
+                "direction": side.direction,
+                "due_at": due_at,
+                "last_success_at": side.last_success_at,
+                "sentence": _SENTENCES[side.direction],
+                "next_step": _NEXT_STEP,
+            }
+
+
+def _due_at(mailbox: Mailbox, side: Side) -> datetime | None:
+    """Return since when a side is due, None if there is nothing to do.
+
+    `Side.next_try_at` alone does not tell: new settings set it to the beginning of time.
+    """
+    wanted_at = None
+    if side.direction == "in" and mailbox.enabled:
+        wanted_at = mailbox.created_at
+        if side.last_tried_at is not None:
+            wanted_at = side.last_tried_at + timedelta(seconds=mailbox.poll_seconds)
+    elif side.direction == "out":
+        wanted_at = _mail_due_at(mailbox)
+        if wanted_at is not None and side.last_tried_at is not None:
+            wanted_at = max(wanted_at, side.last_tried_at)
+    return None if wanted_at is None else max(wanted_at, side.next_try_at)
+
+
+def _mail_due_at(mailbox: Mailbox) -> datetime | None:
+    """Return since when the first of what is queued could be sent."""
+    [(first,)] = execute(
+        "SELECT MIN(COALESCE(next_try_at, queued_at)) FROM outbox "
+        "WHERE mailbox_id = %s AND state = 'queued'",
+        [mailbox.id],
+    )
+    return None if first is None else from_micros(first)
