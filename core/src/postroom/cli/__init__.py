@@ -116,9 +116,8 @@ def main() -> NoReturn:
     _open_closed_streams()
     # pydantic would look through all that is installed for plugins of its own
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.set_threshold(
-        200_000
-    )  # a start and a batch make much that stays: look through it less often
+    # a start and a batch make much that stays: look through it less often
+    gc.set_threshold(200_000)
     try:
         cli(prog_name="postroom")
     except SystemExit as end:
