@@ -104,6 +104,20 @@ ATTRIBUTIONS = {
     ),
     "chinese-apple": "在 2026年3月3日，上午9:15，Desk <help@desk.example> 写道：",
     "afrikaans-gmail": "Desk <help@desk.example> het op Di., 3 Mrt. 2026 om 09:15 geskryf:",
+    "chinese-roundcube": "在 2026-03-03 09:15，Desk 写道：",
+    "chinese-yahoo": "Desk <h@desk.example> 在 2026年3月3日 星期二 上午09:15:00 [GMT+8] 寫道﹕",
+    "chinese-roundcube-tw": "Desk 於 2026-03-03 09:15 寫到:",
+    "korean-roundcube": "2026-03-03 09:15에 Desk이(가) 쓴 내용:",
+    "indonesian-yahoo": "Pada Selasa, 3 Maret 2026 09.15.00 GMT+7, Desk <h@d.example> menulis:",
+    "italian-evolution": "Il giorno mar, 03/03/2026 alle 09.15 +0100, Desk ha scritto:",
+    "slovenian-thunderbird": "Dne 3. 03. 2026 ob 09:15 je Desk napisal(a):",
+    "catalan-thunderbird": "El 3/3/26 a les 9:15, Desk ha escrit:",
+    "turkish-roundcube": "2026-03-03 09:15, Desk yazmış:",
+    "albanian-gmail": "Më mar, 3 mar 2026 në 9:15 Desk <help@desk.example> shkroi:",
+    "bengali-gmail": "মঙ্গল, ৩ মার্চ, ২০২৬ তারিখে ৯:১৫ AM টায় Desk <help@desk.example> লিখেছেন:",
+    "luxembourgish-roundcube": "Den 2026-03-03 09:15, Desk schreift:",
+    "dutch-horde": "Citeren Desk <help@desk.example>:",
+    "hungarian-horde": "Idézet (Desk <help@desk.example>):",
     "arabic-gmail": "في الثلاثاء، 3 مارس 2026 في 9:15 ص تمت كتابة ما يلي بواسطة D <h@d.example>:",
 }
 
@@ -163,6 +177,17 @@ def test_blank_lines_may_stand_between_an_attribution_and_its_quote() -> None:
         "От: Desk\nОтправлено: 3 марта 2026 г. 9:15\nКому: Ann\nТема: Велосипед\n",
         "差出人: Desk\n送信日時: 2026年3月3日 9:15\n宛先: Ann\n件名: 修理\n",
         "发件人: Desk\n发送时间: 2026年3月3日 9:15\n收件人: Ann\n主题: 修理\n",
+        "No: Desk <h@desk.example>\nNosūtīts: otrdiena, 2026. gada 3. marts 9:15\nKam: Ann\n"
+        "Tēma: x\n",
+        "מאת: Desk\n\u200f\u200fנשלח: יום שלישי 03 מרץ 2026 09:15\nאל: Ann\nנושא: x\n",
+        "De: Desk\nPara: Ann\nEnviados: Martes, 3 de Marzo 2026 9:15:00\nAsunto: x\n",
+        "Afsender: Desk <h@desk.example>\nDato: 2026-03-03 09:15\nModtager: Ann\nEmne: x\n",
+        '03.03.2026, 09:15, "Desk" <help@desk.example>:\n',
+        "‐‐‐‐‐‐‐ Original Message ‐‐‐‐‐‐‐\n",
+        "---- Replied Message ----\n| From | Desk<help@desk.example> |\n",
+        "-----邮件原件-----\n发件人: Desk\n",
+        "-------- 원본 이메일 --------\n발신: Desk\n",
+        "-------- Оригинално писмо --------\n От: Desk\n",
         "-----Original Message-----\nFrom: Desk\n",
         "-----Ursprüngliche Nachricht-----\nVon: Desk\n",
         "----- Message d'origine -----\n",
@@ -252,6 +277,9 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Wo ist es?\n\nAbsender: Laden Lind\nGesendet am: 03.03.2026\nNummer: 12\n\nIch warte.\n",
         "Where is it?\n\nFrom: Leeds\nSent: 3/3/2026\nTracking: 12\n\nI wait.\n",
         "I book\n\nSubject: Mathematics\nFrom: 10 am\nDate: 3 March 2026\nRoom: 1\n\nFree?\n",
+        "Look at this\nFrom: Bo <b@x.example>\nSent: 3/3/26 9:15\nTo: A\nSubject: x\nIs it?\n",
+        "Look at this\nFrom: Bo <b@x.example>\nSent: Monday\nTo: Ann\nSubject: Won\n\nIs it?\n",
+        "No bike.\n\n03.03.2026, 09:15, no mail from <bo@x.example>:\n\nWhy?\n",
         "Je réserve\n\nDate : 3/3/2026\nDe : 10 à 12\nObjet : fête\n\nEst-ce possible ?\n",
     ],
     ids=lambda text: text.strip("> \n").split("\n")[0][:30],
@@ -318,6 +346,23 @@ def test_answers_between_quotes_keep_them_but_not_the_rest_of_the_mail() -> None
     text = "Desk wrote:\n> When?\nFriday.\n> Which?\nRed.\n\n> Yours,\n> Desk\n"
 
     assert strip_quotes(text).endswith("> Which?\nRed.")
+
+
+def test_whole_header_block_right_below_the_answer_is_cut() -> None:
+    block = (
+        "From: Desk [mailto:h@desk.example]\nSent: Tuesday, March 3, 2026 9:15 AM\nTo: Ann\n"
+        "Subject: x\n\nWhen?\n"
+    )
+
+    assert strip_quotes(f"Friday suits me.\nAnn\n{block}") == "Friday suits me.\nAnn"
+    assert strip_quotes(f"I got this:\n{block}").endswith(block)
+    assert strip_quotes(f"A message\n{block}", is_reply=False).endswith(block)
+
+
+def test_rule_above_the_quote_belongs_to_it() -> None:
+    quote = "__________\n> Od: Desk <h@desk.example>\n> Datum: 3.3.2026 9:15\n>\n> When?\n"
+
+    assert strip_quotes(f"Friday suits me.\n\n{quote}") == "Friday suits me."
 
 
 def test_form_that_a_web_site_sends_is_kept() -> None:
@@ -413,6 +458,9 @@ def test_words_on_the_line_that_announces_the_quote_are_kept() -> None:
         "Sent from Berlin",
         "Sent from my desk, which is easier than my mobile phone.",
         "From my iPhone I can not log in",
+        "Sent via Canary Wharf on Monday",
+        "Get Outlook back for me",
+        "Sent from Mail for the shop",
     ],
 )
 def test_last_line_that_only_begins_like_a_mobile_programs_is_kept(line: str) -> None:
@@ -535,6 +583,30 @@ def test_subject_of_a_forward_keeps_the_header_block(subject: str) -> None:
         "נשלח מה-iPhone שלי",
         "Được gửi từ iPhone của tôi",
         "從我的 iPhone 傳送",
+        "Outlook für Android<https://aka.ms/AAb9ysg> beziehen",
+        "Outlook voor iOS<https://aka.ms/o0ukef> downloaden",
+        "Pobierz program Outlook dla systemu iOS<https://aka.ms/o0ukef>",
+        "Получите Outlook для iOS<https://aka.ms/o0ukef>",
+        "iOS için Outlook’u edinin<https://aka.ms/o0ukef>",
+        "Az iOS Outlook beszerzése<https://aka.ms/o0ukef>",
+        "Outlook for iOS<https://aka.ms/o0ukef> を入手",
+        "Android용 Outlook 받기",
+        "Sent from Yahoo Mail. Get the app",
+        "Sent from Mailspring (https://getmailspring.com/)",
+        "Von unterwegs gesendet",
+        "Envoyé depuis mon appareil Galaxy",
+        "Inviato dal mio dispositivo Samsung",
+        "Enviado a partir do meu smartphone Samsung Galaxy.",
+        "Skickades från Outlook för Android",
+        "Wysłane z mojego iPhone'a",
+        "Odesláno z mého iPhonu",
+        "Отправлено со смартфона Samsung Galaxy.",
+        "Išsiųsta iš mano iPhone",
+        "נשלח מהאייפון שלי",
+        "تم الإرسال من iPhone الخاص بي",
+        "私のiPhoneから送信",
+        "내 iPhone에서 보냄",
+        "来自我的华为手机",
     ],
 )
 @pytest.mark.parametrize("tail", ["", "\nOn 3 Mar 2026, Desk <h@desk.example> wrote:\n> When?\n"])
@@ -635,11 +707,14 @@ LINES = st.sampled_from(
         "Subject: x\n\nWhen?\n",
         "\n2026/3/3 Desk <h@desk.example>\n\n> When?\n",
         "\nQuoting Desk <h@desk.example>:\n\n> When?\n",
+        "\n>>> Desk <h@desk.example> schrieb am 03.03.2026 um 09:15 in Nachricht\n<a1@d.example>:\n"
+        "> When?\n",
         "\nاز: Desk\nارسال شده: 3 مارس 2026 9:15\nبه: Ann\nموضوع: x\n\nWhen?\n",
     ],
     ids=[
         *("apple-mail", "zoho", "zoho-marked", "german-reply", "android", "rules", "groupwise"),
-        *("qq", "zimbra", "windows-mail", "wrapped", "old-gmail", "horde", "persian"),
+        *("qq", "zimbra", "windows-mail", "wrapped", "old-gmail", "horde"),
+        *("groupwise-id", "persian"),
     ],
 )
 def test_quote_of_other_programs_is_cut(quote: str) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from postroom.mail.quoting.marks import (
     ADDRESS,
     BESIDE_WROTE,
+    COLONS,
     DATE,
     EVEN_WITH_YOU,
     INVISIBLE,
@@ -18,6 +19,7 @@ from postroom.mail.quoting.marks import (
     PERSONAL,
     TIME,
     TOWARDS,
+    UNMARKED,
     WROTE,
     WROTE_UNSPACED,
 )
@@ -47,11 +49,13 @@ def find_attribution(lines: Sequence[str], index: int, *, followed_by_quote: boo
         if followed_by_quote:
             return index if _quote_follows(lines, index) else None
         return index if DATE.search(line) and OPENER.match(line) else None
-    ends = ":：>" if followed_by_quote else ":："
+    ends = f"{COLONS}>" if followed_by_quote else COLONS
     if not line or line[-1] not in ends or _quote_follows(lines, index) is not followed_by_quote:
         return None
     if not followed_by_quote and "@" not in line and "@" not in lines[index - 1]:
         return None
+    if followed_by_quote and line[0] == "<" and _ends_groupwise(lines, index):
+        return index
     first, joined = _unwrap(lines, index)
     has_verb = _has_verb(joined)
     has_origin = ADDRESS.search(joined) is not None and DATE.search(joined) is not None
@@ -61,9 +65,17 @@ def find_attribution(lines: Sequence[str], index: int, *, followed_by_quote: boo
         ends_in_address = "@" in joined.split()[-1]
         names_sender = has_origin and is_dated and ("<" in joined or ends_in_address)
         return first if (has_verb or names_sender) and not _is_prose(joined) else None
-    ends_in_address = line.rstrip(f":：{INVISIBLE}").endswith(">") and not joined.isascii()
+    ends_in_address = line.rstrip(f"{COLONS}{INVISIBLE}").endswith(">") and not joined.isascii()
     is_certain = has_origin and (has_verb or ends_in_address)
-    return first if is_certain and is_typical and not _is_told(joined) else None
+    if is_certain and is_typical and not _is_told(joined):
+        return first
+    return index if UNMARKED.match(line) else None
+
+
+def _ends_groupwise(lines: Sequence[str], index: int) -> bool:
+    """ ">>> Desk <desk@example.org> wrote on 3.3.2026 at 10:15 in message" stands above its id."""
+    above = lines[index - 1][:MAX_MARK] if index else ""
+    return above[:4] == ">>> " and DATE.search(above) is not None and _has_verb(above)
 
 
 def find_loose_attribution(lines: Sequence[str], index: int) -> int | None:
@@ -76,13 +88,14 @@ def find_loose_attribution(lines: Sequence[str], index: int) -> int | None:
 
 def _is_prose(line: str) -> bool:
     """ "I asked what she wrote:": a sentence of the writer's, not a mail program's."""
-    words = [word for word in line.rstrip(" :：").replace(",", " ").split() if word.isalpha()]
+    words = [word for word in line.rstrip(f" {COLONS}").replace(",", " ").split() if word.isalpha()]
     if EVEN_WITH_YOU.match(line) is None and _is_personal(words):
         return True
     opens = OPENER.match(line) is not None and DATE.search(line) is not None
     if not opens and LATE_OPENER.search(line):
         return True  # words of the writer's stand before what the program wrote
-    if ("，" in line and "<" not in line) or _has_two_sentences(line):
+    has_clauses = "，" in line and "<" not in line and not (opens and _is_stamped(line))
+    if has_clauses or _has_two_sentences(line):
         return True
     ordinary = sum(
         word == word.lower() and len(word) > 1 and word not in WROTE and word not in BESIDE_WROTE
@@ -99,7 +112,7 @@ def _most_ordinary(line: str, *, opens: bool) -> int:
         return 7
     if ADDRESS.search(line):
         return 4 if is_stamped and "<" in line else 2
-    words = line.lower().rstrip(" :：").split()
+    words = line.lower().rstrip(f" {COLONS}").split()
     if words[0].rstrip(".") in NOT_NAMES:
         return -1
     if is_stamped or not {words[0], words[-1]}.isdisjoint(WROTE.union(WROTE_UNSPACED)):
@@ -123,7 +136,7 @@ def _has_two_sentences(line: str) -> bool:
 def _is_told(line: str) -> bool:
     """Do people write so, who paste below it what somebody wrote? They seldom give the time of
     day, as all programs do, but speak of themselves, or say to whom it went."""
-    words = line.rstrip(" :：").split()
+    words = line.rstrip(f" {COLONS}").split()
     if _is_personal(words) or (TIME.search(line) is None and not line.startswith("---")):
         return True
     return any(
@@ -245,6 +258,6 @@ def announces_itself(lines: Sequence[str], first: int) -> bool:
         if len(line) > MAX_MARK or (not is_quoted(line) and line.strip()):
             break
         joined = f"{joined} {line.strip(' >' + INVISIBLE)}"
-        if joined[-1:] in ":：" and DATE.search(joined) and _has_verb(joined):
+        if joined[-1:] in COLONS and DATE.search(joined) and _has_verb(joined):
             return OPENER.match(joined) is not None
     return False

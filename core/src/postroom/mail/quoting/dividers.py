@@ -22,7 +22,7 @@ from postroom.mail.quoting.own_lines import BLANK_OR_RULE, MAX_MARK, is_quoted
 _MAX_BLOCK = 15
 _LEAST_LABELS = 4
 """Lines of a copied header: From, Sent, To, and Cc or Subject."""
-_LABEL = re.compile(r"[\s*_]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
+_LABEL = re.compile(r"[\s*_\u200e\u200f\u202a-\u202e]*([^\s:：*_][^:：*]{0,24}?)[\s\xa0*_]*[:：]")
 _TITLED_RULE = re.compile(r"\s*[_=*-]{4,}[^_=*-].{0,60}?[_=*-]{4,}\s*$")
 
 
@@ -83,6 +83,21 @@ def is_header_block(lines: Sequence[str], index: int, *, is_reply: bool) -> bool
     return any(map(DATE.search, sent)) or (bool(sent) and above_rules(lines, index) < index - 1)
 
 
+def is_whole_block(lines: Sequence[str], index: int) -> bool:
+    """Is it all that Outlook copies, set apart below? Nobody writes so much of it by hand."""
+    block = _block(lines, index)
+    labels = [_label(line) for line in block]
+    return (
+        labels[0] in FROM_LABELS
+        and labels[1] in SENT_LABELS
+        and labels[-1] in SUBJECT_LABELS
+        and len(labels) >= _LEAST_LABELS
+        and "@" in block[0]
+        and TIME.search(block[1][:MAX_MARK]) is not None
+        and not lines[index + 1 : index + len(block) + 1][-1].strip()
+    )
+
+
 def _tells_of_mail(block: Sequence[str], labels: Sequence[str]) -> bool:
     """Has it the sender's address, or the time of day? Parcels and journeys have neither."""
     return any(
@@ -118,7 +133,8 @@ def marked_below(lines: Sequence[str], index: int) -> int | None:
 
 def _label(line: str) -> str:
     found = _LABEL.match(line[:60])
-    return found.group(1).lower() if found else ""
+    label = found.group(1).lower() if found else ""
+    return "from" if label == "no" and "@" in line else label  # Latvian; elsewhere a number
 
 
 def above_rules(lines: Sequence[str], index: int) -> int:

@@ -18,8 +18,12 @@ WROTE = _table("""
     scritto|scrisse|schreef|geschreven|skrev|skrifaði|kirjoitti|napisał|napisała|napisał(a)|napisana|pisze
     napsal|napsala|píše|napsal(a)|napísal|napísala|napísal(a)|napisao|napisala|napisao/la|napisal
     написао|написала|написал|написал(а)|писал|писал(а)|пишет|пише|написав|написав(ла)|написа
-    scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت
-    escribiu|quoting|zitat|citando|napisao/la|написао/ла|geskryf|idatzi|missatge
+    scris|írta|yazdı|έγραψε|kirjutas|rakstīja|rašė|viết|menulis|כתב|כתב/ה|כתבה|كتب|كتبت|نوشت|نوشته
+    escribiu|quoting|zitat|citando|napisao/la|написао/ла|geskryf|idatzi|missatge|escrit
+    citeren|cytowanie|cituji|citerar|citerer|idézet|yazmış|yazıb|napisao(la)|napisal(a)|напісаў|напісала
+    schreift|shkroi|shkruajti|skreiv|skreau|skribis|skrivaði|ysgrifennodd|scríobh|scribite
+    skrivet|жазды|бичсэн|напиша|დაწერა|գրեց|लिखा|लिहीले|लिहिले|লিখেছেন
+    எழுதியது|aliandika|nivîsî|yozgan|написав(-ла)
 """)
 """The verb of an attribution line, "On … Desk wrote:"; a word of its own."""
 
@@ -27,7 +31,8 @@ BESIDE_WROTE = _table("""
     a|ha|has|har|het|je|via|von|van|av|de|el|ezt|following|folgendes|volgende|suivant|user|usuario
     utilisateur|uživatel|odesílatel|пользователь|користувач|χρήστης|oseba|lietotājs|şunu|tarihinde
     uhr|um|am|la|klo|kl|kell|kello|је|ás|vào|lúc|thg|đã|der|den|zu|di|da|dos|della|ter|bin|of|and
-    تمت|كتابة|ما|يلي|بواسطة
+    تمت|كتابة|ما|يلي|بواسطة|است|igorleak|zuen|hau|du|egunean|tarixdə|ob|les
+    上午|下午|早上|晚上|中午|凌晨|寫道|写道|寫到|오전|오후
 """)
 """What stands beside it, and within names, in lower case."""
 
@@ -37,11 +42,13 @@ NOT_NAMES = frozenset("der die das ein eine herr frau mr mrs ms monsieur madame"
 WROTE_UNSPACED = (
     "写道",
     "寫道",
+    "寫到",
     "のメール",
     "のメッセージ",
     "書きました",
     "작성",
     "쓴 글",
+    "쓴 내용",
     "เขียนว่า",
 )
 """The same in languages that do not set words apart."""
@@ -62,7 +69,8 @@ OPENER = re.compile(
     r"""(?ix) [\s*_"'«„“\[(\u200e-\u202b-]* (?:
       on | at | am | le | el | il | op | v | den | dne | dňa | dnia | w\sdniu | em | a | på | em
       | în | pe | la
-      | dana | dne | 在 | 于 | 於 | vào | pada | tarihinde | בתאריך | في | στις | на | в | kell?o
+      | dana | dne | më | në | tann | þann | mnamo
+      | 在 | 于 | 於 | vào | pada | tarihinde | בתאריך | في | στις | на | в | kell?o
       | in\sdata | no\sdia | missatge\sde | wiadomość\snapisana\sprzez
       | (?:mon|tue|wed|thu|fri|sat|sun|mo|di|mi|do|fr|sa|so|lun|mar|mer|jeu|ven|sam|dim
           |mån|tis|ons|tors|fre|lör|sön|man|tir|pon|wt|śr|czw|pt|sob|niedz|ma|ti|ke|to|pe
@@ -87,13 +95,14 @@ LATE_OPENER = re.compile(
 write the capital only where theirs begins."""
 
 DATE = re.compile(
-    r"(?:19|20)\d\d|[١٢۱۲]\d{3}|\d{1,2}[:.]\d\d|\d{1,2}[./-] ?\d{1,2}[./-] ?\d\d"
+    r"(?:19|20)\d\d|[١٢۱۲১২१२]\d{3}|\d{1,2}[:.]\d\d|\d{1,2}[./-] ?\d{1,2}[./-] ?\d\d"
     r"|\d{1,2}\s?[年月日년월일]"
 )
 """Something of a date or time."""
 
 TIME = re.compile(
-    r"\d{1,2}:\d\d(?::\d\d)?|\b\d{1,2} ?h ?\d\d\b|\b(?:kl\.?|klo|kello|pukul|ore) \d{1,2}\.\d\d"
+    r"\d{1,2}:\d\d(?::\d\d)?|\b\d{1,2} ?h ?\d\d\b|\d\d\.\d\d\.\d\d(?= (?:GMT|UTC|WI))"
+    r"|\b(?:kl\.?|klo|kello|pukul|ore|alle) \d{1,2}\.\d\d"
 )
 """A time of day."""
 
@@ -102,9 +111,14 @@ INVISIBLE = (
 )
 """White space, and marks of direction, which programs put around lines in Hebrew and Arabic."""
 
+UNMARKED = re.compile(r"\d\d\.\d\d\.\d{4}, \d\d:\d\d, \"[^\"<>]*\" <[^\s<>]+@[^\s<>]+>:$")
+"""The attribution of Yandex, which marks no line below it: nobody types the commas and quotes."""
+
 ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 
-RULES = "-–—_*=#~[]+<> \t:："
+COLONS = ":：﹕"
+
+RULES = "-‐–—_*=#~[]+<> \t:："
 """Characters of drawn rules and what goes with them."""
 
 ORIGINAL_MESSAGE = _table("""
@@ -121,8 +135,12 @@ ORIGINAL_MESSAGE = _table("""
     оригінальне повідомлення|оригинално съобщение|izvorna poruka|originalna poruka
     izvirno sporočilo|αρχικό μήνυμα|algne sõnum|originalus laiškas|sākotnējais ziņojums
     הודעה מקורית|הודעת המקור|الرسالة الأصلية|tin nhắn gốc|pesan asli|ข้อความต้นฉบับ
-    元のメッセージ|元のメール|原始邮件|原始郵件|原邮件|回复的原邮件|원본 메시지
-    원본 메세지|원본메시지
+    元のメッセージ|元のメール|原始邮件|原始郵件|原邮件|回复的原邮件|邮件原件|원본 메시지
+    원본 메세지|원본메시지|원본 이메일|원본 메일|replied message|оригинално писмо|eredeti levél
+    mensaxe orixinal|orijinal məktub|арыгінальнае паведамленне|jatorrizko mezua|esialgne kiri
+    mesazhi origjinal|opphavleg melding|upprunaleg skilaboð|ข้อความเดิม|thư gốc|mesej asal
+    оригинална порука|sākotnējā vēstule|الرسالة الأساسية|original-message|neges wreiddiol
+    originala mesaĝo|oarspronklik berjocht
 """)
 """What Outlook and others write between rules above the mail they answer."""
 
@@ -195,78 +213,89 @@ FROM_LABELS = _table("""
     від|від кого|от кого|отправитель|kellelt|saatja|nuo|από|nadawca|expeditor|expeditorul
     de la|expéditeur|remitente|remetente|mittente
     afzender|sender|absender|avsändare|差出人|送信元|发件人|寄件者|寄件人|보낸 사람|보낸사람|מאת
-    من|từ|dari|จาก|pošiljatelj|šalje|از|فرستنده
+    من|từ|dari|จาก|pošiljatelj|šalje|از|فرستنده|remitent|afsender|avsender|αποστολέας|од|ад|vun
+    frå|fan|siuntėjas|daripada|pengirim|発信者|المرسل|kimdən|şandyar|nga|sendanto|gönderici|gửi từ
 """)
 SENT_LABELS = _table("""
     sent|sent on|gesendet|gesendet am|envoyé|envoyé le|date d'envoi|date d’envoi|data de envio
     enviado|enviado el|enviado em|enviada em|enviada|enviat|enviat el|inviato|inviato il
+    enviados|enviadas
     data invio|verzonden|verzonden op|datum verzonden|skickat|skickat den|sendt|lähetetty
     wysłano|wysłane|data wysłania|odesláno|odoslané|elküldve|küldve|gönderildi|gönderilme
     gönderilme tarihi|gönderilen|trimis|отправлено|дата отправки|відправлено|надіслано|изпратено
-    στάλθηκε|saadetud
+    изпратено на|στάλθηκε|saadetud
     saatmisaeg|išsiųsta|nosūtīts|poslano|poslato|datum slanja|送信日時|发送时间|傳送時間
     寄件日期|보낸 날짜|보낸날짜|נשלח|تم الإرسال|ارسال شده|فرستاده شده|đã gửi|dikirim|ส่ง
 """)
 DATE_LABELS = SENT_LABELS | _table("""
     date|datum|fecha|data|dată|dato|päivämäärä|päiväys|dátum|tarih|дата|ημερομηνία|日時|日付|日期
     时间|날짜|תאריך
-    تاريخ|التاريخ|تاریخ|ngày|tanggal|วันที่
+    تاريخ|التاريخ|تاریخ|ngày|tanggal|วันที่|kuupäev|dagsetning|tarix|tarikh|datums|datë
 """)
 SUBJECT_LABELS = _table("""
     subject|betreff|betr.|objet|sujet|asunto|assunto|assumpte|oggetto|onderwerp|ämne|emne|vedr.
     aihe|temat|předmět|predmet|naslov|tárgy|konu|subiect|subiectul|тема|относно|θέμα|teema|tema
     temats|tēma|zadeva|efni|เรื่อง
-    件名|主题|主旨|主題|제목|נושא|الموضوع|موضوع|chủ đề|subjek|perihal
+    件名|主题|主旨|主題|제목|נושא|الموضوع|موضوع|chủ đề|subjek|perihal|pealkiri
+    mövzu|тэма|заглавие|наслов|ûnderwerp|subjekt|judul|tiêu đề|asuntu|subjecto|ogg|หัวจดหมาย
 """)
 """The labels of a header block as Outlook, Apple Mail and Notes copy it above a mail. The Latvian
 "No" is not among them: it heads a number in other languages."""
 
 _DEVICE = (
     r"(?:i(?:phon|pad|pod)|android|galaxy|samsung|blackberry|huawei|xiaomi|htc\b|nokia|sony|lumia"
-    r"|pixel|oneplus|redmi|oppo\b|motorola|alcatel|windows|outlook|yahoo|gmail|aol\b|proton|tuta"
-    r"|gmx|web\.de|telekom\b|aqua mail"
-    r"|mobil|handy|smartphone|téléphone|portable|móvil|celular|cellulare|telefo"
-    r"|telephone|tablet|phone|puhelim|thunderbird|spark|airmail|bluemail|k-9|superhuman|xfinity"
-    r"|mac\b|macbook|apple\smail|айфон|почты|смартфон|小米|手机)"
+    r"|pixel|oneplus|redmi|oppo\b|motorola|alcatel|kindle|windows|outlook|yahoo|gmail|aol\b|proton"
+    r"|tuta|gmx|web\.de|telekom\b|aqua mail|mobil|handy|smartphone|téléphone|portable|móvil|celular"
+    r"|cellulare|telefo|telephone|tablet|phone|puhelim|thunderbird|spark|airmail|bluemail|k-9"
+    r"|superhuman|xfinity|one boxer|mail\.ru|mailspring|missive|polymail|canary \(|mailtrack"
+    r"|fairemail|em client|zoho mail|hushmail|fastmail|newton mail|mail orange|libero mail"
+    r"|seznam email|mac\b|macbook|apple\smail|айфон|почты|смартфон|устройств|אייפון|هاتف|小米|手机)"
 )
-_PLATFORM = r"(?:ios|android|windows)"
+_PLATFORM = r"(?:ios|android|windows|mac)"
 _NAMES = (
-    r"(?-i:(?:(?:my|the|a|all|new|mobile|meine[mnr]?|de[mr]|mobilen|mon|ma|notre|la|mobile|mis?|el"
-    r"|mio|il|meu|o|mijn|de|mi[nt]|mitt|min|programu|aplikace|aplikácie|app|pe|od|mojega|l'application|mog|del)\s"
-    r"|[^a-z\s]\S*\s){0,6})\S{0,12}"
+    r"(?-i:(?:(?:my|the|a|all|new|mobile|meine[mnr]?|de[mr]|mobilen|mon|ma|notre|la|mis?|el|mio|il"
+    r"|meu|o|mijn|de|mi[nt]|mitt|min|programu|aplikace|aplikácie|app|pe|od|mojega|mojego|mého|mog"
+    r"|mano|mana|minu|l'application|mog|del|dispositivo|appareil|messagerie|sécurisée|mobilní"
+    r"|моего|моя|мог|мобильной|мобильного|приложения)\s|[^a-z\s]\S*\s){0,6})\S{0,12}"
 )
 """What may stand before the name of a device: other names and little words, no sentence."""
+_SENT_FROM = (
+    r"(?:sent|composed|written) (?:from|via|with|using)|gesendet (?:von|mit|via|über|aus)"
+    r"|(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via)"
+    r"|(?:enviad[oa]|enviat) (?:desde|des|do|de|con|com|via|pelo|a partir d[eo])"
+    r"|(?:inviato|spedito) (?:da|dal|con)|(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via)"
+    r"|skicka(?:t|d|des) från|sendt (?:fra|med)|sent fra|lähetetty|wysłan[eo] ze?|odesláno ze?"
+    r"|odoslané zo?|отправлено (?:со?|из?)|надіслано (?:з|із)|изпратено от|poslano [sz]"
+    r"|poslato sa|послато са|στάλθηκε από|trimis (?:de pe|din)|küldve(?: az?)?|saadetud"
+    r"|išsiųsta iš|nosūtīts no|dikirim dari|dihantar daripada"
+)
+"""How such a line begins, by language."""
+_GET = (
+    r"get|télécharge[rz]|obtenir|obtener|obter(?: o)?|download|descargar|scarica|hämta|hent"
+    r"|pobierz(?: aplikację| program)?|baixar(?: o)?|obtenez|ottieni|skaffa|skaff deg|få|hanki"
+    r"|získat|holen sie sich|hol dir|получит[ье]|отримати|obține|λήψη του|获取|取得|下载|下載"
+)
 _MOBILE_LINES = (
-    rf"(?:sent|composed|written) (?:from|via|with|using) {_NAMES}{_DEVICE}|sent by galaxy\W*$",
-    r"sent from (?:a|my) (?:mobile|phone|smartphone|tablet|handheld|cell|mi\b)",
-    rf"sent from (?:mailbox|mail for {_PLATFORM})",
-    r"from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)",
-    rf"gesendet (?:von|mit|via) {_NAMES}{_DEVICE}|gesendet von mail für windows",
-    rf"von mein(?:em|er)(?:/meiner)? {_NAMES}{_DEVICE}.{{0,25}} ?gesendet",
-    rf"von {_DEVICE}.{{0,20}} gesendet",
-    rf"diese (?:nachricht|e-?mail) wurde von {_NAMES}{_DEVICE}.{{0,40}} gesendet",
-    rf"(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via) {_NAMES}{_DEVICE}",
-    r"envoyé (?:de|depuis|à partir de) courrier pour windows",
-    r"provenance ?: (?:courrier|mail) pour windows",
-    rf"(?:enviad[oa]|enviat) (?:desde|des|do|de|con|com|via|pelo) {_NAMES}{_DEVICE}",
-    rf"(?:inviato|spedito) (?:da|dal|con) {_NAMES}{_DEVICE}",
-    rf"(?:verzonden|verstuurd) (?:vanaf|vanuit|van|met|via) {_NAMES}{_DEVICE}",
-    rf"(?:skickat|skickad) från {_NAMES}{_DEVICE}",
-    rf"sendt (?:fra|med) {_NAMES}{_DEVICE}",
-    r"(?:lähetetty|wysłan[eo] ze?|odesláno ze?|odoslané zo?|отправлено [си]з?|надіслано з"
-    rf"|изпратено от|poslano [sz]|στάλθηκε από|trimis de pe|küldve az?) {_NAMES}{_DEVICE}",
-    rf"(?:נשלח מ|أ[ُ]?رسلت من|được gửi từ|dikirim dari|ส่งจาก).{{0,12}}{_DEVICE}",
-    rf"(?:yahoo!メール for )?{_DEVICE}\S{{0,4}} ?(?:から送信|より送信|에서 보냄|ile gönderildi)",
-    rf"{_DEVICE}\S{{0,8}}[dt][ae]n gönderildi",
-    r"[发發]自我的|[从從]我的.{0,20}(?:發送|发送|傳送)",
-    r"나의 .{0,20}에서 보냄|발신: ?(?:samsung|iphone)",
-    r"(?:get|télécharge[rz]|obtenir|obtener|obter(?: o)?|download|descargar|scarica|hämta|hent"
-    r"|pobierz(?: aplikację)?|baixar(?: o)?|obtenez|ottieni|skaffa|få|hanki|získat|holen sie sich"
-    rf"|hol dir|获取|取得) outlook (?:(?:for|für|pour|para|per|voor|för|til|dla|pro)\b.{{0,10}} )?"
-    rf"{_PLATFORM}",
-    rf"outlook (?:für|voor) {_PLATFORM} (?:herunterladen|downloaden)",
-    rf"outlook for {_PLATFORM} を入手",
-    rf"{_PLATFORM} için outlook uygulamasını edinin",
+    rf"sent from yahoo mail\. get the app|(?:{_SENT_FROM}) {_NAMES}{_DEVICE}",
+    r"sent from (?:a|my) (?:handheld|cell|mi\b)|sent by galaxy\W*$",
+    rf"sent from mailbox|(?:sent from mail for|gesendet von mail für) {_PLATFORM}",
+    r"from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)|get bluemail for",
+    r"(?:gesendet )?von unterwegs(?: gesendet)?\W*$|yahoo mail: search, organize, conquer",
+    r"(?:diese (?:nachricht|e-?mail) wurde )?von (?:mein(?:em|er)(?:/meiner)? )?"
+    rf"{_NAMES}{_DEVICE}.{{0,40}} ?gesendet",
+    r"(?:envoyé (?:de|depuis|à partir de)|provenance ?:) (?:courrier|mail) pour windows",
+    r"(?:נשלח מ|أ[ُ]?رسلت من|تم الإرسال من|ارسال شده از|(?:được|đã) gửi từ|ส่งจาก)"
+    rf".{{0,12}}{_DEVICE}",
+    rf"(?:yahoo!メール for |私の)?{_DEVICE}"
+    r"(?:\S{0,4} ?(?:から送信|より送信|에서 보냄|ile gönderildi)|.{0,30}[dt][ae]n gönderildi)",
+    r"[发發]自我的|[来來]自我的.{0,10}(?:手[机機]|phone|pad)",
+    r"[从從](?:我的| ?(?:outlook|iphone|android)).{0,40}(?:發送|发送|傳送)",
+    r"(?:나의|내) .{0,20}에서 보(?:냄|냈습니다)|네이버 메일 앱에서 보냄|발신: ?(?:samsung|iphone)",
+    rf"(?:{_GET}) (?:outlook (?:\S{{1,8}} ){{0,2}}{_PLATFORM}|{_PLATFORM} 版 outlook)",
+    rf"outlook (?:für|voor) {_PLATFORM} (?:herunterladen|beziehen|downloaden)",
+    rf"az {_PLATFORM} outlook beszerzése|outlook for {_PLATFORM} ?を入手",
+    rf"{_PLATFORM}(?:용 outlook 받기| için outlook\S* .{{0,15}}edinin)",
+    r"[^<\n]{0,40}outlook[^<\n]{0,20}<https?://aka\.ms/\w+>.{0,30}$",
 )
 MOBILE = re.compile(
     r"[\s_*(<«-]*(?:" + "|".join(_MOBILE_LINES) + r")(?P<rest>.{0,80})$",
@@ -278,7 +307,7 @@ MOBILE_REST = _table("""
     for|on|from|with|via|using|app|apps|device|phone|mobile|mobil|tablet|smartphone|network|wireless
     secure|email|e-mail|mail|client|edition|the|my|für|auf|mit|von|der|gesendet|pour|sur|avec|para
     en|con|desde|per|con|voor|op|met|för|på|til|dla|systemu|pro|de|und|and|pc|sur|meu|mea|μου|của|tôi
-    saya|на|для|мобильных
+    saya|на|для|мобильных|alkalmazásból|pe|di|app|appareil|telefonu|telefonumdan
 """)
 """Words that may follow in it, besides names; in lower case."""
 

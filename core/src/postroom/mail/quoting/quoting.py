@@ -27,10 +27,12 @@ from postroom.mail.quoting.dividers import (
     is_divider,
     is_divider_of_groupwise,
     is_header_block,
+    is_whole_block,
     marked_below,
 )
 from postroom.mail.quoting.marks import (
     ANSWERS_BELOW,
+    COLONS,
     FINNISH_SENDER,
     FORWARD_SUBJECT,
     FORWARDED,
@@ -40,6 +42,7 @@ from postroom.mail.quoting.marks import (
     RULES,
 )
 from postroom.mail.quoting.own_lines import (
+    BLANK_OR_RULE,
     MAX_MARK,
     has_own_text,
     is_quoted,
@@ -118,7 +121,7 @@ def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:
             elif (
                 first in RULES
                 or ":" in (begin := bare[:26])
-                or last in ":："
+                or last in COLONS
                 or "：" in begin
                 or (last == ">" and first.isdigit())
             ):
@@ -164,7 +167,8 @@ def _cut_at(lines: Sequence[str], index: int, *, is_reply: bool) -> int | None:
     if is_header_block(lines, index, is_reply=is_reply):
         above = above_rules(lines, index)
         # set apart by nothing, it stands in the middle of what someone wrote
-        return above if above < index or index == 0 else None
+        is_set_apart = above < index or index == 0 or (is_reply and is_whole_block(lines, index))
+        return above if is_set_apart else None
     return find_attribution(lines, index, followed_by_quote=False)
 
 
@@ -184,7 +188,7 @@ def _may_cut_at(lines: Sequence[str], cut: int, announced: Container[int] = ()) 
     """Is what begins here the end of a reply, and not a mail that the writer shows or answers?"""
     return (
         has_own_text(lines, cut, announced)
-        and lines[last_line(lines, cut)].strip()[-1] not in ":："
+        and lines[last_line(lines, cut)].strip()[-1] not in COLONS
         and not _says_more_below(lines, cut)
         and not only_greets(lines, cut)
     )
@@ -210,7 +214,7 @@ def _own_range(
     """
     marks = announced.union(quoted)
     last = end - 1
-    while last >= 0 and (last in marks or not lines[last].strip()):
+    while last >= 0 and (last in marks or BLANK_OR_RULE.match(lines[last][:MAX_MARK])):
         last -= 1
     first = 0
     while first < last and (first in marks or not lines[first].strip()):
@@ -239,9 +243,14 @@ def _end_above_quote(
 
 def _may_cut_below(lines: Sequence[str], last: int, announced: set[int], *, is_reply: bool) -> bool:
     """Is all that follows the writer's last line a quote?"""
-    following = next(index for index in range(last + 1, len(lines)) if lines[index].strip())
+    following = next(
+        index
+        for index in range(last + 1, len(lines))
+        if not BLANK_OR_RULE.match(lines[index][:MAX_MARK])
+    )
     if following in announced or announces_itself(lines, following):
         return True
     if ends_in_attribution(lines[last]):
         return True
-    return is_reply and not lines[last + 1].strip() and lines[last].strip()[-1] not in ":："
+    is_set_apart = BLANK_OR_RULE.match(lines[last + 1][:MAX_MARK]) is not None
+    return is_reply and is_set_apart and lines[last].strip()[-1] not in COLONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 
-from postroom.mail.quoting.marks import EXCUSE, MOBILE, MOBILE_REST
+from postroom.mail.quoting.marks import COLONS, EXCUSE, MOBILE, MOBILE_REST
 from postroom.mail.quoting.own_lines import MAX_MARK, has_own_text, last_line, only_greets
 
 _MAX_SIGNATURE_LINES = 20
@@ -41,7 +41,7 @@ def _is_own_below(lines: Sequence[str], index: int, last: int) -> bool:
         return True
     if lines[index].startswith("-- "):
         return False
-    if lines[last_line(lines, index)].strip()[-1] in ":：":
+    if lines[last_line(lines, index)].strip()[-1] in COLONS:
         return True
     if any(_SIGNATURE.search(line) for line in below):
         return False
