@@ -253,6 +253,15 @@ def test_check_warns_of_what_the_server_lacks(plain_dovecot, open_imap):
     assert (found["IDLE"], found["MOVE"], found["UIDPLUS"]) == ("warn", "warn", "warn")
 
 
+def test_what_imap4rev2_has_need_not_be_listed(start_imap, open_imap):
+    offered = b"* CAPABILITY IMAP4rev1 IMAP4rev2\r\nTAG OK done\r\n"
+    server = start_imap({"CAPABILITY": offered})
+
+    found = outcomes(open_imap(port=server.port))
+
+    assert (found["IDLE"], found["MOVE"], found["UIDPLUS"]) == ("ok", "ok", "ok")
+
+
 def test_check_skips_what_follows_a_failure(dovecot, open_imap):
     found = outcomes(open_imap(dovecot.new_user(), password="wrong"))
 

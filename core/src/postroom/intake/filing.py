@@ -121,7 +121,7 @@ class Filing:
         self.listing.close_replaced(item.ref_key for item in prepared)
         self._decide(prepared)
         stored = [item for item in prepared if item.outcome == "stored"]
-        self._place(stored)
+        self._place(stored, instant)
         kept = [item for item in prepared if item.keep_bytes]
         for item, raw_id in zip(kept, allocate_ids(Raw, len(kept)), strict=True):
             item.raw_id = raw_id
@@ -163,11 +163,10 @@ class Filing:
         )
         return {fingerprint: (message, sha256) for fingerprint, message, sha256 in found}
 
-    def _place(self, stored: list[Prepared]) -> None:
+    def _place(self, stored: list[Prepared], instant: datetime) -> None:
         """Find or open the question of each message."""
         if not stored:
             return
-        instant = now()
         conversations = self._conversations(instant)
         conversations.load([item.incoming for item in stored])
         for item in stored:

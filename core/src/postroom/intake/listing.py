@@ -42,6 +42,7 @@ class Listing:
         self._start_at = mailbox.start_at
         self._most_bytes = mailbox.max_message_bytes
         self._asked: set[int] = set()
+        """Hashes of the ref keys that were wanted: one that is asked about again has no date."""
         self.unfetched: list[Unfetched] = []
         """Collected until the next batch is stored."""
         self.replaced: dict[str, int] = {}
@@ -55,9 +56,10 @@ class Listing:
         """Say which of the listed messages to download. See `Receiver.fetch`."""
         by_key = {ref_key(item.ref): item for item in page}
         known = live_receipts(self._mailbox.id, by_key)
-        return {item.ref for key, item in by_key.items() if self._is_wanted(key, item, known)}
+        return {item.ref for key, item in by_key.items() if self._note(key, item, known)}
 
-    def _is_wanted(self, key: str, item: Listed, known: dict[str, Known]) -> bool:
+    def _note(self, key: str, item: Listed, known: dict[str, Known]) -> bool:
+        """Note a message that is listed, and what it needs; say whether to download it."""
         mark = hash(key)
         self.listed.add(mark)
         asked_before = mark in self._asked

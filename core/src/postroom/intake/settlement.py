@@ -35,6 +35,9 @@ CONFIRM_SECONDS = 2.0
 class Settlement:
     """Settles what is due in one mailbox, under the lease of the visit.
 
+    In here `due` is what the receiver is asked to settle: ref → id of its receipt.
+
+    :param stop: when set, no more is asked of the receiver
     :param only_due: leave for later what the server refused a short time ago
     """
 

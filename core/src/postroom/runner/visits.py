@@ -111,28 +111,21 @@ def _visit(
     work: Callable[[], Result],
     next_visit: Callable[[Result], datetime],
 ) -> Result | BaseException:
-    side = Side.get_by_id(lease.side_id)
+    """Work, under the care of the keeper; note how it went, and release the lease.
 
-    def note(outcome: Callable[[], Event | None]) -> None:
-        with suppress(LeaseLostError):  # then how the side fares is for others to say
-            with transaction():
-                lease.hold()
-                event = outcome()
-            _tell(plugins, event)
-
-    def note_failure(error: BaseException, who: str = "") -> None:
-        note(lambda: health.note_failure(side, error, who, is_told=lease.is_awaited))
-
+    :param next_visit: when the side is due again, after this result; asked in a transaction
+    """
+    notes = _Notes(lease, plugins)
     keeper.keep(lease)
     try:
         result = _worked(lease, work)
     except DatabaseAwayError:  # not this side's trouble, and gone with the next connection
         raise
     except (StoreError, KeyUnusableError) as error:
-        note_failure(error)  # raises if nothing can be written
+        notes.failed(error)  # raises if nothing can be written
         return error
     except LeaseLostError as error:
-        logger.info("%s: %s", side.transport, error.sentence)
+        logger.info("%s: %s", notes.side.transport, error.sentence)
         return error
     except BaseException as error:
         if _is_from_the_keyboard(error):
@@ -140,17 +133,46 @@ def _visit(
         if lease.lost or (stop is not None and stop.is_set()):
             return error  # we interrupted it ourselves
         error = lease.pulse.reason(error)
-        note_failure(error, lease.pulse.who)
+        notes.failed(error, lease.pulse.who)
         return error
     else:
         if not lease.lost:
-            note(lambda: health.note_success(side, next_visit(result)))
+            notes.worked(lambda: next_visit(result))
         return result
     finally:
         keeper.drop(lease)
         lease.on_lost = lambda: None
         if not lease.lost:
             _release(lease)
+
+
+class _Notes:
+    """Writes down how a visit went, which is for others to say once the lease is theirs."""
+
+    def __init__(self, lease: Lease, plugins: Plugins) -> None:
+        self.side = Side.get_by_id(lease.side_id)
+        self._lease = lease
+        self._plugins = plugins
+
+    def worked(self, next_visit: Callable[[], datetime]) -> None:
+        """Note that all is well, and when the side is due again."""
+        self._note(lambda: health.note_success(self.side, next_visit()))
+
+    def failed(self, error: BaseException, who: str = "") -> None:
+        """Note what ended the visit.
+
+        :param who: which plugin was at work, for an error that is its bug
+        """
+        is_told = self._lease.is_awaited
+        self._note(lambda: health.note_failure(self.side, error, who, is_told=is_told))
+
+    def _note(self, outcome: Callable[[], Event | None]) -> None:
+        with suppress(LeaseLostError):
+            with transaction():
+                self._lease.hold()
+                event = outcome()
+            if event is not None:
+                self._plugins.tell(event)
 
 
 def _worked(lease: Lease, work: Callable[[], Result]) -> Result:
@@ -166,11 +188,6 @@ def _worked(lease: Lease, work: Callable[[], Result]) -> Result:
             logger.debug("A visit is begun anew", exc_info=True)
     with database_errors():
         return work()
-
-
-def _tell(plugins: Plugins, event: Event | None) -> None:
-    if event is not None:
-        plugins.tell(event)
 
 
 def _is_from_the_keyboard(error: BaseException) -> bool:

@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 
 MOST_WATCHED = 200
 WAIT_SECONDS = 540.0
-"""IDLE is re-issued after 9 minutes: some servers and middle-boxes forget after 10."""
+"""So long one call to a receiver's `wait` may take."""
 PAUSE_SECONDS = 60.0
+"""So long a watcher rests whose session ended."""
 END_SECONDS = 1.0
 
 

@@ -18,10 +18,8 @@ from postroom.api import (
     Receiver,
     SettingsError,
     Settled,
-    TransientError,
     TransportError,
     Unsettled,
-    codes,
 )
 from postroom.api.transport import Delivery, Wanted
 
@@ -31,7 +29,8 @@ from postroom_pop_imap.imap_fetch import FolderFetch, Reached, describe_page
 from postroom_pop_imap.imap_folders import (
     LISTING_PAGE,
     Folder,
-    find_folder,
+    open_folder,
+    reopen_folder,
     search_uids,
 )
 from postroom_pop_imap.imap_names import Progress, format_cursor, parse_cursor
@@ -51,7 +50,7 @@ class ImapReceiver(Receiver):
     def __init__(self, settings: ImapSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._line = Line(settings.host, settings.effective_port(), settings.timeout_seconds)
-        self._open: Wire | None = None
+        self._opened: Wire | None = None
         self._waits_on: Wire | None = None
         """On it the folder to wait for is open: opening it anew would swallow the news since."""
 
@@ -62,7 +61,7 @@ class ImapReceiver(Receiver):
         for name in self._settings.folders:
             wire = self._wire()
             try:
-                folder = find_folder(wire, name)
+                folder = open_folder(wire, name)
             except SettingsError as error:
                 trouble = trouble or error
                 continue
@@ -91,7 +90,7 @@ class ImapReceiver(Receiver):
         """Yield what the folders hold, in the order of the settings and of the UIDs."""
         for name in self._settings.folders:
             wire = self._wire()
-            folder = find_folder(wire, name)
+            folder = open_folder(wire, name)
             uids = search_uids(wire, folder, 1)
             for start in range(0, len(uids), LISTING_PAGE):
                 uid_page = uids[start : start + LISTING_PAGE]
@@ -103,7 +102,7 @@ class ImapReceiver(Receiver):
         deadline = time.monotonic() + timeout
         if self._waits_on is None or not self._waits_on.usable:
             wire = self._wire()
-            find_folder(wire, self._settings.folders[0])
+            open_folder(wire, self._settings.folders[0])
             self._waits_on = wire
         wire = self._waits_on
         if not wire.has("IDLE"):
@@ -132,7 +131,7 @@ class ImapReceiver(Receiver):
 
     def close(self) -> None:
         """Say goodbye where the connection is in order, and close it."""
-        wire, self._open = self._open, None
+        wire, self._opened = self._opened, None
         try:
             if wire is not None and wire.usable:
                 self._line.hurry()
@@ -144,20 +143,18 @@ class ImapReceiver(Receiver):
     def _wire(self) -> Wire:
         """Return the connection, made anew where the last one broke or was left half read."""
         self._waits_on = None
-        if self._open is None or not self._open.usable:
-            self._open = self._connect()
-        return self._open
+        if self._opened is None or not self._opened.usable:
+            self._opened = self._connect()
+        return self._opened
 
     def _reopen(self, folder: Folder) -> Wire:
         """Return a connection on which the folder is open again."""
         wire = self._wire()
-        if find_folder(wire, folder.name).validity != folder.validity:
-            sentence = f"{self._line.where}: the folder {folder.name} was replaced meanwhile."
-            raise TransientError(codes.CONNECTION_LOST, sentence)
+        reopen_folder(wire, folder)
         return wire
 
     def _connect(self, report: Callable[[str], None] = lambda _: None) -> Wire:
-        self._open = None
+        self._opened = None
         self._line.close()
         return open_wire(self._settings, self._context, self._line, report)
 

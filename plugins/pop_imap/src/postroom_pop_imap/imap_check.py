@@ -9,7 +9,7 @@ from postroom.api import CheckStep, TransportError, codes
 
 from postroom_pop_imap.check import failing, session_steps
 from postroom_pop_imap.errors import Refused
-from postroom_pop_imap.imap_folders import find_folder
+from postroom_pop_imap.imap_folders import open_folder
 from postroom_pop_imap.imap_names import encode_folder
 from postroom_pop_imap.imap_wire import Wire
 from postroom_pop_imap.settings import ImapSettings
@@ -54,7 +54,7 @@ def _extensions(wire: Wire) -> Iterator[CheckStep]:
 def _folder_steps(wire: Wire, name: str) -> Iterator[CheckStep]:
     label = f"folder {name}"
     try:
-        folder = find_folder(wire, name)
+        folder = open_folder(wire, name)
         yield CheckStep(label, "ok", f"{folder.exists} messages")
         yield _permission(wire, folder.name, label)
     except TransportError as error:
@@ -65,7 +65,7 @@ def _permission(wire: Wire, name: str, label: str) -> CheckStep:
     """Open for writing, and leave with EXAMINE so that nothing is expunged on closing."""
     label = f"{label}: write"
     try:
-        folder = find_folder(wire, name, writable=True)
+        folder = open_folder(wire, name, writable=True)
         wire.ask(b"EXAMINE " + encode_folder(name), f"open the folder {name}")
     except Refused as refused:
         return failing(label, wire.explain(refused, f"open the folder {name}"))

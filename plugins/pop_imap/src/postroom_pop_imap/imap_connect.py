@@ -45,8 +45,8 @@ class _InjectedError(Exception):
 class _Protocol(imaplib.IMAP4):
     """imaplib over a `Line`: its documented methods for opening, reading and sending."""
 
-    def __init__(self, line: Line, step: Callable[[], socket.socket]) -> None:
-        self._line, self._step = line, step
+    def __init__(self, line: Line, make_socket: Callable[[], socket.socket]) -> None:
+        self._line, self._make_socket = line, make_socket
         self.reader: io.BufferedReader
         super().__init__(line.host, line.port)
 
@@ -58,7 +58,7 @@ class _Protocol(imaplib.IMAP4):
     ) -> None:
         """Connect; with implicit TLS, the handshake comes before the first byte is read."""
         self.host, self.port = host, port
-        self.sock = self._step()
+        self.sock = self._make_socket()
         self.reader = self._line.reader()
 
     def read(self, size: int) -> bytes:
@@ -102,15 +102,15 @@ class _Protocol(imaplib.IMAP4):
 class _Client(IMAPClient):  # type: ignore[misc]  # imapclient has no types
     """imapclient on our protocol class."""
 
-    def __init__(self, line: Line, step: Callable[[], socket.socket]) -> None:
-        self._line, self._step = line, step
+    def __init__(self, line: Line, make_socket: Callable[[], socket.socket]) -> None:
+        self._line, self._make_socket = line, make_socket
         super().__init__(line.host, line.port, ssl=False, timeout=line.timeout)
         # imapclient sets imaplib's debug to 5, which formats each line and literal with repr()
         # twice, whether it is logged or not, and passwords among them
         self.protocol.debug = 0
 
     def _create_IMAP4(self) -> _Protocol:  # noqa: N802 - imapclient's name
-        return _Protocol(self._line, self._step)
+        return _Protocol(self._line, self._make_socket)
 
     @property
     def protocol(self) -> _Protocol:

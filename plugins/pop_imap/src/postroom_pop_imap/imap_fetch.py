@@ -57,9 +57,8 @@ class Reached(NamedTuple):
 
 
 Item = Fetched | Unavailable | Oversized
-
-
 Reopen = Callable[[Folder], Wire]
+"""Returns a wire on which the folder is open again, after the connection broke."""
 
 
 def describe_page(
@@ -75,7 +74,6 @@ def describe_page(
     sizes, which the reader of bodies does not depend on. With its dbox formats it cannot tell the
     date either, of that message alone: it is looked for by halves, and listed by its UID.
 
-    :param reopen: returns a new wire on which the folder is open
     :param breaks: of the connection, so far in this page
     :raises TransientError: it broke too often
     """
@@ -108,10 +106,7 @@ def _pages(uids: list[int]) -> Iterator[list[int]]:
 
 
 class FolderFetch:
-    """Retrieves what is wanted of one folder, over a wire on which that folder is open.
-
-    :param reopen: returns a new wire on which the folder is open, after the connection broke
-    """
+    """Retrieves what is wanted of one folder, over a wire on which that folder is open."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from postroom.api import Listed, SettingsError, codes
+from postroom.api import Listed, SettingsError, TransientError, codes
 
 from postroom_pop_imap.errors import Refused, explain_code
 from postroom_pop_imap.imap_names import (
@@ -91,13 +91,13 @@ def spelled_on_server(name: str, folders: dict[str, str]) -> str | None:
     return None
 
 
-def find_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
+def open_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
     """Open a folder under the name an administrator gave.
 
     :raises SettingsError: FOLDER_MISSING, naming those that exist
     """
     try:
-        return open_folder(wire, name, writable=writable)
+        return _open_exactly(wire, name, writable=writable)
     except Refused as refused:
         doing = f"open the folder {name}"
         if known := explain_code(refused, wire.explain(refused, doing).sentence):
@@ -105,10 +105,20 @@ def find_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
         folders = list_folders(wire)
         spelled = spelled_on_server(name, folders)
         if spelled is not None and spelled != name:
-            return find_folder(wire, spelled, writable=writable)
+            return open_folder(wire, spelled, writable=writable)
         if spelled is not None:  # it is there and does not open
             raise wire.explain(refused, doing) from refused
         raise missing(wire.line.where, name, folders) from refused
+
+
+def reopen_folder(wire: Wire, folder: Folder, *, writable: bool = False) -> None:
+    """Open a folder again, on another connection or after one that came between.
+
+    :raises TransientError: another one has its name now
+    """
+    if open_folder(wire, folder.name, writable=writable).validity != folder.validity:
+        sentence = f"{wire.line.where}: the folder {folder.name} was replaced meanwhile."
+        raise TransientError(codes.CONNECTION_LOST, sentence)
 
 
 def missing(where: str, name: str, folders: dict[str, str]) -> SettingsError:
@@ -121,7 +131,7 @@ def missing(where: str, name: str, folders: dict[str, str]) -> SettingsError:
     )
 
 
-def open_folder(wire: Wire, name: str, *, writable: bool = False) -> Folder:
+def _open_exactly(wire: Wire, name: str, *, writable: bool = False) -> Folder:
     """Open a folder under its exact name.
 
     To read it, EXAMINE is enough, which changes nothing. But Courier (5.0) forgets the UIDs and the
@@ -181,8 +191,13 @@ def search_uids(wire: Wire, folder: Folder, first: int) -> list[int]:
 
 
 def _search(wire: Wire, folder: Folder, criteria: bytes) -> set[int]:
+    return found_uids(wire.must(b"UID SEARCH " + criteria, f"list the folder {folder.name}"))
+
+
+def found_uids(answers: Iterable[Answer]) -> set[int]:
+    """Return the UIDs in the answers to UID SEARCH."""
     found: set[int] = set()
-    for answer in wire.must(b"UID SEARCH " + criteria, f"list the folder {folder.name}"):
+    for answer in answers:
         kind, _, numbers = answer.text.partition(b" ")
         if kind.upper() == b"SEARCH":
             found.update(int(number) for number in numbers.split() if number.isdigit())

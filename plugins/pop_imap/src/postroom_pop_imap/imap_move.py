@@ -13,10 +13,12 @@ from postroom_pop_imap.errors import Refused, explain_code
 from postroom_pop_imap.imap_folders import (
     Folder,
     describe_messages,
-    find_folder,
+    found_uids,
     list_folders,
+    open_folder,
     parse_uid,
     present,
+    reopen_folder,
     spelled_on_server,
 )
 from postroom_pop_imap.imap_names import (
@@ -65,7 +67,7 @@ class Mover:
         return self._move(uids)
 
     def _move(self, uids: Sequence[int]) -> dict[int, str]:
-        if self._wire.has("MOVE") or self._wire.has("IMAP4REV2"):
+        if self._wire.has("MOVE"):
             return self._new_refs(self._transfer(b"MOVE", uids))
         return self._copy_and_remove(uids)
 
@@ -125,7 +127,7 @@ class Mover:
         found: set[int] = set()
         used: set[str] = set()
         try:
-            target = find_folder(self._wire, self._target)
+            target = open_folder(self._wire, self._target)
             for uid, item in sought.items():
                 for twin in self._candidates(target, ids[uid], item.size):
                     same = (twin.size, twin.received_at) == (item.size, item.received_at)
@@ -136,14 +138,8 @@ class Mover:
         except SettingsError as error:
             if error.code is not codes.FOLDER_MISSING:
                 raise
-        self._reopen_source()
+        reopen_folder(self._wire, self._source, writable=True)
         return found
-
-    def _reopen_source(self) -> None:
-        again = find_folder(self._wire, self._source.name, writable=True)
-        if again.validity != self._source.validity:
-            sentence = f"{self._wire.line.where}: the folder {again.name} was replaced meanwhile."
-            raise TransientError(codes.CONNECTION_LOST, sentence)
 
     def _message_id(self, uid: int) -> bytes | None:
         command = b"UID FETCH %d (UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])" % uid
@@ -161,11 +157,7 @@ class Mover:
             criteria = b'HEADER MESSAGE-ID "%s"' % message_id
         else:
             criteria = b"LARGER %d SMALLER %d" % (max(0, (size or 0) - 1), (size or 0) + 1)
-        uids: set[int] = set()
-        for answer in self._wire.ask(b"UID SEARCH " + criteria, self._doing):
-            kind, _, numbers = answer.text.partition(b" ")
-            if kind.upper() == b"SEARCH":
-                uids.update(int(number) for number in numbers.split() if number.isdigit())
+        uids = found_uids(self._wire.ask(b"UID SEARCH " + criteria, self._doing))
         if not uids:
             return []
         return [item for _, item in describe_messages(self._wire, target, sorted(uids))]
@@ -226,7 +218,7 @@ def remove(wire: Wire, folder: Folder, doing: str, uids: Sequence[int]) -> dict[
     """
     chosen = uid_set(uids)
     wire.ask(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % chosen, doing)
-    if wire.has("UIDPLUS") or wire.has("IMAP4REV2"):
+    if wire.has("UIDPLUS"):
         wire.ask(b"UID EXPUNGE %s" % chosen, doing)
         return {}
     return folder.refs(present(wire, folder, uids))

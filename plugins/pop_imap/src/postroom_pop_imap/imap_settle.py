@@ -29,7 +29,7 @@ from postroom.api import (
 from postroom_pop_imap.errors import Refused, explain_unsettled
 from postroom_pop_imap.imap_folders import (
     Folder,
-    find_folder,
+    open_folder,
     present,
 )
 from postroom_pop_imap.imap_move import Mover, remove
@@ -76,7 +76,7 @@ class Settlement:
     def _settle_folder(self, name: str, places: list[Place]) -> Iterator[Outcome]:
         wire = self._connect()
         try:
-            folder = find_folder(wire, name, writable=True)
+            folder = open_folder(wire, name, writable=True)
         except SettingsError as error:
             if error.code is not codes.FOLDER_MISSING:
                 raise

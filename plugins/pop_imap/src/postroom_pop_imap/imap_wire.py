@@ -25,7 +25,8 @@ LONGEST_LINE: Final = 32 << 20
 _LITERAL = re.compile(rb"\{(\d{1,18})\}\r\n\Z")
 _STATUS = re.compile(rb"(OK|NO|BAD|BYE|PREAUTH)(?: |\r\n)", re.I)
 _CODE = re.compile(r"\[([A-Za-z0-9/-]+)(?: ([^\]]*))?\] ?")
-
+_IN_REV2 = frozenset({"IDLE", "MOVE", "NAMESPACE", "UIDPLUS"})
+"""What IMAP4rev2 has of what is asked for here (RFC 9051 appendix E)."""
 
 Literal = bytes | Spool | Skipped
 
@@ -133,8 +134,10 @@ class Wire:
         return explain_refusal(refused, self.line.where, doing)
 
     def has(self, capability: str) -> bool:
-        """Tell whether the server offers an extension."""
-        return capability in self.capabilities
+        """Tell whether the server offers an extension, by itself or as a part of IMAP4rev2."""
+        if capability in self.capabilities:
+            return True
+        return capability in _IN_REV2 and "IMAP4REV2" in self.capabilities
 
     # ------------------------------------------------------------------ reading
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from postroom.api.settings import ServerSettings
 
 _BUFFER = 256 << 10
-_MOST = 1 << 20
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ def read_pieces(reader: io.BufferedReader, size: int) -> Iterator[bytes]:
     :raises EOFError: they end early
     """
     while size:
-        piece = reader.read(min(size, _MOST))
+        piece = reader.read(min(size, _PIECE))
         if not piece:
             raise EOFError
         size -= len(piece)

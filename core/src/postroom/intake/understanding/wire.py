@@ -80,12 +80,12 @@ class Told:
     plugin: str = ""
 
 
-_SAID: Final = get_type_hints(ParsedMessage) | {"reply_text": str | None}
+_FIELDS: Final = get_type_hints(ParsedMessage) | {"reply_text": str | None}
 """What a message says, in the order in which it is sent. No reply text: it is all of the text."""
 if TYPE_CHECKING:
-    _Said = tuple[Any, ...]
+    _Values = tuple[Any, ...]
 else:
-    _Said = GenericAlias(tuple, tuple(_SAID.values()))
+    _Values = GenericAlias(tuple, tuple(_FIELDS.values()))
 
 
 class _Answer(Struct, array_like=True):
@@ -94,7 +94,7 @@ class _Answer(Struct, array_like=True):
     Sent as an array, without names: they would take longer to read than what they name.
     """
 
-    said: _Said | None = None
+    said: _Values | None = None
     fingerprint: str = ""
     size: int = 0
     sha256: str = ""
@@ -116,7 +116,7 @@ def encode_result(result: Understood | Exception) -> bytes:
         return encode(_Answer(error=type(result).__name__))
     packed, classified = result.packed, result.classified
     chunks = packed.chunks if isinstance(packed.chunks, list) else []
-    said = _said(result.parsed, is_classified=classified is not None)
+    said = _values(result.parsed, is_classified=classified is not None)
     return encode(
         _Answer(
             said,
@@ -130,7 +130,7 @@ def encode_result(result: Understood | Exception) -> bytes:
     )
 
 
-def _said(parsed: ParsedMessage, *, is_classified: bool) -> _Said:
+def _values(parsed: ParsedMessage, *, is_classified: bool) -> _Values:
     """Return what is sent of a message: files' contents are in the raw bytes, headers were asked
     for."""
     values = dict(vars(parsed))
@@ -140,7 +140,7 @@ def _said(parsed: ParsedMessage, *, is_classified: bool) -> _Said:
         values["attachments"] = tuple(replace(one, content=b"") for one in parsed.attachments)
     if is_classified:
         values["headers"] = tuple(one for one in parsed.headers if one[0].lower() in KEPT_HEADERS)
-    return tuple([values[name] for name in _SAID])
+    return tuple([values[name] for name in _FIELDS])
 
 
 def decode_results(frames: Iterable[bytes]) -> Result:
@@ -151,7 +151,7 @@ def decode_results(frames: Iterable[bytes]) -> Result:
 def _result(answer: _Answer) -> Understood | Exception:
     if answer.said is None:
         return NotUnderstoodError(answer.error)
-    values = dict(zip(_SAID, answer.said, strict=True))
+    values = dict(zip(_FIELDS, answer.said, strict=True))
     if values["reply_text"] is None:
         values["reply_text"] = values["text"]
     packed = Packed(answer.size, answer.sha256, answer.chunks, answer.behind)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html as markup
 import re
 from dataclasses import dataclass, field
+from itertools import chain
 
 from postroom.mail.body import content as contents
 from postroom.mail.body.cms import is_signed, signed_content
-from postroom.mail.body.content import Content, Runs, beginning, is_held, joined, whole
+from postroom.mail.body.content import Content, Runs, beginning, is_held, joined, taken, whole
 from postroom.mail.body.embedded import DATA, Embedded, extract, is_any_in, without_data
 from postroom.mail.body.filenames import safe_name
 from postroom.mail.body.flowed import unflow
@@ -184,11 +185,13 @@ class Reader:
         return self._cut(text, room, part) if len(text) > room else text
 
     def _page_of(self, part: Part, room: int) -> bytes:
-        """Return the bytes of a page without pictures in it: behind one the text may go on."""
-        page = beginning(self._decoding(part).pieces, room + 1)
-        if len(page) <= room:
-            return page
-        page = beginning(without_data(self._decoding(part).pieces), room + 1)
+        """Return the bytes of a page; of a long one without pictures in it: the text may go on
+        behind them."""
+        pieces = iter(self._decoding(part).pieces)
+        begun = taken(pieces, room + 1)
+        if sum(map(len, begun)) <= room:
+            return b"".join(begun)
+        page = beginning(without_data(chain(begun, pieces)), room + 1)
         if DATA in page:
             self._tell(_NO_PICTURES)
         return self._cut(page, room, part) if len(page) > room else page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,15 @@ def beginning(pieces: Iterable[bytes], size: int) -> bytes:
         if not size:
             break
     return b"".join(found)
+
+
+def taken(pieces: Iterator[bytes], size: int) -> list[bytes]:
+    """Take pieces that have so many bytes together, or more; all, if they have fewer."""
+    found: list[bytes] = []
+    while size > 0 and (piece := next(pieces, None)) is not None:
+        found.append(piece)
+        size -= len(piece)
+    return found
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
