@@ -74,7 +74,7 @@ def entrance_of(ref: str) -> Entrance | None:
 
 
 def seen_through(mailbox: Mailbox) -> Mailbox:
-    """Return the mailbox as it is to what comes through an entrance; not to be saved."""
+    """Make of a mailbox, and return, what it is to mail through an entrance; not to be saved."""
     mailbox.start_at = None
     mailbox.disposition = "leave"
     mailbox.disposition_folder = None

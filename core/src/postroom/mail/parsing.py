@@ -30,6 +30,7 @@ _LONGEST_VALUE = 8_192
 _REPORT_BYTES = 65_536
 
 _NEAR = 65_536
+"""Within so many bytes the header begins."""
 _SPACE = b" \t\n\r\f\v"
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}")
 _FIELD_NEXT = re.compile(rb">?From |[!-9;-~]{1,200}[ \t]*:")
@@ -180,8 +181,10 @@ class _Reading:
         """Read what of the header tells who wrote it, and why."""
         subject = self.fields.first("subject")
         from_ = self._from()
+        # where From names nobody, what it says instead tells bounces
+        asked = self.fields if from_ is None else self._fields_asked_for()
         self.facts = Recognisable(
-            headers=self._headers(self.fields if from_ is None else self._asked()),
+            headers=self._headers(asked),
             from_=from_,
             subject=one_line(decode_words(subject, self.hint), LONGEST_SUBJECT),
             text=self.body.text,
@@ -201,7 +204,7 @@ class _Reading:
         try:
             self.found = automatic.recognise(self.facts)
         except Exception as error:
-            self.problems.append(f"What kind of mail it is was not found ({_kind(error)}).")
+            self.problems.append(f"What kind of mail it is was not found ({_class(error)}).")
             self.found = automatic.UNKNOWN
 
     def strip_quotes(self) -> None:
@@ -211,7 +214,7 @@ class _Reading:
         try:
             self.reply = strip_quotes(facts.text, subject=facts.subject, is_reply=is_reply)
         except Exception as error:
-            self.problems.append(f"Quoted text could not be told from new text ({_kind(error)}).")
+            self.problems.append(f"Quoted text could not be told from new text ({_class(error)}).")
             self.reply = facts.text
 
     # ------------------------------------------------------------------ the header
@@ -249,7 +252,7 @@ class _Reading:
         value = self.fields.first("received")
         return received_date(value) if value else None
 
-    def _asked(self) -> list[tuple[str, str]]:
+    def _fields_asked_for(self) -> list[tuple[str, str]]:
         if (asked := self.asked) is None:
             return self.fields
         return [
@@ -309,7 +312,7 @@ _STEPS = (
 )
 
 
-def _kind(error: Exception) -> str:
+def _class(error: Exception) -> str:
     return type(error).__name__
 
 
@@ -371,5 +374,5 @@ def _unreadable(raw: Source, error: Exception) -> ParsedMessage:
         received_at=None,
         headers=(),
         attachments=(),
-        problems=(f"The message could not be read ({_kind(error)}); see the original.",),
+        problems=(f"The message could not be read ({_class(error)}); see the original.",),
     )

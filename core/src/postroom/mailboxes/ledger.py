@@ -78,7 +78,7 @@ def has_due_unavailable(mailbox_id: int) -> bool:
         .where(
             (Receipt.mailbox == mailbox_id)
             & (Receipt.outcome == "quarantined")
-            & Receipt.outcome.in_(_NEEDS_PERSON)
+            & Receipt.outcome.in_(_NEEDS_PERSON)  # says nothing new, except to SQLite
             & Receipt.raw_id.is_null()
             & Receipt.gone_at.is_null()
             & (Receipt.next_try_at <= now())

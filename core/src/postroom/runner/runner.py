@@ -73,7 +73,7 @@ class Runner:
         self._unreleased: list[Lease] = []
         """Leases of visits that are over and could not give them back."""
         self._under_way: dict[int, tuple[str, Tally]] = {}
-        """Each visit's mailbox, and what it did so far; by the id of its lease."""
+        """Each visit's mailbox, and what it did so far; by the identity of its lease."""
         self._counting = threading.Lock()
         self._warn_at = 0.0
         self._gave_way: set[int] = set()
@@ -106,6 +106,7 @@ class Runner:
             watchers.close()
 
     def _look(self, watchers: Watchers) -> None:
+        """Look once at what is due and at what goes on, and start visits."""
         self._crew.tend()
         if seconds := self._outage.pause():
             self._stop.wait(seconds)
@@ -209,7 +210,8 @@ class Runner:
         return _unpaused(sides)
 
     def _take_all(self, direction: str, find: Callable[[], list[int]]) -> None:
-        """Visit each side once; what another process holds is waited for, one lease at most."""
+        """Visit each side once, and once more where a command came between; what another process
+        holds is waited for, one lease at most."""
         waiting = set(find())
         deadline = time.monotonic() + LEASE_SECONDS + 5
         while not self._stop.is_set() and self._core_error is None:
@@ -254,6 +256,7 @@ class Runner:
             raise
 
     def _visit(self, lease: Lease, direction: str) -> None:
+        """Visit a side, in a thread of the crew's; what concerns the runner is noted for it."""
         try:
             with connection(), database_errors():
                 visit = self._visit_incoming if direction == "in" else self._visit_outgoing
