@@ -40,6 +40,7 @@ def test_mail_of_a_person_may_be_answered() -> None:
         ("X-Mail-Autoreply", "vacation"),
         ("X-Cron-Env", "<SHELL=/bin/sh>"),
         ("X-Amazon-Auto-Reply", "true"),
+        ("X-Bluebottle-Request", "<1234>"),
         ("X-XARF", "PLAIN"),
         ("Preference", "auto_reply"),
         ("X-POST-MessageClass", "9; Autoresponder"),
@@ -361,6 +362,7 @@ def test_sender_that_cannot_be_answered(facts: dict[str, Any]) -> None:
         "Αυτόματη απάντηση: Επισκευή",
         "自動応答: 修理",
         "自动回复: 修理",
+        "自动答复: 修理",
         "자동 회신: 수리",
     ],
 )
@@ -416,6 +418,7 @@ def test_notice_of_an_auto_responder_makes_its_subject_count(text: str) -> None:
         "Ich war nicht da, als der Monteur kam.",
         "La pièce est absente.",
         "We have received your parcel, thank you.",
+        "Thanks for the automatic reply. I am on holiday until Monday, my neighbour takes it.",
     ],
 )
 @pytest.mark.parametrize("subject", ["Auto-reply: Your repair", "Automatische Antwort: Bremse"])

@@ -312,6 +312,8 @@ def test_answer_that_reads_like_the_line_of_a_mobile_is_kept(answer: str) -> Non
         "Votre vendeur a écrit :",
         "El pedido no llega, la tienda escribió:",
         "Il pacco è rotto, il negozio ha scritto:",
+        "Il tecnico alle 09.15 del 3/3/2026 ha scritto:",
+        "Le technicien Durand le 3 mars 2026 à 9:15 a écrit :",
         "Op 3 maart 2026 schreef de bezorger:",
         "Den 3 mars 2026 skrev butiken:",
         "Zamówienie z 3.3.2026 nie dotarło, a sklep napisał:",

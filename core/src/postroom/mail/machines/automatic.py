@@ -75,6 +75,7 @@ _AUTO_REPLY_HEADERS = (
     "x-autoresponse",
     "x-auto-response",
     "x-amazon-auto-reply",
+    "x-bluebottle-request",
     "x-xarf",
     "x-arf",
 )

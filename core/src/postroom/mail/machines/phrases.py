@@ -75,7 +75,7 @@ _AUTO_REPLY_PREFIXES = (
     "自動返信",
     "不在通知",
     "不在連絡",
-    "自动回复",
+    "自动(?:回复|答复)",
     "自動回覆",
     "自動回复",
     "자동 ?(?:회신|응답|답장)",
@@ -160,8 +160,13 @@ AUTO_REPLY_NOTICE = re.compile(
 """What stands in automatic replies, and now and then in people's: that someone is away, or that
 mail has come in."""
 
-QUESTION = re.compile(r"[?？](?=[\s\"')]|$)|[？؟]")
-"""What people ask and machines do not."""
+QUESTION = re.compile(
+    r"[?？](?=[\s\"')]|$)|[？؟]"
+    r"|\b(?:thanks|thank you|danke|merci|gracias|grazie|bedankt|dank|tack|takk?)\b"
+    r"[^.!\n]{0,20}\bauto",
+    re.IGNORECASE,
+)
+"""What people ask and machines do not; people also give thanks for an automatic reply."""
 
 AUTO_REPLY_DECLARATION = re.compile(
     r"""(?ix) \bthis\s(?:e-?mail\s|message\s)?is\san\sautomat(?:ic|ed)\s(?:reply|response|message)

@@ -30,6 +30,8 @@ _MOST_BLANK = 8
 _SHORTEST_WRAPPED = 40
 _LEAST_WIDTH = 60
 """Characters that programs put into a line before they break it."""
+_ARTICLE = re.compile(r"(?:Il|El|Le|La) (?!giorno )(?:[^\s\d]\S* ){2}", re.IGNORECASE)
+"""What opens an attribution is an article, too: then no date follows."""
 _SENTENCES = re.compile(r"(?:[a-zà-öø-ÿα-ωа-я]{4}\.|20\d\d\.|[?!]) +[A-ZÀ-ÞΑ-ΩА-Я]|[。我你您私]")
 _SENTENCE_END = re.compile(r"(?<=.{10})[^\W\d_]{2}[.!?] +(?=[A-ZÀ-ÞА-Я])")
 
@@ -92,6 +94,7 @@ def _is_prose(line: str) -> bool:
     if EVEN_WITH_YOU.match(line) is None and _is_personal(words):
         return True
     opens = OPENER.match(line) is not None and DATE.search(line) is not None
+    opens = opens and _ARTICLE.match(line) is None
     if not opens and LATE_OPENER.search(line):
         return True  # words of the writer's stand before what the program wrote
     has_clauses = "，" in line and "<" not in line and not (opens and _is_stamped(line))
