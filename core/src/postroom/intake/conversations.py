@@ -20,7 +20,7 @@ from peewee import Expression
 
 from postroom.api.verdict import Verdict
 from postroom.intake.changes import Changes
-from postroom.intake.participants import Participants
+from postroom.intake.participants import Opener, Participants
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
@@ -59,10 +59,8 @@ class Placement:
     kind: str
     opened: bool = False
     is_stranger: bool = False
-
-
-_Opener = tuple[datetime | None, Placement | int | None]
-"""The message that opened a question: its date, and where it went or, if it is stored, its id."""
+    is_machine: bool = False
+    """Its sender is no customer: a machine, or one of us."""
 
 
 class Conversations:
@@ -100,10 +98,11 @@ class Conversations:
         self._by_number: dict[int, Question] = {}
         self._ours: set[str] = set()
         """Keys of messages that we sent."""
-        self._participants = Participants()
+        self._participants = Participants(own_addresses, self._is_tagged, instant)
+        self._joined: list[Question] = []
         self._forward: dict[int, Question] = {}
         """Merges of this batch, by the identity of what was merged away."""
-        self._openers: dict[int, _Opener] = {}
+        self._openers: dict[int, Opener] = {}
         """By the identity of the question; of those that are stored, once it is asked."""
         self.changes = Changes()
         """What the batch does to questions; for the caller to write."""
@@ -116,12 +115,7 @@ class Conversations:
         links = {key for m in batch for key in m.link_keys}
         found = [*self._keys(links - own, [False]), *self._keys(own, [False, True])]
         twins = self._twins({m.fingerprint for m in batch})
-        tags = {
-            number
-            for m in batch
-            for number, check in find_tags(m.parsed.subject)
-            if check_tag(number, check, self._secret)
-        }
+        tags = {number for m in batch for number in self._tags(m.parsed.subject)}
         ids = {row[2] for row in found} | set(twins.values()) | tags
         self._load_questions(ids, {m.conversation for m in batch if m.conversation})
         for key, names, question_id, direction in found:
@@ -209,7 +203,16 @@ class Conversations:
         else:
             placement = self._open(message)
         self._remember(message, placement)
+        self._participants.note(message, placement, asks=not linked or bool(answering))
         return placement
+
+    def judge(self) -> None:
+        """Say who is a stranger, once all of a batch is placed: all of a question counts."""
+        joined = self._distinct(self._joined)
+        if joined:
+            homes = {question.id: question for question in joined if question.id is not None}
+            homes |= {other.id: self.final(first) for other, first in self.changes.merged}
+            self.changes.marked = self._participants.judge(joined, homes, self.final, self._openers)
 
     def _distinct(self, questions: Iterable[Question]) -> list[Question]:
         seen: dict[int, Question] = {}
@@ -219,17 +222,20 @@ class Conversations:
         return list(seen.values())
 
     def _tagged(self, message: Incoming) -> list[Question]:
-        for number, check in find_tags(message.parsed.subject):
-            question = self._by_number.get(number)
-            if question is not None and check_tag(number, check, self._secret):
-                return [self.final(question)]
-        return []
+        numbers = (self._by_number.get(number) for number in self._tags(message.parsed.subject))
+        return [self.final(question) for question in numbers if question is not None][:1]
+
+    def _tags(self, subject: str) -> list[int]:
+        """Return the numbers of the questions whose tags a subject carries."""
+        tags = find_tags(subject)
+        return [number for number, check in tags if check_tag(number, check, self._secret)]
+
+    def _is_tagged(self, subject: str) -> bool:
+        return bool(self._tags(subject))
 
     def _remember(self, message: Incoming, placement: Placement) -> None:
         question = placement.question
         self._by_fingerprint.setdefault(message.fingerprint, question)
-        if not placement.is_stranger:
-            self._participants.new_messages[id(question)].append(message.parsed)
         if message.own_key:
             self._by_own_key[message.own_key].append(question)
         for key in message.link_keys:
@@ -253,26 +259,25 @@ class Conversations:
             conversation=message.conversation,
         )
         self.changes.opened.append(question)
-        placement = Placement(question, "question", opened=True)
+        is_machine = parsed.is_automatic or parsed.is_bounce or self._is_own(parsed)
+        placement = Placement(question, "question", opened=True, is_machine=is_machine)
         self._openers[id(question)] = parsed.date, placement
         return placement
 
     def _join(self, message: Incoming, question: Question, *, is_root: bool) -> Placement:
         parsed = message.parsed
-        from_ours = message.own_key in self._ours or self._is_own(parsed)
-        if parsed.is_automatic or parsed.is_bounce or from_ours:
-            placement = Placement(question, "notification")
-        else:
-            is_stranger = self._participants.is_stranger(parsed, question)
-            placement = Placement(question, "reply", is_stranger=is_stranger)
+        is_ours = message.own_key in self._ours or self._is_own(parsed)
+        is_machine = is_ours or parsed.is_automatic or parsed.is_bounce
+        placement = Placement(question, _joined_kind(is_machine), is_machine=is_machine)
         if parsed.is_bounce or placement.kind == "reply":
             _reopen(question)
-        if is_root and placement.kind == "reply":
+        if is_root and not is_ours:
             opener, former = (parsed.date, placement), self._opener(question)
             if _came_first(opener, former):
                 self._let_open(question, opener, former)
                 question.subject = parsed.subject
         question.updated_at = self._instant
+        self._joined.append(question)
         self._touch(question)
         return placement
 
@@ -281,23 +286,25 @@ class Conversations:
             self.changes.touched[question.id] = question
 
     def _is_own(self, parsed: ParsedMessage) -> bool:
-        return parsed.from_ is not None and address_key(parsed.from_.address) in self._own_addresses
+        return self._is_ours(parsed.from_.address if parsed.from_ else None)
+
+    def _is_ours(self, address: str | None) -> bool:
+        return address is not None and address_key(address) in self._own_addresses
 
     # ------------------------------------------------------------------ what came first
 
-    def _opener(self, question: Question) -> _Opener:
+    def _opener(self, question: Question) -> Opener:
         opener = self._openers.get(id(question))
         if opener is None:
-            stored = (
-                Message.select(Message.date, Message.id)
-                .where((Message.question == question.id) & (Message.kind == "question"))
-                .first()
-            )
-            opener = (None, None) if stored is None else (stored.date, stored.id)
+            is_it = (Message.question == question.id) & (Message.kind == "question")
+            columns = Message.id, Message.date, Message.from_address
+            machine = Message.is_automatic, Message.is_bounce
+            stored = Message.select(*columns, *machine).where(is_it).first()
+            opener = (None, None) if stored is None else (stored.date, stored)
             self._openers[id(question)] = opener
         return opener
 
-    def _let_open(self, question: Question, opener: _Opener, former: _Opener) -> None:
+    def _let_open(self, question: Question, opener: Opener, former: Opener) -> None:
         """Take one of two messages for what opened the question, the other for a reply. Of a
         question that is new, the first is the one to be acknowledged."""
         self._openers[id(question)] = opener
@@ -306,9 +313,11 @@ class Conversations:
             message.kind, message.opened = "question", question.id is None
         _, message = former
         if isinstance(message, Placement):
-            message.kind, message.opened = "reply", False
+            message.kind, message.opened = _joined_kind(message.is_machine), False
         elif message is not None:
-            self.changes.demoted.append(message)
+            is_ours = self._is_ours(message.from_address)
+            is_machine = is_ours or message.is_automatic or message.is_bounce
+            self.changes.demoted[message.id] = _joined_kind(is_machine)
 
     # ------------------------------------------------------------------ merging
 
@@ -348,10 +357,14 @@ class Conversations:
             _reopen(first)
         elif first.status == "unassigned" and first.assignee:
             first.status = "assigned"
-        self._participants.merge(first, other)
 
 
-def _came_first(message: _Opener, opener: _Opener) -> bool:
+def _joined_kind(is_machine: bool) -> str:
+    """Return the kind of a message that did not open its question."""
+    return "notification" if is_machine else "reply"
+
+
+def _came_first(message: Opener, opener: Opener) -> bool:
     """A message that others answer, older than what opened the question, is what opened it: the
     order of arrival does not change the result."""
     date, known = message[0], opener[0]

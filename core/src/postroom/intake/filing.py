@@ -171,6 +171,7 @@ class Filing:
         conversations.load([item.incoming for item in stored])
         for item in stored:
             item.placement = conversations.place(item.incoming)
+        conversations.judge()
         self._complete(stored, conversations)
         conversations.changes.write(instant)
 
