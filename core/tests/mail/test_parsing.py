@@ -400,13 +400,55 @@ def test_what_cannot_be_recognised_is_read_all_the_same(monkeypatch: pytest.Monk
         '<div>Friday.</div><div id="ms-outlook-mobile-signature">Get <a href="https://x.example">'
         'Outlook for iOS</a></div><hr><div id="divRplyFwdMsg"><b>From:</b> Desk<br><b>Sent:</b> 3 '
         "March 2026<br><b>To:</b> Ann<br><b>Subject:</b> x</div><div>When?</div>",
+        "<div>Friday.</div><br>On March 3, 2026, Desk &lt;h@desk.example&gt; wrote:"
+        "<br><blockquote>When?</blockquote>",
+        "<div>Friday.</div><div>----------------</div><div>Кому: a@x.example;</div><div>Тема: x;"
+        '</div><div>03.03.2026, 09:15, "Desk" &lt;h@d.example&gt;:</div><blockquote>When?'
+        "</blockquote>",
     ],
-    ids=["yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta", "outlook-ios"],
+    ids=[
+        *("yahoo", "gmx", "outlook", "outlook-web", "outlook-mac", "tuta", "outlook-ios"),
+        *("hey", "yandex"),
+    ],
 )
 def test_quote_in_a_page_is_told_from_the_answer(page: str) -> None:
     message = parse(HEAD + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + page.encode())
 
     assert message.reply_text == "Friday."
+
+
+def test_quote_of_lark_in_a_page_is_told_from_the_answer() -> None:
+    page = (
+        '<div>Friday.</div><div class="history-quote-wrapper"><div>From: "Desk"&lt;h@d.example&gt;'
+        "</div><div>Date: Tue, Mar 3, 2026, 09:15</div><div>Subject: x</div><div>To: Ann</div>When?"
+        "</div>"
+    )
+    head = HEAD + b"In-Reply-To: <a@b>\r\nContent-Type: text/html\r\n\r\n"
+
+    assert parse(head + page.encode()).reply_text == "Friday."
+
+
+@pytest.mark.parametrize("style", ["", " style='border-left:1px solid #0857A6'"])
+def test_answers_between_quotes_of_a_page_are_kept(style: str) -> None:
+    quote = f"<blockquote{style}>%s</blockquote>"
+    page = (
+        "<div>Thanks for your quick answer.</div><div>On Tue, 3 Mar 2026 at 09:15, Desk "
+        f"&lt;h@d.example&gt; wrote:</div>{quote % 'When?'}<div>Friday suits me.</div>"
+        f"{quote % 'Which lamp?'}<div>The red one.</div>"
+    )
+
+    reply = parse(HEAD + b"Content-Type: text/html\r\n\r\n" + page.encode()).reply_text
+
+    assert reply.startswith("Thanks for your quick answer.\n")
+    assert reply.endswith("> When?\n\nFriday suits me.\n\n> Which lamp?\n\nThe red one.")
+
+
+def test_passage_that_a_person_sets_apart_in_a_page_is_no_quote() -> None:
+    page = b"<div>Your page says:</div><blockquote>On Friday.</blockquote><div>Nobody came.</div>"
+
+    message = parse(HEAD + b"Content-Type: text/html\r\n\r\n" + page)
+
+    assert message.text == "Your page says:\n\nOn Friday.\n\nNobody came."
 
 
 BROKEN_HEADERS = {

@@ -183,6 +183,10 @@ def test_blank_lines_may_stand_between_an_attribution_and_its_quote() -> None:
         "De: Desk\nPara: Ann\nEnviados: Martes, 3 de Marzo 2026 9:15:00\nAsunto: x\n",
         "Afsender: Desk <h@desk.example>\nDato: 2026-03-03 09:15\nModtager: Ann\nEmne: x\n",
         '03.03.2026, 09:15, "Desk" <help@desk.example>:\n',
+        '-----\nКому: a@x.example;\nТема: x;\n03.03.2026, 09:15, "Desk" <help@desk.example>:\n',
+        "Wednesday, 3 March 2026, 9:15 AM +0300 from Desk <help@desk.example>:\n",
+        "От: Desk\nОтправлено: \u200e3\u200e \u200eмарта\u200e \u200e2026\u200e г. "
+        "\u200e9\u200e:\u200e15\nКому: Ann\n",
         "‐‐‐‐‐‐‐ Original Message ‐‐‐‐‐‐‐\n",
         "---- Replied Message ----\n| From | Desk<help@desk.example> |\n",
         "-----邮件原件-----\n发件人: Desk\n",

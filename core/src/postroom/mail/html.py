@@ -102,12 +102,17 @@ _QUOTED_TAG = re.compile(r"""[^"'<>]*(?:"[^"<]*"[^"'<>]*|'[^'<]*'[^"'<>]*)*>""")
 _CITED = re.compile(
     r"(?:type\s*=\s*[\"']?cite|(?:class|id)\s*=\s*[\"']?[\w -]*"
     r"(?:(?:gmail|protonmail|tutanota)_quote|moz-cite|blockquote_zmail|isReplyContent))"
+    r"|(?:border-left|BORDER-LEFT)\s*:"
 )
+_ANNOUNCED = re.compile(r"(?=.*\d)[^@]*[^\s<>@]@[^\s<>@].*[:：]$")
+"""A line with an address, a date and a colon announces a quote that its program marks by nothing
+but the element."""
+_LONGEST_ANNOUNCEMENT = 400
 _INDENTED = re.compile(r"margin:\s*0(?:px)? 0(?:px)? 0(?:px)? 40px;\s*border:\s*none")
 """How browsers indent, which Gmail marks as a quote all the same."""
 _PROGRAM = re.compile(
     r"""(yahoo_quoted|messageReplySection)|divRplyFwdMsg|mobile-signature|composer_signature
-    |name\s*=\s*["']?quote\b|border-(?:top|left)\s*:\s*solid""",
+    |name\s*=\s*["']?quote\b|history-quote-wrapper|border-(?:top|left)\s*:\s*solid""",
     re.VERBOSE,
 )
 """Attributes of the blocks that mail programs put around what they quote, and mobiles add."""
@@ -130,6 +135,7 @@ class _Text:
         self.line: list[str] = []
         self.cited: list[bool] = []  # of the open blockquotes: is it a quoted mail?
         self.depth = 0  # how many of them are
+        self.quotes = False  # was one of them announced, by its program's "On … Desk wrote:"?
         self.divs = 0  # open ones in Yahoo's quote, itself included
         self.preformatted = 0
         self.unclosed: set[str] = set()
@@ -189,12 +195,18 @@ class _Text:
 
     def _quote(self, closing: bool, attributes: str) -> None:
         if not closing:
-            self.cited.append(
-                _CITED.search(attributes) is not None and _INDENTED.search(attributes) is None
-            )
+            is_cited = _CITED.search(attributes) is not None or self._is_announced()
+            self.cited.append(is_cited and _INDENTED.search(attributes) is None)
             self.depth += self.cited[-1]
         elif self.cited:
             self.depth -= self.cited.pop()
+
+    def _is_announced(self) -> bool:
+        if not self.depth and not self.quotes:
+            line = next((line for line in reversed(self.lines[-4:]) if line), "")
+            is_short = len(line) <= _LONGEST_ANNOUNCEMENT
+            self.quotes = is_short and _ANNOUNCED.match(line) is not None
+        return self.quotes
 
     def _div(self, closing: bool, attributes: str) -> None:
         """Set a mail program's own block apart; Yahoo quotes in one instead of a blockquote."""

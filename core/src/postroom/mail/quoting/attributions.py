@@ -20,6 +20,7 @@ from postroom.mail.quoting.marks import (
     TIME,
     TOWARDS,
     UNMARKED,
+    UNMARKED_LABELS,
     WROTE,
     WROTE_UNSPACED,
 )
@@ -56,6 +57,8 @@ def find_attribution(lines: Sequence[str], index: int, *, followed_by_quote: boo
         return None
     if not followed_by_quote and "@" not in line and "@" not in lines[index - 1]:
         return None
+    if UNMARKED.match(line):
+        return _above_labels(lines, index)
     if followed_by_quote and line[0] == "<" and _ends_groupwise(lines, index):
         return index
     first, joined = _unwrap(lines, index)
@@ -69,9 +72,16 @@ def find_attribution(lines: Sequence[str], index: int, *, followed_by_quote: boo
         return first if (has_verb or names_sender) and not _is_prose(joined) else None
     ends_in_address = line.rstrip(f"{COLONS}{INVISIBLE}").endswith(">") and not joined.isascii()
     is_certain = has_origin and (has_verb or ends_in_address)
-    if is_certain and is_typical and not _is_told(joined):
-        return first
-    return index if UNMARKED.match(line) else None
+    return first if is_certain and is_typical and not _is_told(joined) else None
+
+
+def _above_labels(lines: Sequence[str], index: int) -> int:
+    """Return the first of the labels and the rule that may stand right above an attribution."""
+    first = index
+    while first > 0 and lines[first - 1][:20].partition(":")[0].strip().lower() in UNMARKED_LABELS:
+        first -= 1
+    has_rule = first < index and first > 0 and lines[first - 1][:4] == "----"
+    return first - 1 if has_rule else first
 
 
 def _ends_groupwise(lines: Sequence[str], index: int) -> bool:

@@ -102,7 +102,7 @@ def _tells_of_mail(block: Sequence[str], labels: Sequence[str]) -> bool:
     """Has it the sender's address, or the time of day? Parcels and journeys have neither."""
     return any(
         (label in FROM_LABELS and "@" in line)
-        or (label in DATE_LABELS and TIME.search(line[:MAX_MARK]))
+        or (label in DATE_LABELS and TIME.search(line[:MAX_MARK].replace("\u200e", "")))
         for line, label in zip(block, labels, strict=True)
     )
 

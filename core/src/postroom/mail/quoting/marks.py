@@ -111,8 +111,16 @@ INVISIBLE = (
 )
 """White space, and marks of direction, which programs put around lines in Hebrew and Arabic."""
 
-UNMARKED = re.compile(r"\d\d\.\d\d\.\d{4}, \d\d:\d\d, \"[^\"<>]*\" <[^\s<>]+@[^\s<>]+>:$")
-"""The attribution of Yandex, which marks no line below it: nobody types the commas and quotes."""
+UNMARKED = re.compile(
+    r"""\d\d\.\d\d\.\d{4},\ \d\d:\d\d,\ "[^"<>]*"\ <[^\s<>]+@[^\s<>]+>:$
+    | \w+,\ \d{1,2}\ \w+\ \d{4},\ \d{1,2}:\d\d(?:\ [AP]M)?\ [+-]\d\d:?\d\d\ from\ .*<\S+@\S+>:$
+    """,
+    re.VERBOSE,
+)
+"""The attributions of Yandex and Mail.ru, which need not mark the lines below: nobody types their
+commas and quotes."""
+UNMARKED_LABELS = frozenset(("кому", "копия", "тема", "to", "cc", "subject"))
+"""What Yandex puts above it."""
 
 ADDRESS = re.compile(r"[^\s<>@]@[^\s<>@]")
 
