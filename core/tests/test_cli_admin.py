@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import peewee
 import pytest
 from click.testing import Result
 from postroom import plugins
 from postroom.admin.secret_sources import from_file
 from postroom.cli import cli
 from postroom.cli.lazy import LazyGroup
-from postroom.errors import DiskFullError
+from postroom.errors import DatabaseUnusableError, DiskFullError
 from postroom.plugin_loading import InstalledPlugin
-from postroom.store.errors import explain
+from postroom.store.errors import database_errors, explain
 from postroom_test_servers.pigeon import FakePlugins
 from postroom_test_servers.stores import Databases, installation
 
@@ -544,6 +545,83 @@ def test_database_is_checked_and_backed_up(mailbox: str, command: Command, tmp_p
         assert connection.execute("SELECT address FROM mailbox").fetchall() == [(mailbox,)]
     connection.close()
     assert command("db", "backup", str(copy)).exit_code == 1
+
+
+def test_a_page_that_is_damaged_is_a_sentence_and_gets_into_no_backup(
+    fresh: Path, command: Command, tmp_path: Path
+) -> None:
+    """Errors that SQLite has while rows are read pass peewee by."""
+    command("init")
+    for name in ("sales", "press"):
+        command("segment", "add", name)
+    with closing(sqlite3.connect(fresh)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        found = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = 'segment'"
+        [(page,)] = connection.execute(found)
+        [(size,)] = connection.execute("PRAGMA page_size")
+    with fresh.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+    copy = tmp_path / "copy.db"
+    results = [
+        command("segment", "list"),
+        command("db", "check"),
+        command("db", "backup", str(copy)),
+    ]
+
+    for result in results:
+        assert result.exit_code == 1, result.output
+        assert "malformed" in result.stderr or "damaged" in result.stderr
+        assert "Restore" in result.stderr
+        assert "postroom itself" not in result.stderr
+    assert not copy.exists()
+
+
+@pytest.mark.parametrize("kind", [peewee.DatabaseError, sqlite3.DatabaseError])
+def test_damage_that_is_met_while_rows_are_read_is_the_databases(
+    fresh: Path, command: Command, kind: type[Exception]
+) -> None:
+    command("init")
+    error = kind("database disk image is malformed")
+    error.__cause__ = sqlite3.DatabaseError(*error.args)
+
+    with pytest.raises(DatabaseUnusableError, match="malformed"), database_errors():
+        raise error
+
+
+def test_what_may_not_be_written_names_the_files_beside_it(fresh: Path, command: Command) -> None:
+    command("init")
+    found = explain(sqlite3.OperationalError("attempt to write a readonly database"))
+
+    assert "-shm" in found.next_step
+
+
+@pytest.mark.parametrize("name", ["", ".", "none.toml"])
+def test_a_file_that_cannot_be_read_has_a_next_step(
+    fresh: Path, command: Command, name: str
+) -> None:
+    result = command("apply", name)
+
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 2, result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437", "koi8-r"])
+def test_what_a_terminal_has_no_character_for_is_no_error(
+    store: str, command: Command, encoding: str
+) -> None:
+    assert command("segment", "add", "Büro 日本").exit_code == 0
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+
+    for arguments in (["--help"], ["segment", "list"], ["segment", "list", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "postroom", *arguments],
+            capture_output=True, timeout=60, env=environment, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said = done.stdout.decode(encoding)
+    assert json.loads(said.splitlines()[0])["name"] == "Büro 日本"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -431,6 +431,16 @@ def test_a_credential_is_added_shown_replaced_and_removed(
     assert "loft: removed" in command("credential", "remove", "loft").stdout
 
 
+def test_a_command_that_is_proposed_can_be_pasted(whistle: Whistle, command: Command) -> None:
+    options = ("whistle", "--keeper", "ann", "--tune-env", "TUNE", "--expires-at", "2020-05-01")
+
+    added = command("credential", "add", "our loft", *options)
+
+    assert "postroom credential check 'our loft'" in added.stdout
+    [ended] = status()["credentials"]
+    assert "postroom credential replace 'our loft'" in ended["next_step"]
+
+
 def test_what_is_missing_is_said_with_the_options_that_give_it(
     whistle: Whistle, command: Command
 ) -> None:

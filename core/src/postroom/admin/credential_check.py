@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -116,7 +117,7 @@ def begin_sign_in(credential: Credential, plugins: Plugins) -> SignIn:
     if not kind.can_sign_in(settings):
         raise InputError(
             f'Nobody has to sign in for the credential "{credential.name}".',
-            next_step=f"Try it with `postroom credential check {credential.name}`.",
+            next_step=f"Try it with `postroom credential check {shlex.quote(credential.name)}`.",
         )
     return kind.begin_sign_in(settings, KindContext(credential))
 

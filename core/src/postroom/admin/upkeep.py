@@ -67,12 +67,23 @@ def backup(path: Path) -> int:
     try:
         with closing(sqlite3.connect(path)) as target:
             database.connection().backup(target)
+            _refuse_damaged(target)
     except BaseException as error:
         path.unlink()  # half a copy must not be taken for one, nor be in the way of the next
         if isinstance(error, sqlite3.Error):
             raise _not_copied(path, explain(error)) from error
         raise
     return path.stat().st_size
+
+
+def _refuse_damaged(copy: sqlite3.Connection) -> None:
+    """SQLite copies pages as they are. A damaged copy would be found when it is needed."""
+    trouble = [row[0] for row in copy.execute("PRAGMA quick_check(5)")]
+    if trouble != ["ok"]:
+        raise DatabaseUnusableError(
+            f"The database is damaged, and so would be the copy: {'; '.join(trouble)}.",
+            next_step="Restore an earlier backup; what is still on the servers is retrieved again.",
+        )
 
 
 def _not_copied(path: Path, trouble: StoreError) -> StoreError:

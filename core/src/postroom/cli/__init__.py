@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ class Postroom(LazyGroup):
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read the arguments, and print the help or the version where they are asked for."""
+        _write_what_the_encoding_has()
         with _explained():
             return super().make_context(*args, **more)
 
@@ -64,6 +66,14 @@ def _explained() -> Iterator[None]:
         from postroom.cli.failure import explain  # not on the way to --help
 
         raise explain(error) from error
+
+
+def _write_what_the_encoding_has() -> None:
+    """Let no name of a customer, nor our own "…", be an error on a terminal of Latin-1: what its
+    encoding lacks is written as Python does on standard error."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

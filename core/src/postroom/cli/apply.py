@@ -18,7 +18,7 @@ from postroom.store.database import sqlite_path
 
 
 @click.command(epilog="Example: postroom apply mailboxes.toml --dry-run")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("file", type=click.Path(readable=False, allow_dash=True))
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @json_option
 def apply(file: str, dry_run: bool, as_json: bool) -> None:

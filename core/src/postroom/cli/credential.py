@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ def _add_callback(kind: CredentialKind) -> Callable[..., None]:
         name = ctx.parent.params["name"]
         with open_store():
             if credentials.exists(name):
-                step = f"Change it with `postroom credential replace {name}`."
+                step = f"Change it with `postroom credential replace {shlex.quote(name)}`."
                 raise InputError(f'The credential "{name}" exists.', next_step=step)
             values: dict[str, Any] = {}
             _take(kind, options, values)
@@ -100,9 +101,9 @@ def _add_callback(kind: CredentialKind) -> Callable[..., None]:
             signs_in = kind.can_sign_in(credentials.load(credentials.find(name), kind))
         say(f"{name}: added")
         if signs_in:
-            say(f"Sign in with: postroom credential sign-in {name}")
+            say(f"Sign in with: postroom credential sign-in {shlex.quote(name)}")
         else:
-            say(f"Try it with: postroom credential check {name}")
+            say(f"Try it with: postroom credential check {shlex.quote(name)}")
 
     return run
 

@@ -56,10 +56,11 @@ def explain(error: Exception) -> Failure | Exception:
             next_step=error.next_step,
             exit_code=TRY_LATER if _passes_by_itself(error) else 1,
         )
-    if "peewee" in sys.modules and isinstance(error, _database_errors()):
-        from postroom.store.errors import explain as explain_database
+    if "peewee" in sys.modules:
+        from postroom.store import errors as store_errors
 
-        return explain(explain_database(error))
+        if store_errors.is_about_the_database(error):
+            return explain(store_errors.explain(error))
     if isinstance(error, OSError) and (error.filename or error.strerror):
         return _explain_system(error)
     if isinstance(error, UnicodeEncodeError) and not all(map(_is_text, sys.argv)):
@@ -79,12 +80,6 @@ def _passes_by_itself(error: PostroomError | TransportError) -> bool:
     return isinstance(error, BusyError | ConflictError | DatabaseLockedError | LeaseLostError)
 
 
-def _database_errors() -> tuple[type[Exception], ...]:
-    import peewee
-
-    return (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
-
-
 def _is_text(argument: str) -> bool:
     """Say whether an argument is text: of other bytes Python makes lone surrogates (PEP 383)."""
     try:
@@ -96,6 +91,8 @@ def _is_text(argument: str) -> bool:
 
 def _explain_system(error: OSError) -> Failure:
     reason = error.strerror or type(error).__name__
+    if error.filename == "":
+        return Failure("The name of a file is empty.", next_step="Name the file.")
     if not error.filename:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         step = "Free some space where the output goes." if is_full else ""

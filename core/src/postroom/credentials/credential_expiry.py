@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -57,7 +58,7 @@ def described(credential: Credential, instant: datetime) -> dict[str, str]:
         text = f"ended {when}"
     else:
         text = f"ends {when}, " + ("within a day" if days < 1 else f"in {days} days")
-    step = codes.CREDENTIAL_EXPIRING.next_step.replace("NAME", credential.name)
+    step = codes.CREDENTIAL_EXPIRING.next_step.replace("NAME", shlex.quote(credential.name))
     return {
         "code": codes.CREDENTIAL_EXPIRING.name,
         "sentence": f'The secret of the credential "{credential.name}" {text}.',

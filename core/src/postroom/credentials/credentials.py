@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -254,11 +255,12 @@ def load(credential: Credential, kind: CredentialKind) -> CredentialSettings:
     try:
         return fit(kind.settings(), values, f'The settings of the credential "{credential.name}"')
     except InputError as error:
+        command = f"postroom credential replace {shlex.quote(credential.name)}"
         raise SettingsError(
             codes.SETTINGS_INVALID,
             error.sentence,
             problems=error.problems,
-            next_step=f"Correct them with `postroom credential replace {credential.name}`.",
+            next_step=f"Correct them with `{command}`.",
         ) from error
 
 

@@ -24,7 +24,8 @@ _SQLITE_STEPS = {
     "locked": "Another program holds it; end that, or try again in a minute.",
     "malformed": "Restore a backup; what is still on the servers is retrieved again.",
     "not a database": "Restore a backup, or point POSTROOM_DATABASE to another file.",
-    "readonly": "Let this user write the file and its folder.",
+    "readonly": "Let this user write the file, those beside it that end with -wal and -shm, and "
+    "the folder.",
     "unable to open": "Check the path, and that this user may write the file and its folder.",
     "disk I/O error": "Look at the disk that the file is on, and at the system's log.",
 }
@@ -42,16 +43,23 @@ def database_errors() -> Iterator[None]:
     """Raise what means "the database or its disk is the trouble" as the core's own errors."""
     try:
         yield
-    except (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError) as error:
-        raise explain(error) from error
-    except peewee.DatabaseError as error:
-        if type(error) is peewee.DatabaseError:  # "malformed", "not a database"
+    except (peewee.DatabaseError, peewee.InterfaceError, sqlite3.Error) as error:
+        if is_about_the_database(error):
             raise explain(error) from error
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError("There is no space left on the disk.") from error
         raise
+
+
+def is_about_the_database(error: BaseException) -> bool:
+    """Say whether an error means that the database or its disk is the trouble, and not what was
+    asked of it. SQLite's own come while rows are read, past peewee."""
+    if type(error) in (peewee.DatabaseError, sqlite3.DatabaseError):  # "malformed"
+        return True
+    ours = (peewee.OperationalError, peewee.InterfaceError, peewee.InternalError)
+    return isinstance(error, (*ours, sqlite3.OperationalError))
 
 
 def explain(error: BaseException) -> StoreError:

@@ -6,6 +6,7 @@ Response codes come first, then what known servers say without one, then what wa
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final
 
 from postroom.api import AuthError, TransientError, TransportError, codes
@@ -134,10 +135,11 @@ def refused_token(
         return known
     if refused.status == "BAD" and not login.challenge:
         return TransientError(codes.PROTOCOL, sentence)
+    command = f"postroom credential check {shlex.quote(credential)}"
     return AuthError(
         codes.AUTH_REFUSED,
         sentence,
-        next_step=f"Run `postroom credential check {credential}`; the application, or the account "
+        next_step=f"Run `{command}`; the application, or the account "
         f"that signed in, may lack the right to open {account} by this protocol.",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -167,8 +168,8 @@ class Login:
         if name is None:
             return None
         return (
-            f"Run `postroom credential check {name}`; the application, or the account that signed "
-            f"in, may lack the right to send as {printable(self._account())}."
+            f"Run `postroom credential check {shlex.quote(name)}`; the application, or the account "
+            f"that signed in, may lack the right to send as {printable(self._account())}."
         )
 
     def _without_secrets(self, reply: Reply) -> Reply:
