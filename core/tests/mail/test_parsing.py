@@ -443,6 +443,27 @@ def test_answers_between_quotes_of_a_page_are_kept(style: str) -> None:
     assert reply.endswith("> When?\n\nFriday suits me.\n\n> Which lamp?\n\nThe red one.")
 
 
+def test_header_of_a_part_that_is_encoded_as_a_whole_is_read() -> None:
+    name = "=22Proze=C3=9F=2Epdf=22?="
+    raw = (
+        HEAD
+        + (
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n"
+            "Content-Type: =?unknown-8bit?q?application/pdf=3B_?=\r\n"
+            f" =?unknown-8bit?q?_name=3D{name}\r\n"
+            "Content-Disposition: =?unknown-8bit?q?attachment=3B_?=\r\n"
+            f" =?unknown-8bit?q?_filename=3D{name}\r\n\r\n%PDF\r\n--b--\r\n"
+        ).encode()
+    )
+
+    message = parse(raw)
+
+    assert message.text == "hello"
+    assert [(one.filename, one.content_type) for one in message.attachments] == [
+        ("Prozeß.pdf", "application/pdf")
+    ]
+
+
 def test_passage_that_a_person_sets_apart_in_a_page_is_no_quote() -> None:
     page = b"<div>Your page says:</div><blockquote>On Friday.</blockquote><div>Nobody came.</div>"
 

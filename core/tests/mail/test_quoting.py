@@ -118,6 +118,10 @@ ATTRIBUTIONS = {
     "luxembourgish-roundcube": "Den 2026-03-03 09:15, Desk schreift:",
     "dutch-horde": "Citeren Desk <help@desk.example>:",
     "hungarian-horde": "Idézet (Desk <help@desk.example>):",
+    "english-gmail-bracket": (
+        "On Tue, Mar 3, 2026 at 9:15 AM Desk <help+the-tag-of-a-question@desk.example\n> wrote:"
+    ),
+    "norwegian-gmail-bracket": "tir. 3. mars 2026 kl. 09:15 skrev The Desk <help@desk.example\n>:",
     "arabic-gmail": "في الثلاثاء، 3 مارس 2026 في 9:15 ص تمت كتابة ما يلي بواسطة D <h@d.example>:",
 }
 
@@ -224,6 +228,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Hello,\n\n> When can you come?\n\nFriday.\n",
         "I tried these:\n> ls\n> cat\n",
         "> 30 kg is what it carries, you said.\nIt broke under 20.\n",
+        "My address is <ann@customer.example>, you wrote:\n> no:\n\nIt is.\n",
         "From: London\nTo: Paris\nDate: 3 March 2026\n\nIs a bike allowed on this train?\n",
         "Name: Ann\nSubject: Brake\nMessage: it squeals\n",
         "The original message said Friday.\n",

@@ -63,6 +63,8 @@ def disposition(header: str | None) -> Parameterised:
 
 def _read(header: str) -> Parameterised:
     header = header[:65536]
+    if header.lstrip().startswith("=?"):  # some programs encode all of it, for a name in 8-bit
+        header = decode_words(header).encode("utf-8", "replace").decode("latin-1")
     value, semicolon, _ = header.partition(";")
     value = value.partition("(")[0].strip().lower()
     if not semicolon:

@@ -90,6 +90,17 @@ def _ends_groupwise(lines: Sequence[str], index: int) -> bool:
     return above[:4] == ">>> " and DATE.search(above) is not None and _has_verb(above)
 
 
+def ends_address(above: str, line: str) -> bool:
+    """Is this "> wrote:" with the bracket of an address that had just place in the line above?"""
+    return (
+        len(line) < _SHORTEST_WRAPPED
+        and "<" not in line
+        and "@" in above[:MAX_MARK].rpartition("<")[2]
+        and ">" not in above[:MAX_MARK].rpartition("<")[2]
+        and not is_quoted(above)
+    )
+
+
 def find_loose_attribution(lines: Sequence[str], index: int) -> int | None:
     """Return the first line of an attribution that ends at this line and may lack an address: what
     follows is set apart from it."""

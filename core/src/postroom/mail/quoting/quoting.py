@@ -18,6 +18,7 @@ from collections.abc import Container, Sequence
 
 from postroom.mail.quoting.attributions import (
     announces_itself,
+    ends_address,
     ends_in_attribution,
     find_attribution,
     find_loose_attribution,
@@ -116,7 +117,10 @@ def _scan(lines: Sequence[str]) -> tuple[list[int], list[int]]:
             if bare[-1] > "\u1fff":
                 bare = bare.strip(INVISIBLE) or "."
             first, last = bare[0], bare[-1]
-            if first == ">" and (bare[:4] != ">>> " or not is_divider_of_groupwise(bare)):
+            if first == ">" and not (
+                (bare[:4] == ">>> " and is_divider_of_groupwise(bare))
+                or (last in COLONS and index and ends_address(lines[index - 1], bare))
+            ):
                 quoted.append(index)
             elif (
                 first in RULES
