@@ -374,6 +374,9 @@ def test_rule_above_the_quote_belongs_to_it() -> None:
     quote = "__________\n> Od: Desk <h@desk.example>\n> Datum: 3.3.2026 9:15\n>\n> When?\n"
 
     assert strip_quotes(f"Friday suits me.\n\n{quote}") == "Friday suits me."
+    assert strip_quotes(f"Friday suits me.\n{quote}") == "Friday suits me."
+    own = "I tried these:\n-----\n> ls\n> cat"
+    assert strip_quotes(own) == own
 
 
 def test_form_that_a_web_site_sends_is_kept() -> None:

@@ -137,6 +137,11 @@ def _label(line: str) -> str:
     return "from" if label == "no" and "@" in line else label  # Latvian; elsewhere a number
 
 
+def names_sender(line: str) -> bool:
+    """Is this "> From: Desk <desk@example.org>", which begins the quotes of some programs?"""
+    return "@" in line[:MAX_MARK] and _label(line[:60].lstrip("> ")) in FROM_LABELS
+
+
 def above_rules(lines: Sequence[str], index: int) -> int:
     """Return the first of the blank lines and drawn rules right above a line."""
     if index > 0 and _TITLED_RULE.match(lines[index - 1][:MAX_MARK]):

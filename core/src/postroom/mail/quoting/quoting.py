@@ -30,6 +30,7 @@ from postroom.mail.quoting.dividers import (
     is_header_block,
     is_whole_block,
     marked_below,
+    names_sender,
 )
 from postroom.mail.quoting.marks import (
     ANSWERS_BELOW,
@@ -218,8 +219,10 @@ def _own_range(
     """
     marks = announced.union(quoted)
     last = end - 1
-    while last >= 0 and (last in marks or BLANK_OR_RULE.match(lines[last][:MAX_MARK])):
+    while last >= 0 and (last in marks or not lines[last].strip()):
         last -= 1
+    if last + 1 < end and names_sender(lines[last + 1]):
+        last = above_rules(lines, last + 1) - 1
     first = 0
     while first < last and (first in marks or not lines[first].strip()):
         first += 1
@@ -256,5 +259,5 @@ def _may_cut_below(lines: Sequence[str], last: int, announced: set[int], *, is_r
         return True
     if ends_in_attribution(lines[last]):
         return True
-    is_set_apart = BLANK_OR_RULE.match(lines[last + 1][:MAX_MARK]) is not None
+    is_set_apart = not lines[last + 1].strip() or names_sender(lines[following])
     return is_reply and is_set_apart and lines[last].strip()[-1] not in COLONS
