@@ -3,6 +3,7 @@ has; also if the upgrade is cut off at any statement."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import Any
 import peewee
 import pytest
 from postroom.errors import SchemaError, StoreError
+from postroom.mail.threading import conversation_key
 from postroom.store import database as store
 from postroom.store import schema
-from postroom.store.models import TABLES, Credential, Table, database
+from postroom.store.models import TABLES, Credential, Question, Table, database
 from postroom_test_servers.desk import Desk, assert_each_once, incoming, mail, outgoing, toml
 from postroom_test_servers.dovecot import Account
 from postroom_test_servers.stores import Databases
@@ -170,6 +172,22 @@ def test_what_was_stored_is_known_by_its_dated_fingerprint(
         assert store.execute(find, []) == stored
     assert len(stored) == len(filled)
     assert all(fingerprint.startswith("v2:00") for _, fingerprint in stored)
+
+
+def test_long_conversations_of_a_provider_go_on(
+    desk: Desk, filled: list[bytes], databases: Databases, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["database_url"]
+    long = "".join(hashlib.sha256(b"%d" % number).hexdigest() for number in range(200))
+
+    with _older(databases, kind, "0005_not_before"):
+        first, second = Question.select().order_by(Question.id).limit(2)
+        Question.update(conversation=long).where(Question.id == first.id).execute()
+        Question.update(conversation="short").where(Question.id == second.id).execute()
+        schema.upgrade()
+
+        assert Question.get_by_id(first.id).conversation == conversation_key(long)
+        assert Question.get_by_id(second.id).conversation == "short"
 
 
 class _CutError(Exception):

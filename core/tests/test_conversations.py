@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -179,6 +180,14 @@ def test_the_provider_s_conversation_of_a_merged_question_leads_to_the_other(
     assert Question.get_by_id(second).merged_into_id == first
 
     assert receive("z", conversation="two").question_id == first
+
+
+def test_a_provider_s_conversation_may_be_of_any_length(receive: Receive) -> None:
+    long = "".join(hashlib.sha256(b"%d" % number).hexdigest() for number in range(200))
+    first = receive("a", conversation=f"{long}a").question_id
+
+    assert receive("b", conversation=f"{long}b").question_id != first
+    assert receive("c", conversation=f"{long}a").question_id == first
 
 
 def test_a_reply_opens_it_although_an_automatic_one_follows_by_the_conversation(

@@ -43,6 +43,7 @@ from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.understood import IN_PLACE, Pending, Understanding, Understood
 from postroom.intake.unstored import Unstored
 from postroom.leases.leases import Lease
+from postroom.mail.threading import conversation_key
 from postroom.mailboxes import sessions
 from postroom.mailboxes.ledger import close, has_due_unavailable, ref_key
 from postroom.mailboxes.views import view
@@ -356,7 +357,8 @@ class Retrieval:
                 verdict, complaints = result.classified or self._plugins.classify(
                     parsed, self._view
                 )
-                incoming = Incoming(parsed, fingerprint, verdict, conversation=fetched.conversation)
+                conversation = conversation_key(fetched.conversation)
+                incoming = Incoming(parsed, fingerprint, verdict, conversation=conversation)
                 return Prepared(fetched, listed, key, result.packed, incoming, complaints)
             except Exception as error:  # one bad message never stops a mailbox (invariant 5)
                 result = error

@@ -73,6 +73,14 @@ def id_key(message_id: str) -> str:
     return tidy
 
 
+def conversation_key(conversation: str | None) -> str | None:
+    """Return a provider's conversation id as it is indexed: itself, or its SHA-256 if it is long;
+    PostgreSQL has no index of longer ones."""
+    if conversation is None or len(conversation) <= _LONGEST_KEY:
+        return conversation
+    return "sha256:" + hashlib.sha256(conversation.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def linked_ids(message: ParsedMessage) -> tuple[str, ...]:
     """Return the ids by which the message can join a conversation, the best first.
 
