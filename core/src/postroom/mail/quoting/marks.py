@@ -267,6 +267,8 @@ _NAMES = (
     r"|моего|моя|мог|мобильной|мобильного|приложения)\s|[^a-z\s]\S*\s){0,6})\S{0,12}"
 )
 """What may stand before the name of a device: other names and little words, no sentence."""
+_GERMAN_NAMES = r"(?-i: (?:aus|mit|der|über|[^a-zäöüß\s]\S*)){0,8}"
+"""What may stand before the verb, which is the last word in German."""
 _SENT_FROM = (
     r"(?:sent|composed|written) (?:from|via|with|using)|gesendet (?:von|mit|via|über|aus)"
     r"|(?:envoyé|expédié) (?:de|depuis|à partir de|avec|via)"
@@ -290,20 +292,24 @@ _MOBILE_LINES = (
     r"from my (?:i(?:phone|pad|pod)|android|blackberry|galaxy)|get bluemail for",
     r"(?:gesendet )?von unterwegs(?: gesendet)?\W*$|yahoo mail: search, organize, conquer",
     r"(?:diese (?:nachricht|e-?mail) wurde )?von (?:mein(?:em|er)(?:/meiner)? )?"
-    rf"{_NAMES}{_DEVICE}.{{0,40}} ?gesendet",
+    rf"{_NAMES}{_DEVICE}\S{{0,20}}{_GERMAN_NAMES} ?gesendet",
     r"(?:envoyé (?:de|depuis|à partir de)|provenance ?:) (?:courrier|mail) pour windows",
     r"(?:נשלח מ|أ[ُ]?رسلت من|تم الإرسال من|ارسال شده از|(?:được|đã) gửi từ|ส่งจาก)"
     rf".{{0,12}}{_DEVICE}",
     rf"(?:yahoo!メール for |私の)?{_DEVICE}"
-    r"(?:\S{0,4} ?(?:から送信|より送信|에서 보냄|ile gönderildi)|.{0,30}[dt][ae]n gönderildi)",
-    r"[发發]自我的|[来來]自我的.{0,10}(?:手[机機]|phone|pad)",
-    r"[从從](?:我的| ?(?:outlook|iphone|android)).{0,40}(?:發送|发送|傳送)",
-    r"(?:나의|내) .{0,20}에서 보(?:냄|냈습니다)|네이버 메일 앱에서 보냄|발신: ?(?:samsung|iphone)",
+    r"(?:\S{0,4} ?(?:から送信|より送信|에서 보냄|ile gönderildi)"
+    r"|(?:.{0,20} (?:telefon|cihaz|tablet|app|e?-?posta))?\S{0,8}[dt][ae]n gönderildi)\W*$",
+    r"[发發来來]自我的(?:[ -~]{0,30}"
+    r"|[ -~]{0,20}\w{0,4}(?:手[机機]|小米|魅族|平板|[电電][脑腦]))\W*$",
+    r"[从從](?:我的| ?(?:outlook|iphone|android)).{0,40}(?:發送|发送|傳送)\W*$",
+    r"(?:(?:나의|내) .{0,20}에서 보(?:냄|냈습니다)|네이버 메일 앱에서 보냄)\W*$",
+    r"발신: ?(?:samsung|iphone)",
     rf"(?:{_GET}) (?:outlook (?:\S{{1,8}} ){{0,2}}{_PLATFORM}|{_PLATFORM} 版 outlook)",
     rf"outlook (?:für|voor) {_PLATFORM} (?:herunterladen|beziehen|downloaden)",
     rf"az {_PLATFORM} outlook beszerzése|outlook for {_PLATFORM} ?を入手",
     rf"{_PLATFORM}(?:용 outlook 받기| için outlook\S* .{{0,15}}edinin)",
-    r"[^<\n]{0,40}outlook[^<\n]{0,20}<https?://aka\.ms/\w+>.{0,30}$",
+    r"(?!(?:i|we|ich|wir|je|nous|yo|io|ik) )(?:[^<\s]{1,20} ){0,2}outlook[^<\n]{0,20}"
+    r"<https?://aka\.ms/\w+>[^.!?<]{0,20}$",
 )
 MOBILE = re.compile(
     r"[\s_*(<«-]*(?:" + "|".join(_MOBILE_LINES) + r")(?P<rest>.{0,80})$",
@@ -315,9 +321,10 @@ MOBILE_REST = _table("""
     for|on|from|with|via|using|app|apps|device|phone|mobile|mobil|tablet|smartphone|network|wireless
     secure|email|e-mail|mail|client|edition|the|my|für|auf|mit|von|der|gesendet|pour|sur|avec|para
     en|con|desde|per|con|voor|op|met|för|på|til|dla|systemu|pro|de|und|and|pc|sur|meu|mea|μου|của|tôi
-    saya|на|для|мобильных|alkalmazásból|pe|di|app|appareil|telefonu|telefonumdan
+    saya|на|для|мобильных|alkalmazásból|pe|di|app|appareil|telefonu|telefonumdan|שלי|الخاص|بي
+    ของฉัน
 """)
-"""Words that may follow in it, besides names; in lower case."""
+"""Words that may follow in it, besides names; in lower case, where there is one."""
 
 EXCUSE = re.compile(r"excuse|typo|brevity|spelling|autocorrect|tippfehler|kürze", re.IGNORECASE)
 """What people have their mobile add to that line."""

@@ -71,8 +71,15 @@ def _goes_on(rest: str) -> bool:
     """Does more than the name of a device or program follow: "… because my computer is broken"?"""
     if EXCUSE.search(rest):
         return False
+    if any(_has_no_case(word) and word not in MOBILE_REST for word in rest.split()):
+        return True
     rest = re.sub(r"^\S+|<\S+>|https?:\S+", "", rest)
     if re.search(r"[.,;:!?–-]\s+\w|\d{5}", rest):
         return True
     words = (word.strip(".,!()<>»") for word in rest.split())
     return any(word.islower() and word.isalpha() and word not in MOBILE_REST for word in words)
+
+
+def _has_no_case(word: str) -> bool:
+    """Is it of a script that does not tell names from other words?"""
+    return any(letter.isalpha() and letter.lower() == letter.upper() for letter in word)
