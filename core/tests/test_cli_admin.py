@@ -204,12 +204,16 @@ def test_a_file_of_authorities_that_cannot_be_used_is_told_when_it_is_named(
     applied = command("apply", "-", stdin=pigeon)
     damaged = command("apply", "-", stdin=nul)
     by_option = command("mailbox", "incoming", mailbox, "pigeon", "--ca-file", str(tmp_path))
+    os.mkfifo(tmp_path / "pipe")  # reading it would wait for somebody who writes
+    pipe = ("--ca-file", str(tmp_path / "pipe"))
+    endless = command("mailbox", "incoming", mailbox, "pigeon", *pipe)
 
     assert [one.exit_code for one in (applied, damaged, by_option)] == [0, 0, 0], applied.output
     assert "line 5: The file of certificates" in applied.stderr
     assert "No such file" in applied.stderr
     assert "null byte" in damaged.stderr
     assert "Is a directory" in by_option.stderr
+    assert "no ordinary file" in endless.stderr
 
 
 def test_malformed_file_is_a_sentence_with_its_place(store: str, command: Command) -> None:

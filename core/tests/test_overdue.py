@@ -76,6 +76,27 @@ def test_a_new_mailbox_is_late_an_hour_after_it_was_added(mailbox: Mailbox) -> N
     assert late() == [("info@example.org", "in")]
 
 
+def test_what_an_administrator_changed_is_late_an_hour_after_that(mailbox: Mailbox) -> None:
+    Mailbox.update(created_at=now() - LONG_AGO).execute()
+    tried(now() - LONG_AGO)
+    mailboxes.enable(mailbox, enabled=False)
+    mailboxes.enable(mailbox, enabled=True)
+    assert late() == []
+
+    tried(now() - LONG_AGO)
+    mailboxes.change(mailbox, enabled=False)
+    mailboxes.change(mailbox, enabled=True)
+    assert late() == []
+
+    tried(now() - LONG_AGO)
+    sides.save(mailbox, "in", "pigeon", PIGEON | {"password": "oats"})
+    assert late() == []
+
+    sides.remove(mailbox, "in")
+    sides.save(mailbox, "in", "pigeon", PIGEON)
+    assert late() == []
+
+
 def test_what_is_disabled_or_worked_on_or_told_to_wait_is_not_late(mailbox: Mailbox) -> None:
     tried(now() - LONG_AGO)
     mailboxes.enable(mailbox, enabled=False)

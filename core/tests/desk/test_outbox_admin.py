@@ -12,7 +12,7 @@ from postroom.admin.overdue import overdue
 from postroom.errors import InputError, NotFoundError
 from postroom.outbox import answers
 from postroom.store.database import now
-from postroom.store.models import Attempt, Outbox
+from postroom.store.models import Attempt, Mailbox, Outbox
 
 Desk = Any
 ACTIONS: dict[str, tuple[Callable[..., None], set[str], str]] = {
@@ -131,6 +131,9 @@ def test_mail_that_nobody_sends_is_told(queued: Outbox) -> None:
 
     put(queued, queued_at=now() - timedelta(hours=2))
 
+    Mailbox.update(poll_seconds=86_400).execute()  # cron comes once a day
+    assert [*overdue()] == []
+    Mailbox.update(poll_seconds=60).execute()
     [late] = overdue()
     assert (late["mailbox"], late["direction"]) == ("info@example.org", "out")
     assert "should have been sent" in late["sentence"]

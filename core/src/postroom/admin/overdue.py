@@ -11,12 +11,16 @@ from postroom.store.fields import from_micros
 from postroom.store.models import Mailbox, Side
 
 OVERDUE_AFTER: Final = timedelta(hours=1)
-"""So much later than it was due; `run --once` every hour is in time."""
+"""So much later than it was due, or by the pace of the mailbox if that is slower: `run --once` is
+in time every hour, and once a day where `poll_seconds` says so."""
 _SENTENCES: Final = {
     "in": "It should have been retrieved long ago: no runner seems to run.",
     "out": "It has mail that should have been sent long ago: no runner seems to run.",
 }
-_NEXT_STEP: Final = "See that `postroom run` runs, or that cron starts `postroom run --once`."
+_NEXT_STEP: Final = (
+    "See that `postroom run` runs, or that cron starts `postroom run --once`. If cron does so less "
+    "often than every hour, set poll_seconds of the mailbox to that pace."
+)
 
 
 def overdue() -> Iterator[dict[str, Any]]:
@@ -41,7 +45,7 @@ def overdue() -> Iterator[dict[str, Any]]:
 def _due_at(mailbox: Mailbox, side: Side) -> datetime | None:
     """Return since when a side is due, None if there is nothing to do.
 
-    `Side.next_try_at` alone does not tell: new settings set it to the beginning of time.
+    `Side.next_try_at` alone does not tell: news of the server, say, makes a side due at once.
     """
     wanted_at = None
     if side.direction == "in" and mailbox.enabled:
@@ -50,8 +54,9 @@ def _due_at(mailbox: Mailbox, side: Side) -> datetime | None:
             wanted_at = side.last_tried_at + timedelta(seconds=mailbox.poll_seconds)
     elif side.direction == "out":
         wanted_at = _mail_due_at(mailbox)
-        if wanted_at is not None and side.last_tried_at is not None:
-            wanted_at = max(wanted_at, side.last_tried_at)
+        if wanted_at is not None:
+            pace = max(timedelta(seconds=mailbox.poll_seconds) - OVERDUE_AFTER, timedelta(0))
+            wanted_at = max(wanted_at, side.last_tried_at or wanted_at) + pace
     return None if wanted_at is None else max(wanted_at, side.next_try_at)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from threading import Lock
 from typing import Any
 
@@ -23,7 +26,7 @@ def shared_context(
     :raises SettingsError: the file cannot be read
     """
     try:
-        changed = Path(ca_file).stat().st_mtime if ca_file else 0.0
+        changed = _changed_at(Path(ca_file)) if ca_file else 0.0
         with _contexts_lock:
             key = (ca_file, changed, verify, alpn)
             if key not in _contexts:
@@ -40,6 +43,20 @@ def shared_context(
             f"The file of certificates {ca_file} cannot be used: {reason}.",
             problems=[Problem("ca_file", reason)],
         ) from error
+
+
+def _changed_at(file: Path) -> float:
+    """Return when it was changed; a pipe or a device would be read for ever.
+
+    :raises OSError: there is none
+    :raises ValueError: it is no file
+    """
+    told = file.stat()
+    if S_ISDIR(told.st_mode):
+        raise IsADirectoryError(EISDIR, strerror(EISDIR))
+    if not S_ISREG(told.st_mode):
+        raise ValueError("it is no ordinary file")
+    return told.st_mtime
 
 
 def doubt_about_ca_file(values: Mapping[str, Any]) -> str | None:

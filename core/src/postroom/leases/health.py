@@ -156,9 +156,8 @@ def end_pauses(side_ids: Collection[int]) -> int:
         Trouble.cleared_at.is_null() & Trouble.kind.in_(["auth", "settings"])
     )
     theirs = is_among(Side.id, side_ids) & Side.id.in_(refused)
-    ended: int = (
-        Side.update(failures=0, next_try_at=0, paused_by_server=False).where(theirs).execute()
-    )
+    due = Side.update(failures=0, next_try_at=now(), paused_by_server=False)
+    ended: int = due.where(theirs).execute()
     return ended
 
 

@@ -112,6 +112,8 @@ def _update(old: Mailbox, columns: dict[str, Any], changed: list[str]) -> None:
     if "start" in changed:
         columns["start_at"] = resolve_start(columns["start"], now())
     Mailbox.update(columns).where(Mailbox.id == old.id).execute()
+    if "enabled" in changed:
+        _count_as_due_from_now(old)
     if _FORGETS_CURSOR & {*changed}:
         sides.forget_cursor(old)
     if {"disposition", "disposition_folder"} & {*changed}:
@@ -242,4 +244,15 @@ def errors(mailbox: Mailbox) -> Iterator[dict[str, Any]]:
 def enable(mailbox: Mailbox, *, enabled: bool) -> bool:
     """Switch retrieval on or off; say whether that changed anything."""
     matches = (Mailbox.id == mailbox.id) & (Mailbox.enabled != enabled)
-    return bool(Mailbox.update(enabled=enabled).where(matches).execute())
+    with transaction():
+        changed = bool(Mailbox.update(enabled=enabled).where(matches).execute())
+        if changed:
+            _count_as_due_from_now(mailbox)
+    return changed
+
+
+def _count_as_due_from_now(mailbox: Mailbox) -> None:
+    """Nobody was late with it while it was disabled: see `overdue`."""
+    instant = now()
+    is_incoming = (Side.mailbox == mailbox.id) & (Side.direction == "in")
+    Side.update(next_try_at=instant).where(is_incoming & (Side.next_try_at < instant)).execute()

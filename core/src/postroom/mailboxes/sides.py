@@ -121,7 +121,7 @@ def _columns(
         **stored_columns(settings, seal),
         **own,
         "failures": 0,
-        "next_try_at": 0,
+        "next_try_at": now(),
         "paused_by_server": False,
     }
 
@@ -180,7 +180,7 @@ def forget_cursor(mailbox: Mailbox) -> None:
             lease_owner=None,
             leased_until=None,
             give_way_at=None,
-            next_try_at=0,
+            next_try_at=now(),
         ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
 
 
