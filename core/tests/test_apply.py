@@ -196,6 +196,32 @@ def test_malformed_file_says_where(tmp_path: Path, text: str, says: str) -> None
     assert caught.value.sentence.startswith(says)
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000 + "]" * 5000, "a = " + "{a=" * 3000])
+def test_what_stands_too_deep_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="too deeply"):
+        configuration.read(text.encode(), name="m.toml", folder=tmp_path)
+
+
+def test_pattern_that_is_too_deep_is_a_problem(run: Any) -> None:
+    pattern = "(?:" * 200 + "x" + ")" * 200
+    rule = '[[filter]]\nname = "f"\nfield = "subject"\nstop = true\npattern = '
+
+    with pytest.raises(InputError) as caught:
+        run(f'{rule}"{pattern}"')
+
+    [told] = problems(caught)
+    assert told.startswith("line 5, pattern: has groups")
+
+
+@pytest.mark.parametrize("name", ["pigeonn", "PIGEON"])
+def test_transport_with_a_typing_error_names_the_nearest(run: Any, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run(f'[[mailbox]]\naddress = "a@b.org"\n[mailbox.incoming]\ntransport = "{name}"')
+
+    [told] = problems(caught)
+    assert 'Did you mean "pigeon"?' in told
+
+
 def test_file_that_is_not_utf8_says_where(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 2: the file is not in UTF-8"):
         configuration.read(b'a = 1\nb = "\xff"', name="m.toml", folder=tmp_path)

@@ -431,6 +431,20 @@ def test_a_credential_is_added_shown_replaced_and_removed(
     assert "loft: removed" in command("credential", "remove", "loft").stdout
 
 
+def test_password_and_credential_take_each_others_place(loft: Whistle, command: Command) -> None:
+    side = ("mailbox", "incoming", "info@example.org", "pigeon")
+
+    def shown() -> dict[str, Any]:
+        [row] = lines(command("mailbox", "show", "info@example.org", "--json"))
+        return dict(row["incoming"])
+
+    assert command(*side, "--password-env", "TUNE").exit_code == 0
+    assert shown()["credential"] is None and shown()["password"] == "********"
+
+    assert command(*side, "--credential", "loft").exit_code == 0
+    assert shown()["credential"] == "loft" and "password" not in shown()
+
+
 def test_a_command_that_is_proposed_can_be_pasted(whistle: Whistle, command: Command) -> None:
     options = ("whistle", "--keeper", "ann", "--tune-env", "TUNE", "--expires-at", "2020-05-01")
 

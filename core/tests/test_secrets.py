@@ -141,3 +141,11 @@ def test_a_key_file_that_could_not_be_written_whole_is_not_there(
         secrets.write_private(tmp_path / "key.next", b"half")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_no_matter_of_permission() -> None:
+    full = secrets.cannot_be_made(Path("key"), OSError(errno.ENOSPC, "No space left on device"))
+    closed = secrets.cannot_be_made(Path("key"), OSError(errno.EACCES, "Permission denied"))
+
+    assert full.next_step.startswith("Free some space")
+    assert "this user may write" in closed.next_step

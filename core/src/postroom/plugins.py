@@ -89,7 +89,7 @@ class Plugins:
             return self._transports[name]
         except KeyError:
             what = f'the transport "{name}"'
-            raise self._missing(what, DISTRIBUTIONS.get(name), self._transports) from None
+            raise self._missing(what, name, DISTRIBUTIONS.get(name), self._transports) from None
 
     @property
     def credential_kinds(self) -> Mapping[str, CredentialKind]:
@@ -106,7 +106,7 @@ class Plugins:
         except KeyError:
             what = f'the kind of credential "{name}"'
             distribution = CREDENTIAL_DISTRIBUTIONS.get(name)
-            raise self._missing(what, distribution, self._kinds) from None
+            raise self._missing(what, name, distribution, self._kinds) from None
 
     def classify(self, message: ParsedMessage, mailbox: MailboxView) -> Classified:
         """Ask every plugin what to do with a message, what is built in last."""
@@ -163,7 +163,7 @@ class Plugins:
                 yield f"{variable} names {name}, which is not installed; {hint}"
 
     def _missing(
-        self, what: str, distribution: str | None, known: Mapping[str, object]
+        self, what: str, word: str, distribution: str | None, known: Mapping[str, object]
     ) -> SettingsError:
         there = ", ".join(sorted(known)) or "none"
         step: str | None = None
@@ -180,6 +180,8 @@ class Plugins:
                 step = "See POSTROOM_PLUGINS and POSTROOM_DISABLE_PLUGINS."
                 return SettingsError(codes.PLUGIN_MISSING, sentence, next_step=step)
         step = f"Install it: pip install {distribution}" if distribution else None
+        if near := difflib.get_close_matches(word.lower(), known, n=1):
+            step = step or f'Did you mean "{near[0]}"? Else install the plugin that offers it.'
         broken = [f"{one.name} ({one.broken})" for one in self.installed if one.broken]
         if broken and not distribution:  # a stranger's: it may be one of these
             sentence += f" Broken plugins: {'; '.join(broken)}."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import logging
 import os
 import secrets
@@ -182,10 +183,11 @@ def text_of(key: Key) -> bytes:
 
 def cannot_be_made(path: Path, error: OSError) -> KeyUnusableError:
     """Return what to raise when a key file cannot be written."""
-    return KeyUnusableError(
-        f"The key file {path} cannot be made: {error.strerror}.",
-        next_step="Point POSTROOM_KEY_FILE to a place where this user may write.",
-    )
+    step = "Point POSTROOM_KEY_FILE to a place where this user may write."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        step = "Free some space there, and run it again."
+    sentence = f"The key file {path} cannot be made: {error.strerror}."
+    return KeyUnusableError(sentence, next_step=step)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -83,6 +83,11 @@ def read(raw: bytes, *, name: str, folder: Path) -> File:
             f"{name}, {where}: {what}.",
             next_step="The file is no well-formed TOML; see https://toml.io. Nothing was changed.",
         ) from error
+    except RecursionError as error:
+        raise InputError(
+            f"{name}: arrays or tables stand in one another too deeply.",
+            next_step="No setting needs more than a few. Nothing was changed.",
+        ) from error
 
 
 def apply(file: File, *, dry_run: bool = False) -> Applied:

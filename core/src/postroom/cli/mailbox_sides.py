@@ -152,10 +152,14 @@ def take_options(
             own[key] = value or None if key != "save_to_sent" else value
         elif key.removesuffix("_env") not in secret and key.removesuffix("_file") not in secret:
             values[key] = plain_value(key, value)
+    if options.get("credential"):  # what one logs in with takes the place of the other
+        values.pop("password", None)
     for field in secret:
         given = given_secret(model, field, options)
         if given is not None:
             values[field] = given
+            if field == "password" and not options.get("credential"):
+                values.pop("credential", None)
         elif field not in values and not values.get("credential"):
             prompt_secret(field, values, is_wanted=is_wanted(field, model, values))
 

@@ -211,7 +211,9 @@ def _check_pattern(value: str) -> None:
 
     try:
         regex.compile(value)
-    except regex.error as error:
+    except RecursionError as error:
+        raise ValueError("has groups that stand in one another too deeply") from error
+    except (regex.error, OverflowError) as error:
         raise ValueError(f"is no regular expression: {error}") from error
 
 
