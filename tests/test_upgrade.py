@@ -190,6 +190,25 @@ def test_long_conversations_of_a_provider_go_on(
         assert Question.get_by_id(second.id).conversation == "short"
 
 
+def test_a_header_behind_a_megabyte_of_blank_lines_has_its_date_found(
+    desk: Desk, account: Account, filled: list[bytes], databases: Databases,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    kind = request.node.callspec.params["database_url"]
+    account.append(b"\r\n" * 600_000 + mail("late"))
+    desk.run("run", "--once")
+    find = "SELECT fingerprint FROM receipt WHERE outcome = 'stored' ORDER BY id DESC LIMIT 1"
+    stored = store.execute(find, [])
+
+    with _older(databases, kind, "0006_conversations"):
+        store.execute("UPDATE receipt SET fingerprint = 'v1:' || substr(fingerprint, 15) "
+                      "RETURNING 1", [])  # fmt: skip
+        schema.upgrade()
+
+        assert store.execute(find, []) == stored
+    assert not stored[0][0].startswith("v2:0000000000:")
+
+
 class _CutError(Exception):
     """The process is gone."""
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from peewee import PeeweeException
 
 from postroom.credentials import credential_expiry
-from postroom.errors import KeyUnusableError, PostroomError, StoreError
+from postroom.errors import KeyUnusableError, PostroomError, SchemaError, StoreError
 from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import wrong_clock
@@ -28,6 +28,7 @@ from postroom.runner.crew import Crew
 from postroom.runner.outcome import Outcome
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.runner.watch import Watchers
+from postroom.store import schema
 from postroom.store.database import connection, now, transaction
 from postroom.store.errors import database_errors
 from postroom.store.models import Mailbox, Outbox, Side
@@ -93,7 +94,10 @@ class Runner:
     # ------------------------------------------------------------------ for ever
 
     def run(self) -> None:
-        """Work until `stop`. A database that goes away is waited for."""
+        """Work until `stop`. A database that goes away is waited for.
+
+        :raises SchemaError: the database was upgraded
+        """
         watchers = Watchers(self._plugins, self._wake)
         try:
             while not self._stop.is_set():
@@ -119,6 +123,8 @@ class Runner:
                 self._start_due("out")
                 watchers.adjust()
                 self._warn_of_ends()
+        except SchemaError:
+            raise
         except StoreError as error:
             self._wait_for_database(error)
 
@@ -250,6 +256,7 @@ class Runner:
 
     def _start(self, lease: Lease, direction: str) -> None:
         try:
+            schema.check()  # behind the claim: an upgrade that comes later takes the lease away
             self._crew.start(lease, lambda: self._visit(lease, direction))
         except (StoreError, PeeweeException):
             self._unreleased.append(lease)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,32 +41,58 @@ def check() -> None:
 
     :raises SchemaError: with the command to run
     """
-    missing = [] if _is_known_to_be_current() else pending()
-    if missing:
+    applied = _applied()
+    if applied == _ours():
+        return
+    if missing := pending():
         empty = missing[0].startswith("0001")
         raise SchemaError(
             "The database is empty." if empty else "The database is of an older postroom.",
             next_step="Run `postroom init`." if empty else "Run `postroom db upgrade`.",
         )
+    if applied is not None:  # the files beside this program are newer than what of it is running
+        raise SchemaError(
+            "The database was upgraded while this program ran.", next_step="Start it again."
+        )
 
 
 def upgrade() -> list[str]:
-    """Apply what is pending; return its names. Any number of processes may call it at once."""
+    """Apply what is pending; return its names. Any number of processes may call it at once.
+
+    What is under way in an older program writes nothing any more.
+    """
     with connection(), database_errors(), _lock():
-        pending()
+        if pending():
+            _take_leases()
         done: list[str] = _runner().up()
         return done
 
 
-def _is_known_to_be_current() -> bool:
-    """Say whether exactly the migrations that there are were applied: the usual case, for which
-    nobody should wait until playhouse is imported."""
+def _take_leases() -> None:
+    """Let no visit that is under way write on, nor another begin before the upgrade is done. Nobody
+    else visits while it may still talk to its server: until its process or its lease ends."""
+    if not database.table_exists("side"):
+        return
+    if not is_sqlite():
+        database.execute_sql("LOCK TABLE side IN SHARE ROW EXCLUSIVE MODE")
+    held = "lease_owner IS NOT NULL"
+    execute(f"UPDATE side SET generation = generation + 1 WHERE {held} RETURNING id", ())  # noqa: S608 - ours
+
+
+def _applied() -> set[str] | None:
+    """Return the names of the migrations that were applied: the usual case is that these are ours,
+    for which nobody should wait until playhouse is imported."""
     try:
         with connection():
-            applied = execute(f"SELECT name FROM {_TABLE}", ())  # noqa: S608 - ours
+            return {name for (name,) in execute(f"SELECT name FROM {_TABLE}", ())}  # noqa: S608 - ours
     except peewee.DatabaseError:
-        return False  # `pending` tells what is the matter
-    return {name for (name,) in applied} == {path.stem for path in _FOLDER.glob("[0-9]*.py")}
+        return None  # `pending` tells what is the matter
+
+
+@cache
+def _ours() -> set[str]:
+    """Return the names of this program's migrations, those of when it began."""
+    return {path.stem for path in _FOLDER.glob("[0-9]*.py")}
 
 
 def _runner() -> Any:

@@ -10,29 +10,61 @@ from typing import Any
 
 import peewee as pw
 
-_COUNT = 500
+_COUNT = 50
+"""Receipts that are looked at at once, each with a piece of up to 1 MiB."""
+_LONGEST_HEAD = 1 << 20
 
 
 def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
     """Give each stored message's fingerprint its date."""
     mark = "?" if isinstance(db, pw.SqliteDatabase) else "%s"
     update = f"UPDATE receipt SET fingerprint = {mark} WHERE id = {mark}"  # noqa: S608 - ours
+    # Nothing but ids between two bounds: for "the next 50 behind this one", or "those of these that
+    # are stored", PostgreSQL may go through all that are stored, each time.
     find = (
-        "SELECT r.id, r.fingerprint, c.body FROM receipt r "  # noqa: S608 - ours
-        "LEFT JOIN raw_chunk c ON c.raw_id = r.raw_id AND c.position = 0 "
-        f"WHERE r.id > {mark} AND r.outcome = 'stored' AND substr(r.fingerprint, 1, 3) = 'v1:' "
-        f"ORDER BY r.id LIMIT {_COUNT}"
+        "SELECT r.id, r.outcome, r.fingerprint, c.body, w.id, w.size FROM receipt r "  # noqa: S608
+        "LEFT JOIN raw w ON w.id = r.raw_id "
+        "LEFT JOIN raw_chunk c ON c.raw_id = w.id AND c.position = 0 "
+        f"WHERE r.id > {mark} AND r.id <= {mark}"
     )
-    done = 0
-    while found := db.execute_sql(find, (done,)).fetchall():
-        for receipt_id, fingerprint, body in found:
-            db.execute_sql(update, (_dated(fingerprint, body), receipt_id))
-            done = receipt_id
+    (last,) = db.execute_sql("SELECT coalesce(max(id), 0) FROM receipt").fetchone()
+    for start in range(0, last, _COUNT):
+        found = db.execute_sql(find, (start, start + _COUNT)).fetchall()
+        for receipt_id, outcome, fingerprint, *raw in found:
+            if outcome == "stored" and (fingerprint or "").startswith("v1:"):
+                dated = _dated(fingerprint, _beginning(db, *raw))
+                db.execute_sql(update, (dated, receipt_id))
 
 
-def _dated(fingerprint: str, beginning: bytes | memoryview | None) -> str:
+def _dated(fingerprint: str, beginning: bytes) -> str:
     from postroom.mail.identity import dated, digest_of
+
+    return dated(digest_of(fingerprint), beginning)
+
+
+def _beginning(
+    db: Any, body: bytes | memoryview | None, raw_id: int | None, size: int | None
+) -> bytes:
+    """Return the first piece, and those behind it as long as the header may go on in them."""
+    raw, position = _unpacked(body), 0
+    while raw and len(raw) < (size or 0) and not _holds_header(raw):
+        position += 1
+        mark = "?" if isinstance(db, pw.SqliteDatabase) else "%s"
+        find = f"SELECT body FROM raw_chunk WHERE raw_id = {mark} AND position = {mark}"  # noqa: S608 - ours
+        found = db.execute_sql(find, (raw_id, position)).fetchone()
+        if found is None:
+            break
+        raw += _unpacked(found[0])
+    return raw
+
+
+def _unpacked(body: bytes | memoryview | None) -> bytes:
     from postroom.store.packing import unpack
 
-    raw = b"" if beginning is None else unpack(bytes(beginning))
-    return dated(digest_of(fingerprint), raw)
+    return b"" if body is None else unpack(bytes(body))
+
+
+def _holds_header(raw: bytes) -> bool:
+    """Say whether all of the header is there, which blank lines may come before."""
+    raw = raw.lstrip(b"\r\n")
+    return len(raw) >= _LONGEST_HEAD or b"\n\r\n" in raw or b"\n\n" in raw
