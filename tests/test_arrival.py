@@ -87,10 +87,15 @@ def _threads(draw: st.DrawFn) -> list[Letter]:
                 named,
                 tuple(sorted(draw(st.sets(PEOPLE, max_size=2)))),
                 draw(st.none() | PEOPLE),
-                draw(st.sampled_from(list(KINDS)) if earlier else st.just("person")),
+                draw(st.sampled_from(_kinds(named) if earlier else ["person"])),
             )
         )
     return letters
+
+
+def _kinds(named: str) -> list[str]:
+    """Return the kinds that a letter may be of; a bounce is about something."""
+    return [kind for kind in KINDS if named or kind != "bounce"]
 
 
 def _arrive(box: tuple[Shelf, Runner], thread: Iterable[Letter], visits: Iterable[bool]) -> object:
