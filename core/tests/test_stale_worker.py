@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from postroom import plugins
 from postroom.api import codes
-from postroom.api.errors import TransientError
+from postroom.api.errors import AuthError, TransientError
 from postroom.api.transport import CANNOT_TELL, Lookup, Outgoing, SendResult
 from postroom.errors import LeaseLostError
 from postroom.leases import health
@@ -173,6 +173,25 @@ def test_it_does_not_fail_what_another_queued_again(shelf: Shelf, row: Outbox) -
     visit("out")
 
     assert Outbox.get_by_id(row.id).state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("state", "after"), [("sending", "queued"), ("unknown", "unknown"), ("held", "held")]
+)
+def test_what_it_surely_did_not_send_is_queued_unless_it_is_another_s_by_now(
+    shelf: Shelf, row: Outbox, state: str, after: str
+) -> None:
+    def send(outgoing: Outgoing) -> SendResult:
+        take_over()
+        Outbox.update(state=state).execute()
+        raise AuthError(codes.AUTH_REFUSED, "The password is wrong.")
+
+    shelf.on_send = send
+
+    visit("out")
+
+    assert Outbox.get_by_id(row.id).state == after
+    assert "not-sent" in [attempt.outcome for attempt in Attempt.select()]
 
 
 def test_it_records_no_failure(shelf: Shelf) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from peewee import OperationalError
+from postroom.admin import outbox_admin
 from postroom.api import (
     CANNOT_TELL,
     NOT_SENT,
@@ -25,7 +26,7 @@ from postroom.api import (
     Sent,
     hookimpl,
 )
-from postroom.errors import DatabaseAwayError
+from postroom.errors import DatabaseAwayError, InputError
 from postroom.leases import leases
 from postroom.leases.owners import new_owner
 from postroom.outbox import answers
@@ -332,3 +333,69 @@ def test_what_was_never_sent_is_not_unknown_where_the_commit_before_took_its_tim
     assert (Outbox.get_by_id(row.id).state, shelf.sent) == ("queued", [])
     assert visit(plugins, keeper)
     assert (Outbox.get_by_id(row.id).state, len(shelf.sent)) == ("sent", 1)
+
+
+# ---------------------------------------------------------------------- a runner that is killed
+
+
+class KilledError(BaseException):
+    """Ends a visit as the end of its process does: nothing more is written."""
+
+
+def visit_and_be_killed(plugins: Plugins, keeper: leases.Keeper) -> None:
+    """End after it was written down who accepted a message, before what follows from it."""
+
+    def kill(*_: Any, **__: Any) -> None:
+        raise KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Record, "finish", kill)
+        patch.setattr(Record, "postpone", kill)
+        visit(plugins, keeper)
+    Side.update(next_try_at=0).execute()
+
+
+def test_what_all_accepted_is_sent_although_its_runner_was_killed_then(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    visit_and_be_killed(plugins, keeper)
+    assert Outbox.get_by_id(row.id).state == "sending"
+
+    visit(plugins, keeper)
+
+    found = Outbox.get_by_id(row.id)
+    assert (found.state, len(shelf.sent)) == ("sent", 1)
+    assert [recipient["state"] for recipient in found.recipients] == ["accepted"]
+
+
+def test_what_all_accepted_is_not_sent_again(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    visit_and_be_killed(plugins, keeper)
+    Outbox.update(state="unknown").execute()  # as a worker leaves it that lost its lease
+
+    with pytest.raises(InputError, match="have accepted it"):
+        outbox_admin.retry(row.id, author="Eve", accept_risk=True)
+
+    outbox_admin.mark_sent(row.id, author="Eve")
+    assert Outbox.get_by_id(row.id).state == "sent"
+
+
+def test_whoever_accepted_it_is_not_asked_again_although_its_runner_was_killed_then(
+    row: Outbox, shelf: Shelf, plugins: Plugins, keeper: leases.Keeper
+):
+    asked = [{"address": ANN, "state": "queued"}, {"address": BOB, "state": "queued"}]
+    Outbox.update(recipients=asked).execute()
+    accept = shelf.on_send
+    shelf.on_send = lambda _: SendResult(accepted=(ANN,), deferred=(refused(BOB),))
+    visit_and_be_killed(plugins, keeper)
+    shelf.on_send = accept
+    shelf.sent.clear()
+
+    visit(plugins, keeper)
+    assert Outbox.get_by_id(row.id).state == "unknown"
+    Outbox.update(recipients=asked).execute()  # as a worker leaves it that lost its lease
+    outbox_admin.retry(row.id, author="Eve", accept_risk=True)
+    visit(plugins, keeper)
+
+    assert [one.recipients for one in shelf.sent] == [(BOB,)]

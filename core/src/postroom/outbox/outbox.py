@@ -38,7 +38,7 @@ from postroom.outbox.recipients import (
     reasons,
     with_states,
 )
-from postroom.outbox.record import GIVE_UP_AFTER, Record, note_evidence
+from postroom.outbox.record import GIVE_UP_AFTER, Record, note_evidence, with_evidence
 from postroom.plugins import Plugins
 from postroom.store import raws
 from postroom.store.database import now
@@ -115,12 +115,17 @@ class Dispatch:
     # ------------------------------------------------------------------ what others left
 
     def _give_up_on_interrupted(self) -> None:
-        """Whoever was sending these is gone, for we hold the lease: nobody knows how far it got."""
+        """Whoever was sending these is gone, for we hold the lease: nobody knows how far it got,
+        unless it still wrote down who accepted."""
         for row in Outbox.select().where(
             (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "sending")
         ):
+            found = with_evidence(row)
+            if all(recipient["state"] == "accepted" for recipient in found):
+                self._finish(row, "sent", recipients=found, generation=row.generation)
+                continue
             unknown = OutcomeUnknown("The runner ended while it was sending this message.")
-            self._finish(row, "unknown", error=unknown, generation=row.generation)
+            self._finish(row, "unknown", error=unknown, recipients=found, generation=row.generation)
 
     def _look_for_evidence(self, sender: Sender) -> None:
         """Ask about what is unknown, as soon as it is and then again in growing intervals."""
@@ -132,7 +137,7 @@ class Dispatch:
                 self._record.learn(row, found.message_id)
                 note_evidence(row.id, row.generation, "found", "found on the server")
             elif found is NOT_SENT:
-                self._record.requeue(row, state="unknown")
+                self._record.requeue_unknown(row)
             else:
                 self._look_later(row)
 
@@ -233,14 +238,14 @@ class Dispatch:
             recipients = with_states(row.recipients, states)
             self._finish(row, "failed", error=error, recipients=recipients)
         elif isinstance(error, AuthError | SettingsError):
-            self._record.requeue(row, state="sending", why=error.sentence)
+            self._record.requeue(row, error.sentence)
             raise error
         else:
             retry_after = error.retry_after if isinstance(error, TransientError) else None
             if self._record.is_too_late(row):
                 self._finish(row, "failed", error=error)
             elif error.code in _UNREACHABLE:
-                self._record.requeue(row, state="sending", why=error.sentence)
+                self._record.requeue(row, error.sentence)
             else:
                 self._record.postpone(row, error.code, error.sentence, row.recipients, retry_after)
             raise error

@@ -20,8 +20,8 @@ from postroom.api.transport import SendResult
 from postroom.leases.leases import Lease
 from postroom.mail.text import storable
 from postroom.mail.threading import id_key
-from postroom.outbox.recipients import Recipient, Told
-from postroom.store.database import insist, now, transaction
+from postroom.outbox.recipients import Recipient, State, Told, with_states
+from postroom.store.database import insist, now, rows, transaction
 from postroom.store.models import Attempt, MessageKey, Outbox
 
 RETRY_PAUSES = (timedelta(minutes=5), timedelta(hours=4))
@@ -140,16 +140,19 @@ class Record:
             next_step=code.next_step,
         )
 
-    def requeue(self, row: Outbox, *, state: str, why: str = "") -> None:
-        """Queue it again as it was, if it is still in that state: nothing was sent."""
+    def requeue(self, row: Outbox, why: str) -> None:
+        """Queue again as it was what we were sending: nothing was sent."""
+        self._update(row, "not-sent", why, state="queued", next_try_at=None)
+
+    def requeue_unknown(self, row: Outbox) -> None:
+        """Queue again what is unknown: there is proof that nothing was sent."""
 
         def write() -> None:
             with transaction():
                 self._lease.hold()
-                Outbox.update(state="queued", next_try_at=None).where(
-                    (Outbox.id == row.id) & (Outbox.state == state)
-                ).execute()
-                self._note(row.id, "not-sent", why)
+                is_unknown = (Outbox.id == row.id) & (Outbox.state == "unknown")
+                Outbox.update(state="queued", next_try_at=None).where(is_unknown).execute()
+                self._note(row.id, "not-sent")
 
         self._insist(write)
 
@@ -232,6 +235,16 @@ class Record:
             detail=storable(detail),
             accepted=accepted or [],
         )
+
+
+def with_evidence(row: Outbox) -> list[Recipient]:
+    """Return the recipients with what attempts tell of them: who accepted is written down before
+    the state of the row, and its runner may have died in between."""
+    accepted: dict[str, State] = {}
+    told = (Attempt.outbox == row.id) & (Attempt.outcome == "accepted")
+    for addresses, reply in rows(Attempt.select(Attempt.accepted, Attempt.detail).where(told)):
+        accepted |= dict.fromkeys(addresses, State("accepted", reply))
+    return with_states(row.recipients, accepted)
 
 
 def note_evidence(row_id: int, generation: int, outcome: str, detail: str) -> None:
