@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from postroom import plugins
@@ -16,7 +17,7 @@ from postroom.outbox import answers
 from postroom.runner.visits import visit_incoming, visit_outgoing
 from postroom.store.models import Outbox, Question, Receipt, Side
 from postroom_test_servers.desk import mail
-from postroom_test_servers.shelf import Shelf
+from postroom_test_servers.shelf import Shelf, ShelfSender
 from postroom_test_servers.shelves import shelf_mailbox, visit
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -94,3 +95,41 @@ def test_a_lease_that_cannot_be_renewed_interrupts_its_holder_before_it_ends(
 
     assert lost.wait(SECONDS)
     assert not was_lost_at_once
+
+
+def test_the_holder_counts_the_time_from_before_the_database_was_asked(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it does not take the lease for its own when another may have it."""
+    asked: list[float] = []
+    ask = leases.now
+
+    def now() -> datetime:
+        asked.append(time.monotonic())
+        return ask()
+
+    monkeypatch.setattr(leases, "now", now)
+    begun = time.monotonic()
+    [lease] = claim(new_owner(), "in", only_due=False)
+    assert begun <= lease.deadline - leases.LEASE_SECONDS <= asked[-1]
+
+    begun = time.monotonic()
+    assert lease.renew()
+    assert begun <= lease.deadline - leases.LEASE_SECONDS <= asked[-1]
+
+
+def test_nothing_is_sent_when_preparing_it_took_too_long(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.answer(Question.get(), "Five.", author="Eve")
+    keeper = Keeper()
+    [lease] = claim(new_owner(), "out", only_due=False)
+
+    def prepare(*_: object) -> None:
+        lease.deadline = time.monotonic() + WIRE_MARGIN_SECONDS / 2
+
+    monkeypatch.setattr(ShelfSender, "prepare", prepare)
+    assert isinstance(visit_outgoing(lease, plugins.load(), keeper), LeaseLostError)
+
+    keeper.close()
+    assert (Outbox.get().state, shelf.sent) == ("queued", [])

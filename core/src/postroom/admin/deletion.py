@@ -16,6 +16,7 @@ from postroom.store.models import (
     Raw,
     RawChunk,
     Receipt,
+    Side,
 )
 
 
@@ -28,6 +29,7 @@ def delete(mailbox: Mailbox, *, with_questions: bool = False) -> int:
     :raises InputError: there are questions, and they are not to be deleted
     """
     with transaction():
+        Side.delete().where(Side.mailbox == mailbox.id).execute()  # waits for what a visit commits
         questions = Question.select().where(Question.mailbox == mailbox.id).count()
         messages = Message.select().where(Message.mailbox == mailbox.id).count()
         if (questions or messages) and not with_questions:

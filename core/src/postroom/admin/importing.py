@@ -13,6 +13,7 @@ from threading import Event as Flag
 from typing import Any
 
 from postroom.api.transport import Transport
+from postroom.errors import LeaseLostError
 from postroom.intake.entrances import Entrance, import_prefix
 from postroom.intake.intake import Retrieval
 from postroom.intake.tally import Tally
@@ -74,7 +75,11 @@ class Source:
                         understanding=in_workers(plugins, pool),
                         entrance=self._entrance(passed, lease.pulse),
                     )
-                    tally.add(attend(lease, visit.run, stop=stop))
+                    try:
+                        attend(lease, visit.run, stop=stop)
+                    except LeaseLostError:  # the mailbox was changed; what was done has receipts
+                        visit.tally.complete = False
+                    tally.add(visit.tally)
                     was_asked = lease.wanted_by_another()
                 if was_asked:
                     time.sleep(1.0)  # who is asked gives it away for a moment

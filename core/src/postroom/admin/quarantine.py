@@ -80,10 +80,8 @@ def raw(receipt_id: int) -> bytes:
 
     :raises InputError: they could not be had so far
     """
-    receipt = find(receipt_id)
-    if receipt.raw_id is None:
-        raise _has_no_bytes(receipt)
-    return raws.load(receipt.raw_id)
+    _, raw_id = _with_bytes(receipt_id)
+    return raws.load(raw_id)
 
 
 def _has_no_bytes(receipt: Receipt) -> InputError:
@@ -111,12 +109,12 @@ def retry(receipt_id: int, plugins: Plugins) -> str:
     if receipt.raw_id is not None:
         return _convert(receipt, plugins, certain=False)
     with transaction():
-        Receipt.update(next_try_at=now(), tries=0).where(Receipt.id == receipt.id).execute()
+        if receipt.outcome == "refused":
+            sides.forget_cursor(receipt.mailbox)
         Side.update(next_try_at=now()).where(
             (Side.mailbox == receipt.mailbox_id) & (Side.direction == "in")
         ).execute()
-        if receipt.outcome == "refused":
-            Mailbox.update(cursor=None).where(Mailbox.id == receipt.mailbox_id).execute()
+        Receipt.update(next_try_at=now(), tries=0).where(Receipt.id == receipt.id).execute()
     if entrance_of(receipt.ref) is not None:
         return "It is read again when the import is run again."
     return "It is asked for again at the next visit of the mailbox."
@@ -127,17 +125,16 @@ def release(receipt_id: int, plugins: Plugins) -> str:
 
     :raises InputError: its bytes could never be had
     """
-    receipt = find(receipt_id)
-    if receipt.raw_id is None:
-        raise _has_no_bytes(receipt)
+    receipt, _ = _with_bytes(receipt_id)
     return _convert(receipt, plugins, certain=True)
 
 
 def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
     side = sides.find(receipt.mailbox, "in") or sides.for_imports(receipt.mailbox)
     with claimed(side) as lease:
+        receipt, raw_id = _with_bytes(receipt.id)
         retrieval = Retrieval(lease, plugins, entrance=entrance_of(receipt.ref))
-        raw = raws.load(receipt.raw_id or 0)
+        raw = raws.load(raw_id)
         fetched = Fetched(receipt.ref, raw, receipt.received_at)
         item = retrieval.prepare(fetched, understand_one(raw))
         item.listed = Listed(receipt.ref, receipt.received_at, receipt.listed_size)
@@ -152,6 +149,18 @@ def _convert(receipt: Receipt, plugins: Plugins, *, certain: bool) -> str:
     if item.placement is None:
         return f"It is {item.outcome}."
     return f"It belongs to question {item.placement.question.id}."
+
+
+def _with_bytes(receipt_id: int) -> tuple[Receipt, int]:
+    """Return a receipt, as it is by now, and the id of its bytes.
+
+    :raises NotFoundError: it is no entry of the quarantine, or no more
+    :raises InputError: its bytes could not be had so far
+    """
+    receipt = find(receipt_id)
+    if receipt.raw_id is None:
+        raise _has_no_bytes(receipt)
+    return receipt, receipt.raw_id
 
 
 def _file(filing: Filing, receipt: Receipt, item: Prepared, *, bare: bool) -> Exception | None:

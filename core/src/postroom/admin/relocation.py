@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from postroom.errors import NotFoundError
-from postroom.mailboxes import segments, topics
+from postroom.mailboxes import segments, sides, topics
 from postroom.store.database import rows, transaction
 from postroom.store.models import Mailbox, Question, Segment, Topic
 
@@ -17,6 +17,7 @@ def move(mailbox: Mailbox, segment_name: str, *, with_questions: bool = False) -
     """
     segment = segments.find(segment_name)
     with transaction():
+        sides.end_visits(mailbox)  # one under way would open questions in the former segment
         topic = _same_topic(segment, mailbox.topic_id)
         Mailbox.update(segment=segment.id, topic=topic).where(Mailbox.id == mailbox.id).execute()
         return _move_questions(mailbox, segment) if with_questions else 0

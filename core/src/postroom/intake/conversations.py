@@ -24,7 +24,7 @@ from postroom.intake.participants import Opener, Participants
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
 from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
-from postroom.store.database import execute, is_among
+from postroom.store.database import execute, is_among, is_sqlite
 from postroom.store.models import Mailbox, Message, Question
 
 
@@ -162,6 +162,8 @@ class Conversations:
     def _load(self, condition: Expression) -> list[Question]:
         # Where they are is no part of the condition: for that SQLite goes through all of a segment.
         found = Question.select().where(condition).order_by(Question.id)
+        if not is_sqlite():
+            found = found.for_update()  # what an agent does meanwhile would be undone
         here = [question for question in found if self._is_here(question)]
         self._by_number.update((question.id, question) for question in here)
         return here

@@ -20,6 +20,9 @@ from postroom.store.models import Mailbox, Outbox, Receipt, Segment, Side, Topic
 
 _FORGETS_CURSOR: Final = {"start", "max_message_bytes"}
 """What was left out because of these is looked at again when they change."""
+_NOT_OF_A_VISIT: Final = {"name", "poll_seconds"}
+"""A visit under way does not go by these; it does by all else. It is not to delete on the server
+what is to be left there by now, and a topic that is the mailbox's no longer may be gone."""
 
 
 def find(address: str) -> Mailbox:
@@ -53,11 +56,13 @@ def add(address: str, **values: Any) -> Mailbox:
 
 
 def change(mailbox: Mailbox, **values: Any) -> list[str]:
-    """Change what is given, keep the rest; return the names of what changed.
+    """Change what is given, keep the rest as it is by now; return the names of what changed.
 
     :raises InputError: with every problem
     """
-    return put(mailbox.address, settings_of(mailbox) | values)
+    with transaction():
+        sides.lock(mailbox)
+        return put(mailbox.address, settings_of(find(mailbox.address)) | values)
 
 
 def put(address: object, values: Mapping[str, Any], *, incoming_follows: bool = False) -> list[str]:
@@ -111,6 +116,8 @@ def _differs(old: Mailbox, name: str, value: Any) -> bool:
 def _update(old: Mailbox, columns: dict[str, Any], changed: list[str]) -> None:
     if "start" in changed:
         columns["start_at"] = resolve_start(columns["start"], now())
+    if {*changed} - _NOT_OF_A_VISIT:
+        sides.end_visits(old)
     Mailbox.update(columns).where(Mailbox.id == old.id).execute()
     if "enabled" in changed:
         _count_as_due_from_now(old)
@@ -242,9 +249,13 @@ def errors(mailbox: Mailbox) -> Iterator[dict[str, Any]]:
 
 
 def enable(mailbox: Mailbox, *, enabled: bool) -> bool:
-    """Switch retrieval on or off; say whether that changed anything."""
+    """Switch retrieval on or off, also in the middle of a visit; say whether that changed
+    anything."""
     matches = (Mailbox.id == mailbox.id) & (Mailbox.enabled != enabled)
     with transaction():
+        sides.lock(mailbox)
+        if not enabled:
+            sides.end_visits(mailbox)
         changed = bool(Mailbox.update(enabled=enabled).where(matches).execute())
         if changed:
             _count_as_due_from_now(mailbox)

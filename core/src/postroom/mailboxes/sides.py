@@ -23,7 +23,7 @@ from postroom.plugin_settings import (
 )
 from postroom.plugins import Plugins
 from postroom.plugins import load as load_plugins
-from postroom.store.database import now, transaction
+from postroom.store.database import is_sqlite, now, transaction
 from postroom.store.models import Mailbox, Side
 
 if TYPE_CHECKING:
@@ -171,17 +171,31 @@ def remove(mailbox: Mailbox, direction: str) -> bool:
 
 
 def forget_cursor(mailbox: Mailbox) -> None:
-    """Make the next visit list everything; one that is under way loses its lease, so that it
-    cannot store a cursor of before."""
+    """Make the next visit list everything, at once; one that is under way cannot store a cursor of
+    before."""
     with transaction():
+        end_visits(mailbox)
+        incoming_side = (Side.mailbox == mailbox.id) & (Side.direction == "in")
+        Side.update(next_try_at=now()).where(incoming_side).execute()
         Mailbox.update(cursor=None).where(Mailbox.id == mailbox.id).execute()
-        Side.update(
-            generation=Side.generation + 1,
-            lease_owner=None,
-            leased_until=None,
-            give_way_at=None,
-            next_try_at=now(),
-        ).where((Side.mailbox == mailbox.id) & (Side.direction == "in")).execute()
+
+
+def lock(mailbox: Mailbox) -> None:
+    """Let one at a time change a mailbox, in the caller's transaction; first of all in it, as
+    `end_visits`. On SQLite the transaction has the lock of the whole database."""
+    if not is_sqlite():
+        Side.select(Side.id).where(Side.mailbox == mailbox.id).for_update().execute()
+
+
+def end_visits(mailbox: Mailbox) -> None:
+    """Take the lease from whoever brings mail in, in the caller's transaction: what he goes by is
+    no longer so. What was committed stays, and the next visit goes on with what is set by then.
+
+    First of all in a transaction: a visit locks its side before anything else.
+    """
+    Side.update(
+        generation=Side.generation + 1, lease_owner=None, leased_until=None, give_way_at=None
+    ).where((Side.mailbox == mailbox.id) & Side.direction.in_(["in", "import"])).execute()
 
 
 def _begin_another_account(mailbox: Mailbox) -> None:
