@@ -243,6 +243,10 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Is it from you?\n",
         "As I wrote to you on 03.03.2026:\n> the brake squeals\n\nPlease answer.\n",
         "Thanks!\n-----Original Message-----\n> When?\nFriday. And bring the lamp.\n",
+        "Thanks!\n\n------- Original Message -------\nOn Tuesday, March 3rd, 2026 at 9:15 AM, Desk\n"
+        "<h@desk.example> wrote:\n\n> When?\n\nFriday.\n\n> Which?\n\nThe red one.\n",
+        "Hello Desk,\n\nGet Outlook for iOS<https://aka.ms/o0ukef>\n________\nFrom: Desk\n"
+        "Sent: 3 March 2026 9:15\nTo: Ann\nSubject: x\n\nWhen?\n\nFriday suits me.\n",
         "Thanks!\n\nFrom: Desk\nSent: Tue, 3 Mar 2026 9:15\nTo: Ann\nSubject: x\n\n"
         "> When?\nFriday.\n> Which bike?\nThe red one.\n",
         "Meine Antworten im Text.\n\nVon: Desk\nGesendet: 3. März 2026 09:15\nAn: Ann\n"
@@ -344,6 +348,12 @@ def test_answer_below_the_quote_is_kept_without_it() -> None:
     text = "On Tue, Mar 3, 2026, Desk wrote:\n> When can you come?\n\nFriday suits me.\n"
 
     assert strip_quotes(text) == "Friday suits me."
+
+
+def test_answer_below_a_quote_that_announces_itself_is_kept_without_it() -> None:
+    text = "> On 3 Mar 2026, at 09:15, Desk <h@desk.example> wrote:\n>\n> When?\n\nFriday.\n"
+
+    assert strip_quotes(text) == "Friday."
 
 
 def test_answer_below_the_quote_may_look_like_a_header_block() -> None:

@@ -121,14 +121,19 @@ def _block(lines: Sequence[str], index: int) -> list[str]:
 
 
 def marked_below(lines: Sequence[str], index: int) -> int | None:
-    """Return the first line that `>` marks, if only the labels of a block stand before it."""
+    """Return the first line that `>` marks, if only the labels of a block, or an attribution, stand
+    before it."""
     for following in range(index + 1, min(index + _MAX_BLOCK, len(lines))):
         line = lines[following]
         if is_quoted(line):
             return following
-        if line.strip() and not _label(line):
+        if line.strip() and not (_label(line) or _may_attribute(line[:MAX_MARK])):
             return None
     return None
+
+
+def _may_attribute(line: str) -> bool:
+    return DATE.search(line) is not None or "@" in line
 
 
 def _label(line: str) -> str:

@@ -26,11 +26,13 @@ def has_own_text(lines: Sequence[str], end: int, announced: Container[int] = ())
 
 
 def only_greets(lines: Sequence[str], end: int) -> bool:
-    """Is "Hello," or the line of a mobile all that stands above? Then the answer stands below."""
+    """Are "Hello," and the line of a mobile all that stands above? Then the answer stands below."""
     last = last_line(lines, end)
-    line = lines[last][:MAX_MARK]
-    says_nothing = GREETING.match(line) is not None or MOBILE.match(line[:160].strip()) is not None
-    return says_nothing and not has_own_text(lines, last)
+    if MOBILE.match(lines[last][:160].strip()):
+        if not has_own_text(lines, last):
+            return True
+        last = last_line(lines, last)
+    return GREETING.match(lines[last][:MAX_MARK]) is not None and not has_own_text(lines, last)
 
 
 def last_line(lines: Sequence[str], end: int) -> int:

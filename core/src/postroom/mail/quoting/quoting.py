@@ -232,7 +232,9 @@ def _own_range(
     if inside[-1] > last:
         end = _end_above_quote(lines, last, end, announced, is_reply=is_reply)
     is_inline = inside[-1] > first and any(first < index < end for index in inside)
-    is_announced = any(index < first for index in announced)
+    is_announced = any(index < first for index in announced) or (
+        inside[0] < first and announces_itself(lines, inside[0])
+    )
     return (first if is_announced and not is_inline else 0), end
 
 
