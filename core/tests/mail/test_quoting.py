@@ -243,7 +243,7 @@ def test_block_of_a_mail_program_ends_the_reply(block: str) -> None:
         "Is it from you?\n",
         "As I wrote to you on 03.03.2026:\n> the brake squeals\n\nPlease answer.\n",
         "Thanks!\n-----Original Message-----\n> When?\nFriday. And bring the lamp.\n",
-        "Thanks!\n\n------- Original Message -------\nOn Tuesday, March 3rd, 2026 at 9:15 AM, Desk\n"
+        "Thanks!\n\n------- Original Message -------\nOn Tue, March 3rd, 2026 at 9:15 AM, Desk\n"
         "<h@desk.example> wrote:\n\n> When?\n\nFriday.\n\n> Which?\n\nThe red one.\n",
         "Hello Desk,\n\nGet Outlook for iOS<https://aka.ms/o0ukef>\n________\nFrom: Desk\n"
         "Sent: 3 March 2026 9:15\nTo: Ann\nSubject: x\n\nWhen?\n\nFriday suits me.\n",
@@ -320,6 +320,8 @@ def test_answer_that_reads_like_the_line_of_a_mobile_is_kept(answer: str) -> Non
         "Order 2026-17 for ann@customer.example:",
         "Rechnung vom 3.3.2026 an ann@customer.example:",
         "Der Händler schrieb:",
+        "Zitat von Ihrer Seite:",
+        "Citando Laura:",
         "Gestern schrieb der Fahrer:",
         "Am 3.3.2026 schrieb der Fahrer:",
         "Votre vendeur a écrit :",

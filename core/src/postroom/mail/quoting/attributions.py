@@ -9,6 +9,7 @@ from itertools import pairwise
 from postroom.mail.quoting.marks import (
     ADDRESS,
     BESIDE_WROTE,
+    CITES,
     COLONS,
     DATE,
     EVEN_WITH_YOU,
@@ -137,7 +138,7 @@ def _most_ordinary(line: str, *, opens: bool) -> int:
     if ADDRESS.search(line):
         return 4 if is_stamped and "<" in line else 2
     words = line.lower().rstrip(f" {COLONS}").split()
-    if words[0].rstrip(".") in NOT_NAMES:
+    if words[0].rstrip(".") in NOT_NAMES or words[0] in CITES:
         return -1
     if is_stamped or not {words[0], words[-1]}.isdisjoint(WROTE.union(WROTE_UNSPACED)):
         return 1 if DATE.search(line) else 0

@@ -36,6 +36,9 @@ BESIDE_WROTE = _table("""
 """)
 """What stands beside it, and within names, in lower case."""
 
+CITES = frozenset("quoting zitat citando citeren cytowanie cituji citerar citerer idézet".split())
+"""How Horde begins its attributions, which have an address."""
+
 NOT_NAMES = frozenset("der die das ein eine herr frau mr mrs ms monsieur madame".split())
 """How people begin who tell what somebody wrote, even where the next word has a capital."""
 
