@@ -7,16 +7,16 @@ along those whom the message names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from peewee import JOIN
 
 from postroom.mail.domains import address_key
 from postroom.mail.threading import id_key
-from postroom.store.database import is_among
+from postroom.store.database import is_among, rows
 from postroom.store.models import Message, MessageKey, Question
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Opener = tuple[datetime | None, "Placement | Message | None"]
 """The message that opened a question: its date, and where it went or, if it is stored, itself."""
+Pairs = Sequence[Sequence[str]]
+"""Address and name of each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +132,7 @@ class Participants:
 
     def _new(self, place: int, message: Incoming, placement: Placement, *, asks: bool) -> _Part:
         parsed = message.parsed
-        pairs = ((a.address, a.name) for a in (*parsed.reply_to, *parsed.to, *parsed.cc))
+        pairs = [(a.address, a.name) for a in (*parsed.reply_to, *parsed.to, *parsed.cc)]
         sender = address_key(parsed.from_.address) if parsed.from_ else None
         return _Part(
             of=placement,
@@ -145,13 +147,14 @@ class Participants:
 
     def _stored(self, numbers: Iterable[int]) -> Iterator[tuple[int, _Part]]:
         found: dict[int, tuple[int, _Part]] = {}
-        for row in _select(numbers):
-            _, part = found.setdefault(row.id, (row.question_id, self._read(row)))
-            if row.key is not None:
-                part.keys.add(row.key)
+        for row, key in _select(numbers):
+            if row.id not in found:
+                found[row.id] = row.question, self._read(row)
+            if key is not None:
+                found[row.id][1].keys.add(key)
         return iter(found.values())
 
-    def _read(self, row: Any) -> _Part:
+    def _read(self, row: _Row) -> _Part:
         sender = address_key(row.from_address) if row.from_address else None
         is_machine = row.is_automatic or row.is_bounce or sender in self._own
         is_person = row.kind in ("question", "reply") and not is_machine
@@ -176,23 +179,38 @@ _LATEST = 1 << 62
 """What is not stored yet comes after what is."""
 
 
-def _select(numbers: Iterable[int]) -> Iterable[Any]:
-    """Return the messages of questions, one row for each id that they have."""
-    columns = (
-        Message.id, Message.question, Message.kind, Message.from_address, Message.reply_to,
-        Message.to, Message.cc, Message.subject, Message.date, Message.received_at,
-        Message.created_at, Message.in_reply_to, Message.references, Message.is_automatic,
-        Message.is_bounce, Message.is_stranger, MessageKey.key,
-    )  # fmt: skip
+class _Row(NamedTuple):
+    """Of a stored message, what tells who took part."""
+
+    id: int
+    question: int
+    kind: str
+    from_address: str | None
+    reply_to: Pairs
+    to: Pairs
+    cc: Pairs
+    subject: str
+    date: datetime | None
+    received_at: datetime | None
+    created_at: datetime
+    in_reply_to: list[str]
+    references: list[str]
+    is_automatic: bool
+    is_bounce: bool
+    is_stranger: bool
+
+
+def _select(numbers: Iterable[int]) -> Iterator[tuple[_Row, str | None]]:
+    """Yield the messages of questions, once for each id that they have, with that id."""
+    columns = (*(getattr(Message, name) for name in _Row._fields), MessageKey.key)
     is_its_own = (MessageKey.message == Message.id) & ~MessageKey.names
     query = Message.select(*columns).join(MessageKey, JOIN.LEFT_OUTER, on=is_its_own)
-    found: Iterable[Any] = query.where(
-        is_among(Message.question, numbers) & (Message.kind != "note")
-    ).objects()
-    return found
+    theirs = is_among(Message.question, numbers) & (Message.kind != "note")
+    for *row, key in rows(query.where(theirs)):
+        yield _Row(*row), key
 
 
-def _people(sender: str | None, pairs: Iterable[tuple[str, str]]) -> set[str]:
+def _people(sender: str | None, pairs: Pairs) -> set[str]:
     people = {address_key(address) for address, _ in pairs}
     return people | {sender} if sender else people
 
