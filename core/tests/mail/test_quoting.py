@@ -382,6 +382,15 @@ def test_whole_header_block_right_below_the_answer_is_cut() -> None:
     assert strip_quotes(f"A message\n{block}", is_reply=False).endswith(block)
 
 
+def test_mail_that_the_writer_of_a_first_mail_asks_about_is_kept() -> None:
+    text = "I got this mail, is it yours?\n\nFrom: Bo <b@x.example>\nSent: 3 March 2026 9:15\n" + (
+        "To: Ann\nSubject: You won\n\nPay 100 now.\n\nAnn\n"
+    )
+
+    assert strip_quotes(text, subject="Strange mail", is_reply=False) == text
+    assert strip_quotes(text, is_reply=True) == "I got this mail, is it yours?"
+
+
 def test_rule_above_the_quote_belongs_to_it() -> None:
     quote = "__________\n> Od: Desk <h@desk.example>\n> Datum: 3.3.2026 9:15\n>\n> When?\n"
 

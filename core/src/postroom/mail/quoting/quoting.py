@@ -171,10 +171,18 @@ def _cut_at(lines: Sequence[str], index: int, *, is_reply: bool) -> int | None:
         return index
     if is_header_block(lines, index, is_reply=is_reply):
         above = above_rules(lines, index)
+        if not is_reply and _asks(lines, above):
+            return None
         # set apart by nothing, it stands in the middle of what someone wrote
         is_set_apart = above < index or index == 0 or (is_reply and is_whole_block(lines, index))
         return above if is_set_apart else None
     return find_attribution(lines, index, followed_by_quote=False)
+
+
+def _asks(lines: Sequence[str], end: int) -> bool:
+    """Does the text end in a question? In what is no reply it is about the mail pasted below."""
+    last = last_line(lines, end)
+    return last >= 0 and lines[last].rstrip()[-1:] in ("?", "？", "؟")
 
 
 def _end_above_set_apart(lines: Sequence[str], candidates: Sequence[int]) -> int:
