@@ -253,6 +253,20 @@ def test_run_once_asks_each_time_for_what_was_refused(stubborn: StubbornPigeon) 
     ]
 
 
+def test_what_another_runner_took_over_is_to_be_looked_at_later(
+    stubborn: StubbornPigeon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_lease(*_: object) -> None:
+        raise LeaseLostError("Another runner took over.")
+
+    monkeypatch.setattr(Unstored, "write", lose_the_lease)
+
+    outcome = run_once()
+
+    assert outcome.exit_code == 75
+    assert outcome.remarks == ["info@example.org: Another runner took over."]
+
+
 def test_what_was_not_committed_is_not_summed_up(
     stubborn: StubbornPigeon, monkeypatch: pytest.MonkeyPatch
 ) -> None:

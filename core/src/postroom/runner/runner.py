@@ -15,7 +15,13 @@ from datetime import datetime, timedelta
 from peewee import PeeweeException
 
 from postroom.credentials import credential_expiry
-from postroom.errors import KeyUnusableError, PostroomError, SchemaError, StoreError
+from postroom.errors import (
+    KeyUnusableError,
+    LeaseLostError,
+    PostroomError,
+    SchemaError,
+    StoreError,
+)
 from postroom.intake.tally import Progress, Tally, no_progress
 from postroom.intake.understanding.pool import Pool, in_workers
 from postroom.leases import wrong_clock
@@ -330,6 +336,9 @@ class Runner:
             self._count(id(lease), even_nothing=isinstance(result, Tally))
         if isinstance(result, Tally) and not result.complete:
             self._gave_way.add(lease.side_id)
+        elif isinstance(result, LeaseLostError) and self._once_since is not None:
+            self.outcome.try_later = True
+            self.outcome.remarks.append(f"{address}: {result.sentence}")
         return result
 
     def _count(self, visit: int, *, even_nothing: bool = False) -> None:
