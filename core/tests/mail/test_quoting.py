@@ -339,6 +339,7 @@ def test_answer_that_reads_like_the_line_of_a_mobile_is_kept(answer: str) -> Non
         "Παραγγελία της 3.3.2026 δεν ήρθε, αλλά το κατάστημα shop@desk.example έγραψε:",
         "我在2026年3月3日收到info@desk.example的邮件,里面写道:",
         "2026年3月3日，客服写道：",
+        "3월 3일 9:15에 기사님이 쓴 내용:",
         "店铺写道：",
     ],
 )

@@ -51,7 +51,7 @@ WROTE_UNSPACED = (
     "書きました",
     "작성",
     "쓴 글",
-    "쓴 내용",
+    "이(가) 쓴 내용",
     "เขียนว่า",
 )
 """The same in languages that do not set words apart."""
