@@ -101,7 +101,7 @@ class Runner:
         assert code in expected, f"a runner ended with {code}"
 
     def _found_no_database(self) -> bool:
-        return "\nError: The database server says:" in self.log.read_text()[-1_000:]
+        return "Error: The database server says:" in self.log.read_text()[-1_000:]
 
     def end_and_start(self) -> None:
         """Ask it to end, and start another."""
