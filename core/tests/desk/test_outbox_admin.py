@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from postroom.admin import outbox_admin
 from postroom.admin.overdue import overdue
+from postroom.admin.status import status
 from postroom.errors import InputError, NotFoundError
 from postroom.outbox import answers
+from postroom.runner.outcome import Outcome
 from postroom.store.database import now
-from postroom.store.models import Attempt, Mailbox, Outbox
+from postroom.store.models import Attempt, Mailbox, Outbox, Side
 
 Desk = Any
 ACTIONS: dict[str, tuple[Callable[..., None], set[str], str]] = {
@@ -141,3 +143,20 @@ def test_mail_that_nobody_sends_is_told(queued: Outbox) -> None:
     assert [*overdue()] == []
     put(queued, state="held", next_try_at=None)
     assert [*overdue()] == []
+
+
+def test_mail_of_a_mailbox_that_lost_its_outgoing_side_needs_a_person(queued: Outbox) -> None:
+    assert status()["problems"] == []
+    Side.delete().execute()
+
+    [problem] = status()["problems"]
+    outcome = Outcome()
+    outcome.judge(now(), was_stopped=False)
+
+    assert (problem["code"], problem["state"]) == ("OUTGOING-MISSING", "attention")
+    assert "1 mail waits" in problem["sentence"]
+    assert status()["needs_person"]
+    assert outcome.exit_code == 3
+    assert "info@example.org (out): The mailbox has no outgoing side" in outcome.remarks[0]
+    put(queued, state="cancelled")
+    assert status()["problems"] == []

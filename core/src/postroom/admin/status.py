@@ -8,9 +8,11 @@ from typing import Any
 from peewee import fn
 
 from postroom.admin.overdue import overdue
+from postroom.api import codes
 from postroom.credentials import credential_expiry, credentials
 from postroom.leases import health
 from postroom.mailboxes.ledger import needs_person
+from postroom.outbox.stranded import Stranded, stranded
 from postroom.store.database import now, rows
 from postroom.store.models import Credential, Mailbox, Outbox, Question, Receipt, Side
 
@@ -74,7 +76,7 @@ def _sides() -> tuple[dict[str, int], list[dict[str, Any]]]:
                 states[state] += 1
             if state in ("failing", "attention"):
                 wrong.append(_problem(mailbox, side, state))
-    return states, wrong
+    return states, [*wrong, *map(_stranded, stranded())]
 
 
 def _counts(query: Any) -> dict[str, int]:
@@ -99,6 +101,18 @@ def _credentials() -> Iterator[dict[str, Any]]:
             "expires_at": credential_expiry.ends_at(credential),
             "is_urgent": credential_expiry.is_urgent(credential, instant),
         }
+
+
+def _stranded(what: Stranded) -> dict[str, Any]:
+    return {
+        "mailbox": what.mailbox,
+        "direction": "out",
+        "state": "attention",
+        "code": codes.OUTGOING_MISSING.name,
+        "sentence": what.sentence,
+        "next_step": what.next_step,
+        "since": what.since,
+    }
 
 
 def _problem(mailbox: Mailbox, side: Side, state: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from postroom.errors import in_one_line
 from postroom.intake.tally import STOPPED, Tally
 from postroom.leases import health
 from postroom.mailboxes.ledger import needs_person
+from postroom.outbox.stranded import stranded
 from postroom.store.database import now
 from postroom.store.models import Mailbox, Outbox, Receipt, Side, Trouble
 
@@ -49,6 +50,9 @@ class Outcome:
         if undone := Outbox.select().where(Outbox.state.in_(["failed", "unknown"])).count():
             self.needs_person = True
             self.remarks.append(f"{undone} failed or unknown: see `postroom outbox list`.")
+        for one in stranded():
+            self.needs_person = True
+            self.remarks.append(f"{one.mailbox} (out): {in_one_line(one.sentence, one.next_step)}")
         self.try_later |= Outbox.select().where(Outbox.state == "queued").exists()
 
     def _judge_troubles(self, begun: datetime) -> None:
