@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from postroom import plugins
+from postroom.admin import quarantine
 from postroom.api import codes
 from postroom.api.errors import AuthError, TransientError
 from postroom.api.transport import CANNOT_TELL, Lookup, Outgoing, SendResult
 from postroom.errors import LeaseLostError
+from postroom.intake.intake import Retrieval
 from postroom.leases import health
 from postroom.leases.leases import Keeper, claim
 from postroom.leases.owners import new_owner
@@ -30,7 +32,7 @@ from postroom.store.models import (
     Trouble,
 )
 from postroom_test_servers.desk import mail
-from postroom_test_servers.shelf import Shelf
+from postroom_test_servers.shelf import Shelf, ShelfSender
 from postroom_test_servers.shelves import look, shelf_mailbox
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -119,6 +121,42 @@ def test_it_sends_nothing(shelf: Shelf, row: Outbox) -> None:
     assert (Outbox.get_by_id(row.id).state, shelf.sent) == ("queued", [])
 
 
+def test_it_keeps_no_draft(shelf: Shelf, row: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(*_: object) -> str:
+        take_over()
+        return "draft 1"
+
+    monkeypatch.setattr(ShelfSender, "prepare", prepare)
+
+    assert isinstance(visit("out"), LeaseLostError)
+
+    assert Outbox.get_by_id(row.id).handle is None
+
+
+def test_a_command_that_lost_the_mailbox_releases_nothing(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Retrieval.prepare
+
+    def fail(self: Retrieval, fetched: Any, _: object) -> Any:
+        return prepare(self, fetched, ValueError("a bug of the reader"))
+
+    def prepare_slowly(self: Retrieval, *arguments: Any) -> Any:
+        take_over()
+        return prepare(self, *arguments)
+
+    shelf.put(mail("c"))
+    monkeypatch.setattr(Retrieval, "prepare", fail)
+    visit("in")
+    monkeypatch.setattr(Retrieval, "prepare", prepare_slowly)
+    [entry] = quarantine.entries()
+
+    with pytest.raises(LeaseLostError):
+        quarantine.release(entry["id"], plugins.load())
+
+    assert [one["id"] for one in quarantine.entries()] == [entry["id"]]
+
+
 def test_it_does_not_give_up_what_another_is_sending(shelf: Shelf, row: Outbox) -> None:
     """That it found it half sent means nothing: whoever sends it is alive."""
     keeper = Keeper()
@@ -173,6 +211,22 @@ def test_it_does_not_fail_what_another_queued_again(shelf: Shelf, row: Outbox) -
     visit("out")
 
     assert Outbox.get_by_id(row.id).state == "queued"
+
+
+def test_what_it_did_takes_no_decision_back_that_a_person_made_since(
+    shelf: Shelf, row: Outbox
+) -> None:
+    def send(outgoing: Outgoing) -> SendResult:
+        take_over()
+        Outbox.update(state="held").execute()
+        return SendResult(accepted=outgoing.recipients, reply="250 taken")
+
+    shelf.on_send = send
+
+    visit("out")
+
+    assert Outbox.get_by_id(row.id).state == "held"
+    assert "accepted" in [attempt.outcome for attempt in Attempt.select()]
 
 
 @pytest.mark.parametrize(
