@@ -17,8 +17,7 @@ _LONGEST_HEAD = 1 << 20
 
 def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
     """Give each stored message's fingerprint its date."""
-    mark = "?" if isinstance(db, pw.SqliteDatabase) else "%s"
-    update = f"UPDATE receipt SET fingerprint = {mark} WHERE id = {mark}"  # noqa: S608 - ours
+    mark = _mark(db)
     # Nothing but ids between two bounds: for "the next 50 behind this one", or "those of these that
     # are stored", PostgreSQL may go through all that are stored, each time.
     find = (
@@ -30,10 +29,30 @@ def up(migrator: Any, db: Any) -> None:  # noqa: ARG001 - the runner's signature
     (last,) = db.execute_sql("SELECT coalesce(max(id), 0) FROM receipt").fetchone()
     for start in range(0, last, _COUNT):
         found = db.execute_sql(find, (start, start + _COUNT)).fetchall()
-        for receipt_id, outcome, fingerprint, *raw in found:
-            if outcome == "stored" and (fingerprint or "").startswith("v1:"):
-                dated = _dated(fingerprint, _beginning(db, *raw))
-                db.execute_sql(update, (dated, receipt_id))
+        _write(
+            db,
+            [
+                (receipt_id, _dated(fingerprint, _beginning(db, *raw)))
+                for receipt_id, outcome, fingerprint, *raw in found
+                if outcome == "stored" and (fingerprint or "").startswith("v1:")
+            ],
+        )
+
+
+def _write(db: Any, fingerprints: list[tuple[int, str]]) -> None:
+    """Write many at once: one by one, PostgreSQL is mostly waited for."""
+    if fingerprints:
+        values = ", ".join([f"({_mark(db)}, {_mark(db)})"] * len(fingerprints))
+        update = (
+            f"WITH dated (id, fingerprint) AS (VALUES {values}) "  # noqa: S608 - ours
+            "UPDATE receipt SET fingerprint = dated.fingerprint FROM dated "
+            "WHERE receipt.id = dated.id"
+        )
+        db.execute_sql(update, [value for pair in fingerprints for value in pair])
+
+
+def _mark(db: Any) -> str:
+    return "?" if isinstance(db, pw.SqliteDatabase) else "%s"
 
 
 def _dated(fingerprint: str, beginning: bytes) -> str:
@@ -49,8 +68,7 @@ def _beginning(
     raw, position = _unpacked(body), 0
     while raw and len(raw) < (size or 0) and not _holds_header(raw):
         position += 1
-        mark = "?" if isinstance(db, pw.SqliteDatabase) else "%s"
-        find = f"SELECT body FROM raw_chunk WHERE raw_id = {mark} AND position = {mark}"  # noqa: S608 - ours
+        find = f"SELECT body FROM raw_chunk WHERE raw_id = {_mark(db)} AND position = {_mark(db)}"  # noqa: S608 - ours
         found = db.execute_sql(find, (raw_id, position)).fetchone()
         if found is None:
             break
