@@ -15,7 +15,7 @@ from postroom.leases.leases import WIRE_MARGIN_SECONDS, Keeper, Lease, claim
 from postroom.leases.owners import new_owner
 from postroom.outbox import answers
 from postroom.runner.visits import visit_incoming, visit_outgoing
-from postroom.store.models import Outbox, Question, Receipt, Side
+from postroom.store.models import Mailbox, Outbox, Question, Receipt, Side
 from postroom_test_servers.desk import mail
 from postroom_test_servers.shelf import Shelf, ShelfSender
 from postroom_test_servers.shelves import shelf_mailbox, visit
@@ -133,3 +133,19 @@ def test_nothing_is_sent_when_preparing_it_took_too_long(
 
     keeper.close()
     assert (Outbox.get().state, shelf.sent) == ("queued", [])
+
+
+def test_nothing_is_marked_when_retrieving_took_too_long(shelf: Shelf) -> None:
+    Mailbox.update(disposition="seen").execute()
+    shelf.put(mail("b"))
+    keeper = Keeper()
+    [lease] = claim(new_owner(), "in", only_due=False)
+
+    def take_long(_: str) -> None:
+        lease.deadline = time.monotonic() + WIRE_MARGIN_SECONDS / 2
+
+    shelf.on_fetch = take_long
+    assert isinstance(visit_incoming(lease, plugins.load(), keeper), LeaseLostError)
+
+    keeper.close()
+    assert (Receipt.select().where(Receipt.settle).count(), shelf.settled) == (1, [])
