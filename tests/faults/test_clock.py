@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from postroom import clock
-from postroom.store.models import Outbox
+from postroom.mailboxes import sides
+from postroom.store.models import Mailbox, Outbox
 from postroom_test_servers.desk import assert_each_once, mail
 from postroom_test_servers.points import say
 from postroom_test_servers.shelves import look, shelf_mailbox
@@ -39,6 +40,24 @@ def times() -> Iterator[Clock]:
     clock.replace(lambda: told.time)
     yield told
     clock.replace(None)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=365 * 50)], ids=str)
+@pytest.mark.parametrize("is_new", [False, True], ids=["known", "new"])
+def test_what_was_changed_by_a_wrong_clock_does_not_wait_for_that_time(
+    store: str, times: Clock, ahead: timedelta, is_new: bool
+) -> None:
+    with shelf_mailbox(poll_seconds=INTERVAL, created_at=times.time) as (shelf, runner):
+        if not is_new:
+            look(runner)
+        visits = shelf.visits
+        times.time += ahead
+        sides.forget_cursor(Mailbox.get())
+        times.time -= ahead + timedelta(seconds=10)
+        look(runner)
+
+    assert shelf.visits > visits
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
