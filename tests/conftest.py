@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,10 @@ import pytest
 from postroom_test_servers.desk import PASSWORD, PASSWORD_VARIABLE, Desk
 from postroom_test_servers.dovecot import Account, Dovecot
 from postroom_test_servers.loading import load
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Started in the background by a script; what tests start and interrupt would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
