@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from postroom.api.transport import (
 )
 from postroom.errors import DiskFullError
 from postroom.intake import intake
+from postroom.intake.conversations import Conversations, Incoming
 from postroom.intake.entrances import Entrance
 from postroom.intake.understanding.pool import Pool
 from postroom.intake.understanding.understood import IN_PLACE, Understanding
@@ -167,6 +169,21 @@ def test_few_files_are_open_at_a_time_however_small_they_are() -> None:
 
     assert Receipt.select().count() == MESSAGES
     assert tray.most <= (intake.BATCHES_AHEAD + 1) * intake.BATCH_BYTES // intake.SPOOL_BYTES
+
+
+def test_what_was_made_of_a_batch_is_let_go_without_a_search_for_garbage() -> None:
+    tray = Tray(MESSAGES)
+    lease = NoLease(mailboxes.add("info@example.org").id)
+    gc.collect()
+    gc.disable()
+    try:
+        _carry(tray, lease)
+        left = [one for one in gc.get_objects() if isinstance(one, Conversations | Incoming)]
+    finally:
+        gc.enable()
+
+    assert Receipt.select().count() == MESSAGES
+    assert left == []
 
 
 def test_large_messages_wait_only_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

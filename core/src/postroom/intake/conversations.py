@@ -23,7 +23,7 @@ from postroom.intake.changes import Changes
 from postroom.intake.participants import Opener, Participants
 from postroom.mail.domains import address_key
 from postroom.mail.message import ParsedMessage
-from postroom.mail.threading import check_tag, find_tags, id_key, linked_ids
+from postroom.mail.threading import id_key, linked_ids, tagged_numbers
 from postroom.store.database import execute, is_among, is_sqlite
 from postroom.store.models import Mailbox, Message, Question
 
@@ -98,7 +98,7 @@ class Conversations:
         self._by_number: dict[int, Question] = {}
         self._ours: set[str] = set()
         """Keys of messages that we sent."""
-        self._participants = Participants(own_addresses, self._is_tagged, instant)
+        self._participants = Participants(own_addresses, tag_secret, instant)
         self._joined: list[Question] = []
         self._forward: dict[int, Question] = {}
         """Merges of this batch, by the identity of what was merged away."""
@@ -228,12 +228,7 @@ class Conversations:
         return [self.final(question) for question in numbers if question is not None][:1]
 
     def _tags(self, subject: str) -> list[int]:
-        """Return the numbers of the questions whose tags a subject carries."""
-        tags = find_tags(subject)
-        return [number for number, check in tags if check_tag(number, check, self._secret)]
-
-    def _is_tagged(self, subject: str) -> bool:
-        return bool(self._tags(subject))
+        return tagged_numbers(subject, self._secret)
 
     def _remember(self, message: Incoming, placement: Placement) -> None:
         question = placement.question

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from peewee import JOIN
 
 from postroom.mail.domains import address_key
-from postroom.mail.threading import id_key
+from postroom.mail.threading import id_key, tagged_numbers
 from postroom.store.database import is_among, rows
 from postroom.store.models import Message, MessageKey, Question
 
@@ -61,15 +61,13 @@ class Participants:
     """Those who took part in the questions that one batch joins or opens.
 
     :param own: keys of the addresses that are ours
-    :param is_tagged: whether a subject carries the tag of a question
+    :param tag_secret: signs the tags of questions in subjects
     :param instant: when the batch came
     """
 
-    def __init__(
-        self, own: frozenset[str], is_tagged: Callable[[str], bool], instant: datetime
-    ) -> None:
+    def __init__(self, own: frozenset[str], tag_secret: bytes, instant: datetime) -> None:
         self._own = own
-        self._is_tagged = is_tagged
+        self._tag_secret = tag_secret
         self._instant = instant
         self._noted: list[tuple[Incoming, Placement, bool]] = []
         """This batch's; it is seldom asked for them."""
@@ -170,7 +168,7 @@ class Participants:
             is_person=is_person,
             opens=row.kind == "question",
             is_answer=row.kind == "answer",
-            asks=not row.is_stranger and not self._is_tagged(row.subject),
+            asks=not row.is_stranger and not tagged_numbers(row.subject, self._tag_secret),
             was_stranger=row.is_stranger,
         )
 
