@@ -14,25 +14,11 @@ from hypothesis import strategies as st
 from postroom.runner.runner import Runner
 from postroom.store.database import rows
 from postroom.store.models import Message, Question
-from postroom_test_servers.desk import mail
+from postroom_test_servers.desk import BOUNCE, REPORT, mail
 from postroom_test_servers.shelf import Shelf
 from postroom_test_servers.shelves import shelf_mailbox, visit
 
 PEOPLE = st.sampled_from(["ann", "bob", "eve"])
-REPORT = "Content-Type: multipart/report; report-type=delivery-status; boundary=b"
-BOUNCE = """--b
-Content-Type: text/plain
-
-It could not be delivered.
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mx.customer.example
-
-Final-Recipient: rfc822; ann@customer.example
-Action: failed
-Status: 5.1.1
---b--"""
 KINDS = {
     "person": [],
     "list": ["List-Id: <talk.example.org>", "Precedence: list"],

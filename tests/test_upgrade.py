@@ -157,6 +157,12 @@ def test_an_older_database_keeps_what_it_has(
             assert schema.upgrade() == []
 
 
+def _upgrade_with_fingerprints_of_version_1() -> None:
+    statement = "UPDATE receipt SET fingerprint = 'v1:' || substr(fingerprint, 15) RETURNING 1"
+    store.execute(statement, [])
+    schema.upgrade()
+
+
 def test_what_was_stored_is_known_by_its_dated_fingerprint(
     desk: Desk, filled: list[bytes], databases: Databases, request: pytest.FixtureRequest
 ) -> None:
@@ -165,9 +171,7 @@ def test_what_was_stored_is_known_by_its_dated_fingerprint(
     stored = store.execute(find, [])
 
     with _older(databases, kind, "0006_conversations"):
-        store.execute("UPDATE receipt SET fingerprint = 'v1:' || substr(fingerprint, 15) "
-                      "RETURNING 1", [])  # fmt: skip
-        schema.upgrade()
+        _upgrade_with_fingerprints_of_version_1()
 
         assert store.execute(find, []) == stored
     assert len(stored) == len(filled)
@@ -201,9 +205,7 @@ def test_a_header_behind_a_megabyte_of_blank_lines_has_its_date_found(
     stored = store.execute(find, [])
 
     with _older(databases, kind, "0006_conversations"):
-        store.execute("UPDATE receipt SET fingerprint = 'v1:' || substr(fingerprint, 15) "
-                      "RETURNING 1", [])  # fmt: skip
-        schema.upgrade()
+        _upgrade_with_fingerprints_of_version_1()
 
         assert store.execute(find, []) == stored
     assert not stored[0][0].startswith("v2:0000000000:")

@@ -15,6 +15,7 @@ from postroom.api import codes
 from postroom.errors import InputError, NotFoundError
 from postroom.leases import health
 from postroom.mailboxes import mailboxes
+from postroom.outbox.recipients import have_all_accepted
 from postroom.outbox.record import with_evidence
 from postroom.store.database import is_sqlite, now, transaction
 from postroom.store.models import Attempt, Mailbox, Message, Outbox, Side
@@ -243,10 +244,7 @@ def _act(
         row = _row(outbox_id, locked=True)
         if pending is not None:
             recipients = values["recipients"] = _with_pending(with_evidence(row), pending)
-            if (
-                all(recipient["state"] == "accepted" for recipient in recipients)
-                and state != "sent"
-            ):
+            if state != "sent" and have_all_accepted(recipients):
                 raise InputError(
                     f"All recipients of mail {outbox_id} have accepted it.",
                     next_step=f"Run `postroom outbox mark-sent {outbox_id}`.",

@@ -25,25 +25,27 @@ _NEXT_STEP: Final = (
 
 def overdue() -> Iterator[dict[str, Any]]:
     """Yield the sides of mailboxes that were due long ago and that nobody is at work on."""
-    instant = now()
-    for mailbox in Mailbox.select().order_by(Mailbox.address_key):
-        for side in Side.select().where(Side.mailbox == mailbox.id).order_by(Side.direction):
-            due_at = _due_at(mailbox, side)
-            is_held = side.leased_until is not None and side.leased_until > instant
-            if due_at is None or is_held or instant < due_at + OVERDUE_AFTER:
-                continue
-            yield {
-                "mailbox": mailbox.address,
-                "direction": side.direction,
-                "due_at": due_at,
-                "last_success_at": side.last_success_at,
-                "sentence": _SENTENCES[side.direction],
-                "next_step": _NEXT_STEP,
-            }
+    instant, mail_due_at = now(), _mail_due_at()
+    sides = Side.select(Side, Mailbox).join(Mailbox)
+    for side in sides.order_by(Mailbox.address_key, Side.direction):
+        due_at = _due_at(side.mailbox, side, mail_due_at.get(side.mailbox_id))
+        is_held = side.leased_until is not None and side.leased_until > instant
+        if due_at is None or is_held or instant < due_at + OVERDUE_AFTER:
+            continue
+        yield {
+            "mailbox": side.mailbox.address,
+            "direction": side.direction,
+            "due_at": due_at,
+            "last_success_at": side.last_success_at,
+            "sentence": _SENTENCES[side.direction],
+            "next_step": _NEXT_STEP,
+        }
 
 
-def _due_at(mailbox: Mailbox, side: Side) -> datetime | None:
+def _due_at(mailbox: Mailbox, side: Side, mail_due_at: datetime | None) -> datetime | None:
     """Return since when a side is due, None if there is nothing to do.
+
+    :param mail_due_at: since when the mailbox has mail that could be sent
 
     `Side.next_try_at` alone does not tell: news of the server, say, makes a side due at once.
     """
@@ -52,19 +54,17 @@ def _due_at(mailbox: Mailbox, side: Side) -> datetime | None:
         wanted_at = mailbox.created_at
         if side.last_tried_at is not None:
             wanted_at = side.last_tried_at + timedelta(seconds=mailbox.poll_seconds)
-    elif side.direction == "out":
-        wanted_at = _mail_due_at(mailbox)
-        if wanted_at is not None:
-            pace = max(timedelta(seconds=mailbox.poll_seconds) - OVERDUE_AFTER, timedelta(0))
-            wanted_at = max(wanted_at, side.last_tried_at or wanted_at) + pace
+    elif side.direction == "out" and mail_due_at is not None:
+        pace = max(timedelta(seconds=mailbox.poll_seconds) - OVERDUE_AFTER, timedelta(0))
+        wanted_at = max(mail_due_at, side.last_tried_at or mail_due_at) + pace
     return None if wanted_at is None else max(wanted_at, side.next_try_at)
 
 
-def _mail_due_at(mailbox: Mailbox) -> datetime | None:
-    """Return since when the first of what is queued could be sent."""
-    [(first,)] = execute(
-        "SELECT MIN(COALESCE(next_try_at, queued_at)) FROM outbox "
-        "WHERE mailbox_id = %s AND state = 'queued'",
-        [mailbox.id],
+def _mail_due_at() -> dict[int, datetime]:
+    """Return, by mailbox, since when the first of what is queued could be sent."""
+    found = execute(
+        "SELECT mailbox_id, MIN(COALESCE(next_try_at, queued_at)) FROM outbox "
+        "WHERE state = 'queued' GROUP BY mailbox_id",
+        [],
     )
-    return None if first is None else from_micros(first)
+    return {mailbox_id: from_micros(first) for mailbox_id, first in found}

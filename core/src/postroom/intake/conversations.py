@@ -256,7 +256,7 @@ class Conversations:
             conversation=message.conversation,
         )
         self.changes.opened.append(question)
-        is_machine = parsed.is_automatic or parsed.is_bounce or self._is_own(parsed)
+        is_machine = _is_machine(parsed, is_ours=self._is_own(parsed))
         placement = Placement(question, "question", opened=True, is_machine=is_machine)
         self._openers[id(question)] = parsed.date, placement
         return placement
@@ -264,7 +264,7 @@ class Conversations:
     def _join(self, message: Incoming, question: Question, *, is_root: bool) -> Placement:
         parsed = message.parsed
         is_ours = message.own_key in self._ours or self._is_own(parsed)
-        is_machine = is_ours or parsed.is_automatic or parsed.is_bounce
+        is_machine = _is_machine(parsed, is_ours=is_ours)
         placement = Placement(question, _joined_kind(is_machine), is_machine=is_machine)
         if parsed.is_bounce or placement.kind == "reply":
             _reopen(question)
@@ -312,8 +312,7 @@ class Conversations:
         if isinstance(message, Placement):
             message.kind, message.opened = _joined_kind(message.is_machine), False
         elif message is not None:
-            is_ours = self._is_ours(message.from_address)
-            is_machine = is_ours or message.is_automatic or message.is_bounce
+            is_machine = _is_machine(message, is_ours=self._is_ours(message.from_address))
             self.changes.demoted[message.id] = _joined_kind(is_machine)
 
     # ------------------------------------------------------------------ merging
@@ -354,6 +353,10 @@ class Conversations:
             _reopen(first)
         elif first.status == "unassigned" and first.assignee:
             first.status = "assigned"
+
+
+def _is_machine(message: ParsedMessage | Message, *, is_ours: bool) -> bool:
+    return is_ours or message.is_automatic or message.is_bounce
 
 
 def _joined_kind(is_machine: bool) -> str:

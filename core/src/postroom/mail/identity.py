@@ -117,7 +117,7 @@ def fingerprint(raw: Source, begun: Begun | None = None) -> str:
     key = _head_key(head)
     items = (*key, text, *sorted(files))
     told = b"".join([b"%d:" % len(item) + item for item in items])
-    return _dated(hashlib.sha256(told).hexdigest(), key)
+    return _dated(hashlib.sha256(told).hexdigest(), key[1])
 
 
 def dated(digest: str, raw: Source) -> str:
@@ -127,15 +127,14 @@ def dated(digest: str, raw: Source) -> str:
     """
     try:
         raw = _with_line_ends(raw)
-        return _dated(digest, _head_key(_split(raw, 0, len(raw))[0]))
+        return _dated(digest, _head_key(_split(raw, 0, len(raw))[0])[1])
     except OSError:
         raise
     except Exception:  # the message's fault never raises
-        return _dated(digest, ())
+        return _dated(digest, b"")
 
 
-def _dated(digest: str, key: tuple[bytes, ...]) -> str:
-    written = key[1] if key else b""
+def _dated(digest: str, written: bytes) -> str:
     second = int(written) if _SECOND.fullmatch(written) else 0
     return f"{_VERSION}{second:010x}:{digest}"
 

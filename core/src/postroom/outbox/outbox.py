@@ -35,6 +35,7 @@ from postroom.outbox.recipients import (
     State,
     Told,
     code_of,
+    have_all_accepted,
     reasons,
     with_states,
 )
@@ -121,7 +122,7 @@ class Dispatch:
             (Outbox.mailbox == self.mailbox.id) & (Outbox.state == "sending")
         ):
             found = with_evidence(row)
-            if all(recipient["state"] == "accepted" for recipient in found):
+            if have_all_accepted(found):
                 self._finish(row, "sent", recipients=found, generation=row.generation)
                 continue
             unknown = OutcomeUnknown("The runner ended while it was sending this message.")

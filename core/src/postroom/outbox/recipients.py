@@ -84,6 +84,11 @@ def _with_state(recipient: Recipient, states: Mapping[str, State]) -> Recipient:
     return {**kept, "code": told.code} if told.code else kept
 
 
+def have_all_accepted(recipients: Sequence[Recipient]) -> bool:
+    """Say whether there is nobody left who may not have got it."""
+    return all(recipient["state"] == "accepted" for recipient in recipients)
+
+
 def code_of(refused: Sequence[Recipient]) -> Code:
     """Return what is wrong with recipients that were refused, after others perhaps were not."""
     unsupported = codes.RECIPIENT_UNSUPPORTED

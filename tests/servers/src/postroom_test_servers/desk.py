@@ -21,6 +21,23 @@ PASSWORD = "Kanarienvogel-7f3a9c"
 PASSWORD_VARIABLE = "POSTROOM_TEST_PASSWORD"
 
 
+REPORT = "Content-Type: multipart/report; report-type=delivery-status; boundary=b"
+"""In the header of a mail whose text is `BOUNCE`."""
+BOUNCE = """--b
+Content-Type: text/plain
+
+It could not be delivered.
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.customer.example
+
+Final-Recipient: rfc822; ann@customer.example
+Action: failed
+Status: 5.1.1
+--b--"""
+
+
 def mail(
     token: str,
     *more: str,

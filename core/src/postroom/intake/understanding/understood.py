@@ -102,11 +102,11 @@ class InPlace:
         view: MailboxView | None = None,  # noqa: ARG002 - classifying is left to who asks
     ) -> Pending:
         """See `Understanding`."""
-        return _InPlace(batch)
+        return _WhenAsked(batch)
 
 
 @dataclass(frozen=True, slots=True)
-class _InPlace:
+class _WhenAsked:
     batch: Raws
 
     def done(self) -> bool:

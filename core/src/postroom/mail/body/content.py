@@ -68,13 +68,7 @@ def _digested(decoding: Decoding, digest: hashlib._Hash, size: int) -> Content:
 
 def beginning(pieces: Iterable[bytes], size: int) -> bytes:
     """Return so many of the bytes that come in pieces."""
-    found: list[bytes] = []
-    for piece in pieces:
-        found.append(piece[:size])
-        size -= len(found[-1])
-        if not size:
-            break
-    return b"".join(found)
+    return b"".join(taken(iter(pieces), size))[:size]
 
 
 def taken(pieces: Iterator[bytes], size: int) -> list[bytes]:
